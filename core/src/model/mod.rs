@@ -1,0 +1,15 @@
+//! The vocabulary: identities, instants, the execution and its one state machine. Pure; knows no store, no clock.
+
+mod execution;
+mod id;
+mod outcome;
+mod time;
+pub mod transition;
+
+pub use execution::{Execution, Lease, LeaseRef, Limit, NewExecution, Policy, Reentry, SkipReason, State, Supersede};
+pub use id::{
+    ExecutionId, Fence, Generation, Incarnation, JobName, MAX_NAME_BYTES, NameError, RequestId, Scope, Token,
+};
+pub use outcome::{ErrorCode, ErrorText, Failure, Json, JsonError, MAX_ERROR_BYTES, MAX_JSON_BYTES, Outcome, Retry};
+pub use time::Timestamp;
+pub(crate) use time::micros;

@@ -1,0 +1,361 @@
+//! Owns the one state machine: every legal change of an execution, as pure functions of (row, request, now).
+//!
+//! ```text
+//!             insert                claim, start            finish ok
+//!  (nothing) ────────▶ scheduled ────────▶ running ───────────────────────▶ succeeded
+//!                         ▲  ▲               │ │ │
+//!      release, snooze    │  │ retry due     │ │ └─ fail, attempts left ──▶ retryable ─┐
+//!                         └──┼───────────────┘ │                                     │
+//!                            └─────────────────┼─────────────────────────────────────┘
+//!                                              ├─ fail, none left / lease expired, none left ─▶ dead
+//!                                              ├─ lease expired, re-entry forbidden ─────────▶ dead
+//!                                              └─ cancel ────────────────────────────────────▶ cancelled
+//!  scheduled ── superseded, late ──▶ skipped          scheduled, retryable ── cancel ──▶ cancelled
+//!  running, started, expired, attempts left ── claim ──▶ running (next attempt)
+//!  running, never started, expired ── claim ──▶ running, or skipped if superseded or late (nothing was charged)
+//! ```
+//!
+//! *Claim* takes the lease, *start* charges the attempt. They are two steps because a row can be claimed by a
+//! process that dies before its handler runs; such a row is neither charged (G14) nor, when re-entry is
+//! forbidden, dead without ever having run. A handler never runs before its start is durable, hence
+//! handler starts ≤ charged attempts + give-backs (G4).
+//!
+//! Postgres states the same rules in SQL; the conformance suite holds the two together.
+
+use super::{
+    ErrorCode, Execution, Failure, Fence, Incarnation, Lease, LeaseRef, Outcome, Reentry, Retry, SkipReason, State,
+    Supersede, Timestamp, Token, micros,
+};
+use std::time::Duration;
+
+/// When a claim charges the attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Charge {
+    /// At a separate, durable start: a row whose process dies in between costs nothing.
+    AtStart,
+    /// With the claim itself: one write fewer, but a process that dies before the handler runs costs an attempt.
+    AtClaim,
+}
+
+/// Why a runner's write was refused; the row is unchanged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Not running, or not under this token and fence: somebody else decides about the row now.
+    #[error("lease lost")]
+    LeaseLost,
+    /// The attempt was never started, so it can only be released.
+    #[error("attempt not started")]
+    NotStarted,
+}
+
+/// What a claim does with a due row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Take it.
+    Run,
+    /// End it unstarted.
+    Skip(SkipReason),
+}
+
+/// True when a claim at `now` may look at the row at all.
+pub fn is_claimable(row: &Execution, now: Timestamp) -> bool {
+    row.claimable_at.is_some_and(|at| at <= now)
+}
+
+/// Judges lateness and supersession once more, at claim. `newest_slot` is the newest slot made for the row's job
+/// and scope. Only a row of which no attempt was ever charged can be skipped: a failed one has a right to its
+/// retries.
+pub fn judge(row: &Execution, newest_slot: Option<Timestamp>, now: Timestamp) -> Verdict {
+    if row.attempt > 0 {
+        return Verdict::Run;
+    }
+    if row.expires_at.is_some_and(|at| at < now) {
+        return Verdict::Skip(SkipReason::Late);
+    }
+    let superseded = row.policy.supersede == Supersede::ByNewerSlot
+        && row.slot_at.is_some_and(|slot| newest_slot.is_some_and(|newest| newest > slot));
+    if superseded { Verdict::Skip(SkipReason::Superseded) } else { Verdict::Run }
+}
+
+/// Takes the lease of a claimable row (P-5): same id, new token, next fence, previous attempt's end cleared.
+pub fn claim(row: &mut Execution, token: Token, runner: Incarnation, charge: Charge, now: Timestamp) {
+    debug_assert!(is_claimable(row, now), "claim of a row that is not claimable: {row:?}");
+    row.state = State::Running;
+    row.fence = Fence(row.fence.0 + 1);
+    row.lease = Some(Lease {
+        token,
+        runner,
+        claimed_at: now,
+        started_at: None,
+        heartbeat_at: now,
+        expires_at: expiry(row, now),
+    });
+    row.finished_at = None;
+    row.duration_ms = None;
+    row.rows_affected = None;
+    row.error = None;
+    if charge == Charge::AtClaim {
+        mark_started(row, now);
+    }
+    settle_claimability(row, now);
+}
+
+/// Ends an unstarted row with a recorded reason.
+pub fn skip(row: &mut Execution, reason: SkipReason, now: Timestamp) {
+    row.skip_reason = Some(reason);
+    end(row, State::Skipped, now);
+}
+
+/// Charges the attempt and renews the lease; the handler may run once this is durable. Repeating it is harmless.
+///
+/// # Errors
+/// [`Refusal::LeaseLost`], also when the lease expired and nobody took it yet: then nothing has run, and the row
+/// is free for others at no charge.
+pub fn start(row: &mut Execution, lease: &LeaseRef, now: Timestamp) -> Result<(), Refusal> {
+    let held = held(row, lease)?;
+    if held.started_at.is_some() {
+        return Ok(());
+    }
+    if held.expires_at < now {
+        return Err(Refusal::LeaseLost);
+    }
+    mark_started(row, now);
+    renew(row, now);
+    Ok(())
+}
+
+/// Renews the lease (P-6). An expired lease that nobody took may be renewed.
+///
+/// # Errors
+/// [`Refusal::LeaseLost`].
+pub fn heartbeat(row: &mut Execution, lease: &LeaseRef, now: Timestamp) -> Result<(), Refusal> {
+    held(row, lease)?;
+    renew(row, now);
+    Ok(())
+}
+
+/// Ends the attempt (P-7). An expired lease that nobody took may still finish (G8).
+///
+/// # Errors
+/// [`Refusal::LeaseLost`], or [`Refusal::NotStarted`] for anything but a release of an unstarted attempt.
+pub fn settle(row: &mut Execution, lease: &LeaseRef, outcome: &Outcome, now: Timestamp) -> Result<(), Refusal> {
+    let started = held(row, lease)?.started_at;
+    if started.is_none() && !matches!(outcome, Outcome::Released) {
+        return Err(Refusal::NotStarted);
+    }
+    row.finished_at = Some(now);
+    row.duration_ms = started.map(|at| elapsed_ms(at, now));
+    match outcome {
+        Outcome::Succeeded { result, rows_affected } => {
+            row.result = Some(result.clone());
+            row.rows_affected = *rows_affected;
+            end(row, State::Succeeded, now);
+        }
+        Outcome::Failed { failure, retry } => {
+            row.error = Some(failure.clone());
+            match retry {
+                _ if row.cancel_requested_at.is_some() => end(row, State::Cancelled, now),
+                Retry::AfterMs(ms) if row.attempt < row.policy.max_attempts => {
+                    wait(row, State::Retryable, after_ms(now, *ms), now);
+                }
+                Retry::AfterMs(_) | Retry::Never => end(row, State::Dead, now),
+            }
+        }
+        Outcome::Released => give_back(row, started, now, now),
+        Outcome::Snoozed { for_ms } => give_back(row, started, after_ms(now, *for_ms), now),
+        Outcome::Cancelled { failure } => {
+            row.error = Some(failure.clone());
+            end(row, State::Cancelled, now);
+        }
+    }
+    Ok(())
+}
+
+/// True for a row that only a rescue can end: its lease expired and no claim may take it.
+pub fn is_rescuable(row: &Execution, now: Timestamp) -> bool {
+    row.state == State::Running
+        && row.claimable_at.is_none()
+        && row.lease.as_ref().is_some_and(|lease| lease.expires_at < now)
+}
+
+/// Ends a rescuable row: dead with `stale_timeout`, or cancelled when that was asked for. Never retried by any
+/// path until an operator says so (P-10).
+pub fn rescue(row: &mut Execution, now: Timestamp) {
+    debug_assert!(is_rescuable(row, now), "rescue of a row that is not rescuable: {row:?}");
+    row.finished_at = Some(now);
+    row.duration_ms = row.lease.as_ref().and_then(|lease| lease.started_at).map(|at| elapsed_ms(at, now));
+    if row.cancel_requested_at.is_some() {
+        row.error = Some(Failure::new(ErrorCode::canceled(), CANCELLED_UNACKNOWLEDGED));
+        end(row, State::Cancelled, now);
+    } else {
+        row.error = Some(Failure::new(ErrorCode::stale_timeout(), LEASE_EXPIRED));
+        end(row, State::Dead, now);
+    }
+}
+
+/// Error text of a row that a rescue ended; the Postgres store writes the same.
+pub const LEASE_EXPIRED: &str = "lease expired; the attempt may have run";
+
+/// Error text of a running row whose cancellation nobody acknowledged before its lease expired.
+pub const CANCELLED_UNACKNOWLEDGED: &str = "cancelled; the runner did not answer before its lease expired";
+
+/// Error text of a row cancelled while nobody ran it.
+pub const CANCELLED_WAITING: &str = "cancelled before it was started";
+
+/// Moves a row that was written in a withdrawn future back to the present: after the database clock stepped back,
+/// a relative wait (lease, retry, snooze) must last no longer than it was meant to. Returns whether it changed.
+///
+/// An absolute due time is left alone: that instant comes again.
+pub fn clamp_to_present(row: &mut Execution, now: Timestamp) -> bool {
+    if row.updated_at <= now || row.state.is_terminal() {
+        return false;
+    }
+    let back = now.as_micros().saturating_sub(row.updated_at.as_micros());
+    let relative = row.state != State::Scheduled || row.claimable_at != Some(row.due_at);
+    if relative {
+        row.claimable_at = row.claimable_at.map(|at| at.offset_micros(back));
+    }
+    if row.state == State::Running
+        && let Some(lease) = &mut row.lease
+    {
+        lease.expires_at = lease.expires_at.offset_micros(back);
+    }
+    row.updated_at = now;
+    true
+}
+
+/// What a cancel did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cancelled {
+    /// It was waiting and is cancelled now.
+    Now,
+    /// It runs: its runner is told at the next heartbeat, and no further attempt will be made.
+    Requested,
+    /// It had ended already; nothing changed.
+    AlreadyTerminal,
+    /// No such execution.
+    NotFound,
+}
+
+/// Cancels a live row, or asks its runner to stop.
+pub fn cancel(row: &mut Execution, now: Timestamp) -> Cancelled {
+    match row.state {
+        State::Scheduled | State::Retryable => {
+            row.error = Some(Failure::new(ErrorCode::canceled(), CANCELLED_WAITING));
+            end(row, State::Cancelled, now);
+            Cancelled::Now
+        }
+        State::Running => {
+            if row.cancel_requested_at.is_none() {
+                row.cancel_requested_at = Some(now);
+                settle_claimability(row, now);
+            }
+            Cancelled::Requested
+        }
+        _ => Cancelled::AlreadyTerminal,
+    }
+}
+
+/// The next life of a finished execution: same id, next generation, full budget, fence goes on growing (G1).
+pub fn requeue(finished: &Execution, run_at: Timestamp, now: Timestamp) -> Execution {
+    debug_assert!(finished.state.is_terminal(), "requeue of a live row: {finished:?}");
+    Execution {
+        generation: finished.generation.next(),
+        due_at: run_at,
+        // An operator who asks for a run means it: neither lateness nor a newer slot may end it unstarted.
+        expires_at: None,
+        policy: super::Policy { supersede: Supersede::Never, ..finished.policy.clone() },
+        state: State::Scheduled,
+        claimable_at: Some(run_at),
+        attempt: 0,
+        lease: None,
+        cancel_requested_at: None,
+        finished_at: None,
+        duration_ms: None,
+        rows_affected: None,
+        result: None,
+        error: None,
+        skip_reason: None,
+        created_at: now,
+        updated_at: now,
+        ..finished.clone()
+    }
+}
+
+fn held<'a>(row: &'a Execution, lease: &LeaseRef) -> Result<&'a Lease, Refusal> {
+    match &row.lease {
+        Some(held) if row.lease_ref() == Some(*lease) => Ok(held),
+        _ => Err(Refusal::LeaseLost),
+    }
+}
+
+fn mark_started(row: &mut Execution, now: Timestamp) {
+    row.attempt += 1;
+    if let Some(lease) = &mut row.lease {
+        lease.started_at = Some(now);
+    }
+}
+
+fn renew(row: &mut Execution, now: Timestamp) {
+    let expires_at = expiry(row, now);
+    if let Some(lease) = &mut row.lease {
+        lease.heartbeat_at = now;
+        lease.expires_at = expires_at;
+    }
+    settle_claimability(row, now);
+}
+
+fn expiry(row: &Execution, now: Timestamp) -> Timestamp {
+    after_ms(now, row.policy.lease_ms)
+}
+
+/// Recomputes when a *running* row becomes claimable again.
+fn settle_claimability(row: &mut Execution, now: Timestamp) {
+    let Some(lease) = &row.lease else { return };
+    let may_run_again = match lease.started_at {
+        None => row.cancel_requested_at.is_none(),
+        Some(_) => {
+            row.cancel_requested_at.is_none()
+                && row.policy.reentry == Reentry::Allow
+                && row.attempt < row.policy.max_attempts
+        }
+    };
+    row.claimable_at = may_run_again.then(|| lease.expires_at.offset_micros(1));
+    row.updated_at = now;
+}
+
+fn give_back(row: &mut Execution, started: Option<Timestamp>, at: Timestamp, now: Timestamp) {
+    if row.cancel_requested_at.is_some() {
+        row.error = Some(Failure::new(ErrorCode::canceled(), CANCELLED_WAITING));
+        return end(row, State::Cancelled, now);
+    }
+    if started.is_some() {
+        row.attempt -= 1;
+    }
+    wait(row, State::Scheduled, at, now);
+}
+
+fn wait(row: &mut Execution, state: State, until: Timestamp, now: Timestamp) {
+    row.state = state;
+    row.claimable_at = Some(until);
+    row.updated_at = now;
+}
+
+fn end(row: &mut Execution, state: State, now: Timestamp) {
+    debug_assert!(state.is_terminal());
+    row.state = state;
+    row.claimable_at = None;
+    row.finished_at = Some(now);
+    row.updated_at = now;
+}
+
+fn after_ms(now: Timestamp, ms: u64) -> Timestamp {
+    now.offset_micros(micros(Duration::from_millis(ms)))
+}
+
+fn elapsed_ms(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,292 @@
+//! The executable specification: what each verb does, in terms of [`Rows`].
+//!
+//! Runs inside one serialisable transaction of whichever database implements `Rows`. It decides only what spans
+//! rows; what may happen to a single row is decided in [`crate::model::transition`].
+
+use super::{
+    CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ExecutionPage, JobCursors,
+    JobRecord, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Registration, Renewal,
+    Renewed, Reply, Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage,
+    SkippedSlots, Started, Stats, StoreError, Verb, check, keeps_receipt,
+};
+use crate::model::{
+    Execution, ExecutionId, LeaseRef, SkipReason, State, Timestamp, Token, micros,
+    transition::{self, Cancelled, Refusal, Verdict},
+};
+use std::time::Duration;
+
+/// Carries out `request` at `now`, or returns the first reply to it.
+///
+/// # Errors
+/// `Invalid` for a malformed request, else what `rows` returns; the caller rolls back.
+pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<Reply, StoreError> {
+    check(&request.verb)?;
+    if keeps_receipt(&request.verb)
+        && let Some(first) = rows.receipt(request.id)?
+    {
+        return Ok(first);
+    }
+    let reply = match &request.verb {
+        Verb::ReadClock(_) => Reply::ClockRead(ClockRead { now }),
+        Verb::Register(verb) => Reply::Registered(register(rows, now, verb)?),
+        Verb::ReadCursors(verb) => {
+            let jobs = verb.jobs.iter().map(|job| {
+                let record = rows.job(job)?;
+                Ok(JobCursors {
+                    job: job.clone(),
+                    spec_hash: record.as_ref().map(|record| record.spec_hash.clone()),
+                    edited_at: record.and_then(|record| record.edited_at),
+                    cursors: rows.cursors(job)?,
+                })
+            });
+            Reply::CursorsRead(CursorsRead { now, jobs: jobs.collect::<Result<_, StoreError>>()? })
+        }
+        Verb::Plan(verb) => Reply::Planned(plan(rows, now, verb)?),
+        Verb::Claim(verb) => Reply::Claimed(claim(rows, now, Token(request.id.0), verb)?),
+        Verb::Start(verb) => {
+            let outcomes = each(&verb.leases, |lease| {
+                change_held(rows, lease, |row| transition::start(row, lease, now).map(|()| row.attempt))
+            })?;
+            Reply::Started(Started { now, outcomes })
+        }
+        Verb::Heartbeat(verb) => {
+            let outcomes = each(&verb.leases, |lease| {
+                change_held(rows, lease, |row| transition::heartbeat(row, lease, now).map(|()| renewal(row)))
+            })?;
+            Reply::Renewed(Renewed { now, outcomes })
+        }
+        Verb::Settle(verb) => {
+            let outcomes = each(&verb.settlements, |one| {
+                change_held(rows, &one.lease, |row| {
+                    transition::settle(row, &one.lease, &one.outcome, now).map(|()| row.state)
+                })
+            })?;
+            Reply::Settled(Settled { now, outcomes })
+        }
+        Verb::Rescue(verb) => Reply::Rescued(rescue(rows, now, verb)?),
+        Verb::Cancel(verb) => {
+            let outcomes = each(&verb.ids, |id| cancel(rows, now, *id))?;
+            Reply::CancelOutcomes(CancelOutcomes { outcomes })
+        }
+        Verb::Requeue(verb) => {
+            let outcomes = each(&verb.ids, |id| requeue(rows, now, *id))?;
+            Reply::Requeued(Requeued { outcomes })
+        }
+        Verb::ListExecutions(filter) => Reply::ExecutionPage(ExecutionPage { now, executions: rows.list(filter)? }),
+        Verb::ListSkipped(filter) => Reply::SkippedPage(SkippedPage { entries: rows.list_skipped(filter)? }),
+        Verb::ReadStats(_) => Reply::Stats(Stats { now, jobs: rows.stats()? }),
+        Verb::Prune(verb) => Reply::Pruned(rows.prune(verb, now)?),
+    };
+    if keeps_receipt(&request.verb) && !is_empty_claim(&reply) {
+        rows.put_receipt(request.id, now, &reply)?;
+    }
+    Ok(reply)
+}
+
+/// A claim that changed nothing leaves no receipt: idle polling must not write.
+fn is_empty_claim(reply: &Reply) -> bool {
+    matches!(reply, Reply::Claimed(claimed) if claimed.executions.is_empty() && claimed.skipped.is_empty())
+}
+
+fn each<T, R>(items: &[T], mut one: impl FnMut(&T) -> Result<R, StoreError>) -> Result<Vec<R>, StoreError> {
+    items.iter().map(&mut one).collect()
+}
+
+/// Loads the row that `lease` names, lets `change` try, and stores what came of it.
+fn change_held<T>(
+    rows: &mut impl Rows,
+    lease: &LeaseRef,
+    change: impl FnOnce(&mut Execution) -> Result<T, Refusal>,
+) -> Result<Result<T, Refusal>, StoreError> {
+    let Some(was) = rows.live(lease.id)? else {
+        return Ok(Err(Refusal::LeaseLost));
+    };
+    let mut row = was.clone();
+    let outcome = change(&mut row);
+    if outcome.is_ok() {
+        store(rows, &was, &row)?;
+    }
+    Ok(outcome)
+}
+
+fn store(rows: &mut impl Rows, was: &Execution, row: &Execution) -> Result<(), StoreError> {
+    if row.state.is_terminal() { rows.finish(row) } else { rows.update(was, row) }
+}
+
+fn renewal(row: &Execution) -> Renewal {
+    Renewal {
+        expires_at: row.lease.as_ref().map_or(Timestamp::EPOCH, |lease| lease.expires_at),
+        cancel: match row.cancel_requested_at {
+            None => CancelRequest::None,
+            Some(_) => CancelRequest::Requested,
+        },
+    }
+}
+
+fn register(rows: &mut impl Rows, now: Timestamp, verb: &Register) -> Result<Registered, StoreError> {
+    let outcomes = each(&verb.jobs, |registration| register_one(rows, now, registration))?;
+    Ok(Registered { outcomes })
+}
+
+fn register_one(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    registration: &Registration,
+) -> Result<RegisterOutcome, StoreError> {
+    let Registration { job, spec_hash, schedule_hash } = registration;
+    let mut record =
+        JobRecord { spec_hash: spec_hash.clone(), schedule_hash: schedule_hash.clone(), edited_at: None };
+    let outcome = match rows.job(job)? {
+        None => RegisterOutcome::New,
+        Some(old) if old.schedule_hash != *schedule_hash => {
+            record.edited_at = Some(now);
+            for cursor in rows.cursors(job)? {
+                edit_cursor(rows, now, registration, cursor)?;
+            }
+            RegisterOutcome::ScheduleChanged
+        }
+        Some(old) => {
+            record.edited_at = old.edited_at;
+            if old.spec_hash == *spec_hash { RegisterOutcome::Unchanged } else { RegisterOutcome::PolicyChanged }
+        }
+    };
+    if outcome != RegisterOutcome::Unchanged {
+        rows.put_job(job, &record)?;
+    }
+    Ok(outcome)
+}
+
+/// An edited schedule starts now: what the old one had not planned yet is recorded, not made.
+fn edit_cursor(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    registration: &Registration,
+    cursor: Cursor,
+) -> Result<(), StoreError> {
+    if cursor.at < now {
+        rows.add_skipped(&SkippedEntry {
+            job: registration.job.clone(),
+            scope: cursor.scope.clone(),
+            slots: SkippedSlots { after: cursor.at, through: now, count: None, reason: SkipReason::ScheduleChanged },
+            recorded_at: now,
+        })?;
+    }
+    let moved = Cursor { at: now, high_water: cursor.high_water.max(now), scope: cursor.scope };
+    rows.put_cursor(&registration.job, &moved)
+}
+
+fn plan(rows: &mut impl Rows, now: Timestamp, verb: &Plan) -> Result<Planned, StoreError> {
+    let outcomes = each(&verb.entries, |entry| plan_one(rows, now, entry))?;
+    Ok(Planned { now, outcomes })
+}
+
+fn plan_one(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<PlanOutcome, StoreError> {
+    let PlanEntry { job, scope, expect, to, .. } = entry;
+    if rows.job(job)?.is_none_or(|record| record.spec_hash != entry.spec_hash) {
+        return Ok(PlanOutcome::SpecSuperseded);
+    }
+    let cursor = rows.cursor(job, scope)?;
+    let at = cursor.as_ref().map(|cursor| cursor.at);
+    if at != *expect {
+        return Ok(PlanOutcome::CursorMoved(at));
+    }
+    let due = |slot: Timestamp| slot.offset_micros(micros(Duration::from_millis(entry.delay_ms))) <= now;
+    // Going back is allowed only from a future that the database clock has withdrawn.
+    let forward = expect.is_none_or(|expect| *to > expect || !due(expect));
+    if !due(*to) || !forward {
+        return Ok(PlanOutcome::NotDue);
+    }
+    let high_water = cursor.map(|cursor| cursor.high_water);
+    let mut made = Vec::new();
+    for slot in &entry.slots {
+        let seen = match (slot.slot_at, high_water) {
+            (Some(slot_at), Some(high)) if slot_at <= high => rows.slot_exists(job, scope, slot_at)?,
+            _ => false,
+        };
+        if !seen {
+            rows.insert(&Execution::fresh(job.clone(), scope.clone(), slot.clone(), now))?;
+            made.push(slot.id);
+        }
+    }
+    for slots in &entry.skipped {
+        let entry = SkippedEntry { job: job.clone(), scope: scope.clone(), slots: slots.clone(), recorded_at: now };
+        rows.add_skipped(&entry)?;
+    }
+    let high_water = high_water.map_or(*to, |high| high.max(*to));
+    rows.put_cursor(job, &Cursor { scope: scope.clone(), at: *to, high_water })?;
+    Ok(PlanOutcome::Made(made))
+}
+
+fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Result<Claimed, StoreError> {
+    let mut claimed = Claimed { now, executions: Vec::new(), skipped: Vec::new() };
+    for was in rows.claimable(&verb.jobs, now, verb.limit)? {
+        let newest = rows.cursor(&was.job, &was.scope)?.map(|cursor| cursor.at);
+        let mut row = was.clone();
+        match transition::judge(&was, newest, now) {
+            Verdict::Skip(reason) => {
+                transition::skip(&mut row, reason, now);
+                claimed.skipped.push((row.id, reason));
+            }
+            Verdict::Run if has_room(rows, &was)? => {
+                transition::claim(&mut row, token, verb.runner, verb.charge, now);
+                claimed.executions.push(row.clone());
+            }
+            Verdict::Run => continue,
+        }
+        store(rows, &was, &row)?;
+    }
+    Ok(claimed)
+}
+
+/// G15. A running row counts already, so taking it over needs no room.
+fn has_room(rows: &mut impl Rows, row: &Execution) -> Result<bool, StoreError> {
+    match &row.policy.limit {
+        Some(limit) if row.state != State::Running => Ok(rows.running_with_limit(&limit.key)? < limit.max),
+        _ => Ok(true),
+    }
+}
+
+fn rescue(rows: &mut impl Rows, now: Timestamp, verb: &Rescue) -> Result<Rescued, StoreError> {
+    let mut clamped = Vec::new();
+    if rows.swap_last_rescue(now)?.is_some_and(|last| now < last) {
+        for was in rows.withdrawn(now)? {
+            let mut row = was.clone();
+            if transition::clamp_to_present(&mut row, now) {
+                rows.update(&was, &row)?;
+                clamped.push(row.id);
+            }
+        }
+    }
+    let mut ended = Vec::new();
+    for mut row in rows.rescuable(now, verb.limit)? {
+        transition::rescue(&mut row, now);
+        rows.finish(&row)?;
+        ended.push((row.id, row.state));
+    }
+    Ok(Rescued { now, ended, clamped })
+}
+
+fn cancel(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<Cancelled, StoreError> {
+    let Some(was) = rows.live(id)? else {
+        return Ok(match rows.finished(id)? {
+            Some(_) => Cancelled::AlreadyTerminal,
+            None => Cancelled::NotFound,
+        });
+    };
+    let mut row = was.clone();
+    let outcome = transition::cancel(&mut row, now);
+    store(rows, &was, &row)?;
+    Ok(outcome)
+}
+
+fn requeue(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<RequeueOutcome, StoreError> {
+    if rows.live(id)?.is_some() {
+        return Ok(RequeueOutcome::StillLive);
+    }
+    let Some(finished) = rows.finished(id)? else {
+        return Ok(RequeueOutcome::NotFound);
+    };
+    let row = transition::requeue(&finished, now, now);
+    rows.insert(&row)?;
+    Ok(RequeueOutcome::Requeued(row.generation))
+}

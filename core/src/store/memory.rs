@@ -1,0 +1,281 @@
+//! The in-memory store: the shortest correct one. Differential oracle of the conformance suite, and the fastest
+//! engine of the simulation. Keeps nothing across a restart.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    BoxFuture, Cursor, JobRecord, JobStats, ListExecutions, ListSkipped, ManualClock, Prune, Pruned, Reply, Request,
+    Rows, SkippedEntry, Store, StoreError, apply,
+};
+use crate::model::{Execution, ExecutionId, Generation, JobName, RequestId, Scope, State, Timestamp, micros};
+use std::time::Duration;
+
+/// A store in memory, on a clock that its owner sets. Clones share the data.
+///
+/// ```
+/// # use tourbillon::{model::Timestamp, store::{ManualClock, MemoryStore}};
+/// let store = MemoryStore::new(ManualClock::new(Timestamp::EPOCH));
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    clock: ManualClock,
+    tables: Arc<Mutex<Tables>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(clock: ManualClock) -> Self {
+        Self { clock, tables: Arc::default() }
+    }
+
+    /// Carries out one request without a future; for single-threaded owners such as a simulated database host.
+    ///
+    /// # Errors
+    /// As [`Store::call`], but never `Unavailable` or `Unknown`.
+    pub fn apply(&self, request: &Request) -> Result<Reply, StoreError> {
+        // A panic inside leaves half a transaction; it is our bug, and tests want to see it, not a poisoned lock.
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        apply::apply(&mut *tables, self.clock.now(), request)
+    }
+}
+
+impl Store for MemoryStore {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
+        Box::pin(async move { self.apply(&request) })
+    }
+}
+
+type ClaimKey = (i16, Timestamp, ExecutionId);
+
+#[derive(Debug, Default)]
+struct Tables {
+    live: BTreeMap<ExecutionId, Execution>,
+    claimable: BTreeMap<ClaimKey, JobName>,
+    running_by_limit: BTreeMap<String, u32>,
+    history: BTreeMap<(ExecutionId, Generation), Execution>,
+    jobs: BTreeMap<JobName, JobRecord>,
+    cursors: BTreeMap<(JobName, Scope), Cursor>,
+    skipped: Vec<SkippedEntry>,
+    receipts: BTreeMap<RequestId, (Timestamp, Reply)>,
+    last_rescue: Option<Timestamp>,
+}
+
+impl Tables {
+    fn index(&mut self, row: &Execution) {
+        if let Some(key) = claim_key(row) {
+            self.claimable.insert(key, row.job.clone());
+        }
+        if let Some(key) = running_limit_key(row) {
+            *self.running_by_limit.entry(key.to_owned()).or_default() += 1;
+        }
+    }
+
+    fn unindex(&mut self, row: &Execution) {
+        if let Some(key) = claim_key(row) {
+            self.claimable.remove(&key);
+        }
+        if let Some(key) = running_limit_key(row)
+            && let Some(running) = self.running_by_limit.get_mut(key)
+        {
+            *running -= 1;
+        }
+    }
+
+    fn is_blocked(&self, row: &Execution) -> bool {
+        row.state != State::Running
+            && row
+                .policy
+                .limit
+                .as_ref()
+                .is_some_and(|limit| self.running_by_limit.get(&limit.key).copied().unwrap_or(0) >= limit.max)
+    }
+}
+
+fn claim_key(row: &Execution) -> Option<ClaimKey> {
+    row.claimable_at.map(|at| (row.priority, at, row.id))
+}
+
+fn running_limit_key(row: &Execution) -> Option<&str> {
+    match &row.policy.limit {
+        Some(limit) if row.state == State::Running => Some(&limit.key),
+        _ => None,
+    }
+}
+
+fn page<T>(items: impl Iterator<Item = T>, limit: u32) -> Vec<T> {
+    items.take(limit as usize).collect()
+}
+
+impl Rows for Tables {
+    fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError> {
+        Ok(self.live.get(&id).cloned())
+    }
+
+    fn insert(&mut self, row: &Execution) -> Result<(), StoreError> {
+        self.index(row);
+        self.live.insert(row.id, row.clone());
+        Ok(())
+    }
+
+    fn update(&mut self, was: &Execution, row: &Execution) -> Result<(), StoreError> {
+        self.unindex(was);
+        self.insert(row)
+    }
+
+    fn finish(&mut self, row: &Execution) -> Result<(), StoreError> {
+        if let Some(was) = self.live.remove(&row.id) {
+            self.unindex(&was);
+        }
+        self.history.insert((row.id, row.generation), row.clone());
+        Ok(())
+    }
+
+    fn finished(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError> {
+        let mut generations = self.history.range((id, Generation(0))..=(id, Generation(u32::MAX)));
+        Ok(generations.next_back().map(|(_, row)| row.clone()))
+    }
+
+    fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
+        let due = self.claimable.iter().filter(|((_, at, _), job)| *at <= now && jobs.contains(job));
+        let rows = due.filter_map(|((_, _, id), _)| self.live.get(id)).filter(|row| !self.is_blocked(row));
+        Ok(page(rows.cloned(), limit))
+    }
+
+    fn running_with_limit(&mut self, key: &str) -> Result<u32, StoreError> {
+        Ok(self.running_by_limit.get(key).copied().unwrap_or(0))
+    }
+
+    fn rescuable(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
+        let mut rows: Vec<_> =
+            self.live.values().filter(|row| crate::model::transition::is_rescuable(row, now)).cloned().collect();
+        rows.sort_by_key(|row| (row.lease.as_ref().map(|lease| lease.expires_at), row.id));
+        rows.truncate(limit as usize);
+        Ok(rows)
+    }
+
+    fn withdrawn(&mut self, now: Timestamp) -> Result<Vec<Execution>, StoreError> {
+        Ok(self.live.values().filter(|row| row.updated_at > now).cloned().collect())
+    }
+
+    fn swap_last_rescue(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.last_rescue.replace(now))
+    }
+
+    fn job(&mut self, job: &JobName) -> Result<Option<JobRecord>, StoreError> {
+        Ok(self.jobs.get(job).cloned())
+    }
+
+    fn put_job(&mut self, job: &JobName, record: &JobRecord) -> Result<(), StoreError> {
+        self.jobs.insert(job.clone(), record.clone());
+        Ok(())
+    }
+
+    fn cursors(&mut self, job: &JobName) -> Result<Vec<Cursor>, StoreError> {
+        let of_job = self.cursors.iter().filter(|((name, _), _)| name == job);
+        Ok(of_job.map(|(_, cursor)| cursor.clone()).collect())
+    }
+
+    fn cursor(&mut self, job: &JobName, scope: &Scope) -> Result<Option<Cursor>, StoreError> {
+        Ok(self.cursors.get(&(job.clone(), scope.clone())).cloned())
+    }
+
+    fn put_cursor(&mut self, job: &JobName, cursor: &Cursor) -> Result<(), StoreError> {
+        self.cursors.insert((job.clone(), cursor.scope.clone()), cursor.clone());
+        Ok(())
+    }
+
+    fn slot_exists(&mut self, job: &JobName, scope: &Scope, slot_at: Timestamp) -> Result<bool, StoreError> {
+        let mut all = self.live.values().chain(self.history.values());
+        Ok(all.any(|row| row.slot_at == Some(slot_at) && row.job == *job && row.scope == *scope))
+    }
+
+    fn add_skipped(&mut self, entry: &SkippedEntry) -> Result<(), StoreError> {
+        self.skipped.push(entry.clone());
+        Ok(())
+    }
+
+    fn receipt(&mut self, request: RequestId) -> Result<Option<Reply>, StoreError> {
+        Ok(self.receipts.get(&request).map(|(_, reply)| reply.clone()))
+    }
+
+    fn put_receipt(&mut self, request: RequestId, now: Timestamp, reply: &Reply) -> Result<(), StoreError> {
+        self.receipts.insert(request, (now, reply.clone()));
+        Ok(())
+    }
+
+    fn list(&mut self, filter: &ListExecutions) -> Result<Vec<Execution>, StoreError> {
+        let mut rows: Vec<_> =
+            self.live.values().chain(self.history.values()).filter(|row| wanted(row, filter)).collect();
+        rows.sort_by_key(|row| (row.id, row.generation));
+        Ok(page(rows.into_iter().cloned(), filter.limit))
+    }
+
+    fn list_skipped(&mut self, filter: &ListSkipped) -> Result<Vec<SkippedEntry>, StoreError> {
+        let wanted = |entry: &&SkippedEntry| filter.job.as_ref().is_none_or(|job| entry.job == *job);
+        let mut entries: Vec<_> = self.skipped.iter().filter(wanted).collect();
+        entries.sort_by(|a, b| skipped_order(a).cmp(&skipped_order(b)));
+        Ok(page(entries.into_iter().skip(filter.offset as usize).cloned(), filter.limit))
+    }
+
+    fn stats(&mut self) -> Result<BTreeMap<JobName, JobStats>, StoreError> {
+        let mut jobs: BTreeMap<JobName, JobStats> = BTreeMap::new();
+        for row in self.live.values() {
+            let stats = jobs.entry(row.job.clone()).or_default();
+            match row.state {
+                State::Scheduled => stats.scheduled += 1,
+                State::Retryable => stats.retryable += 1,
+                _ => stats.running += 1,
+            }
+            let oldest = [stats.oldest_claimable_at, row.claimable_at];
+            stats.oldest_claimable_at = oldest.into_iter().flatten().min();
+        }
+        Ok(jobs)
+    }
+
+    fn prune(&mut self, prune: &Prune, now: Timestamp) -> Result<Pruned, StoreError> {
+        let before = |ms: u64| now.offset_micros(-micros(Duration::from_millis(ms)));
+        let (old_history, old_receipts) = (before(prune.history_ms), before(prune.receipts_ms));
+
+        let mut rows: Vec<_> =
+            self.history.values().filter_map(|row| Some((row.finished_at?, row.id, row.generation))).collect();
+        rows.retain(|(at, _, _)| *at < old_history);
+        rows.sort_unstable();
+        rows.truncate(prune.limit as usize);
+        for (_, id, generation) in &rows {
+            self.history.remove(&(*id, *generation));
+        }
+
+        let mut old: Vec<_> =
+            (0..self.skipped.len()).filter(|i| self.skipped[*i].recorded_at < old_history).collect();
+        old.sort_by_key(|i| self.skipped[*i].recorded_at);
+        old.truncate(prune.limit as usize);
+        let mut index = 0;
+        self.skipped.retain(|_| {
+            index += 1;
+            !old.contains(&(index - 1))
+        });
+
+        let mut receipts: Vec<_> = self.receipts.iter().map(|(id, (at, _))| (*at, *id)).collect();
+        receipts.retain(|(at, _)| *at < old_receipts);
+        receipts.sort_unstable();
+        receipts.truncate(prune.limit as usize);
+        for (_, id) in &receipts {
+            self.receipts.remove(id);
+        }
+        Ok(Pruned { executions: rows.len() as u64, skipped: old.len() as u64, receipts: receipts.len() as u64 })
+    }
+}
+
+fn wanted(row: &Execution, filter: &ListExecutions) -> bool {
+    filter.job.as_ref().is_none_or(|job| row.job == *job)
+        && filter.id.is_none_or(|id| row.id == id)
+        && (filter.states.is_empty() || filter.states.contains(&row.state))
+        && filter.after.is_none_or(|after| (row.id, row.generation) > after)
+}
+
+fn skipped_order(entry: &SkippedEntry) -> impl Ord + '_ {
+    (&entry.job, &entry.scope, entry.slots.after, entry.slots.through, entry.slots.reason.as_str(), entry.recorded_at)
+}

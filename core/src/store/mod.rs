@@ -1,0 +1,169 @@
+//! The store: what a scheduler needs from a database, and the semantics that every store must have.
+//!
+//! Two ways to write one. A database with serialisable transactions and cheap statements implements [`Rows`]
+//! and gets every verb from [`apply()`](apply::apply), the executable specification (the in-memory and SQLite stores do).
+//! A database that earns more by stating a verb as one statement implements [`Store`] itself (Postgres does) and
+//! is held to the specification by the conformance suite.
+
+pub mod apply;
+mod error;
+mod memory;
+mod rows;
+mod verb;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    sync::atomic::{AtomicI64, Ordering},
+};
+
+pub use error::{ErrorKind, StoreError};
+pub use memory::MemoryStore;
+pub use rows::{JobRecord, Rows};
+pub use verb::*;
+
+use crate::model::Timestamp;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A database as the scheduler sees it.
+///
+/// # Errors
+/// By [`ErrorKind`]. An implementation returns `Unknown` whenever the request may have been applied, and never
+/// `Unavailable` then.
+pub trait Store: Send + Sync + 'static {
+    /// Carries out one request as one transaction. Repeating a request id returns its first outcome.
+    ///
+    /// Dropping the future leaves the outcome unknown, and must not leave the store unusable.
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>>;
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
+        (**self).call(request)
+    }
+}
+
+/// Where a store takes the time from.
+///
+/// `Database` in production: the server's clock, read inside the statement that uses it. `Manual` for tests and
+/// the simulation, where the database host sets the instant right before each request is applied; the request
+/// itself never carries it (G10).
+#[derive(Clone, Debug, Default)]
+pub enum DatabaseClock {
+    /// The database's own clock.
+    #[default]
+    Database,
+    /// A clock that is set from outside.
+    Manual(ManualClock),
+}
+
+impl DatabaseClock {
+    /// The set instant, or `None` for the database's own.
+    pub fn fixed(&self) -> Option<Timestamp> {
+        match self {
+            Self::Database => None,
+            Self::Manual(clock) => Some(clock.now()),
+        }
+    }
+}
+
+/// A clock that stands until it is set. Clones share the instant.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicI64>);
+
+impl ManualClock {
+    /// A clock standing at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self(Arc::new(AtomicI64::new(now.as_micros())))
+    }
+
+    /// The instant it stands at.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Sets it, forwards or back.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_micros(), Ordering::SeqCst);
+    }
+
+    /// Moves it forwards.
+    pub fn advance(&self, by: std::time::Duration) {
+        self.0.fetch_add(crate::model::micros(by), Ordering::SeqCst);
+    }
+}
+
+/// Checks what a type cannot: batch sizes and repeated rows. Every store calls it first.
+///
+/// # Errors
+/// `Invalid`, naming the field and the bound.
+pub fn check(verb: &Verb) -> Result<(), StoreError> {
+    let batch = |what: &str, len: usize| {
+        if len > MAX_BATCH as usize {
+            let message = format!("{}: {len} {what} in one request, at most {MAX_BATCH} are allowed", verb.name());
+            return Err(StoreError::new(ErrorKind::Invalid, message));
+        }
+        Ok(())
+    };
+    let limit = |limit: u32| {
+        if limit == 0 || limit > MAX_BATCH {
+            let message = format!("{}: limit is {limit}, allowed are 1 to {MAX_BATCH}", verb.name());
+            return Err(StoreError::new(ErrorKind::Invalid, message));
+        }
+        Ok(())
+    };
+    fn distinct<T: Ord>(name: &str, what: &str, items: impl Iterator<Item = T>) -> Result<(), StoreError> {
+        let mut seen = std::collections::BTreeSet::new();
+        for item in items {
+            if !seen.insert(item) {
+                let message = format!("{name}: the same {what} twice in one request");
+                return Err(StoreError::new(ErrorKind::Invalid, message));
+            }
+        }
+        Ok(())
+    }
+    let name = verb.name();
+    match verb {
+        Verb::ReadClock(_) | Verb::ReadStats(_) => Ok(()),
+        Verb::Register(v) => {
+            batch("jobs", v.jobs.len())?;
+            distinct(name, "job", v.jobs.iter().map(|job| &job.job))
+        }
+        Verb::ReadCursors(v) => batch("jobs", v.jobs.len()),
+        Verb::Plan(v) => {
+            batch("entries", v.entries.len())?;
+            batch("slots", v.entries.iter().map(|entry| entry.slots.len()).sum())?;
+            distinct(name, "job and scope", v.entries.iter().map(|entry| (&entry.job, &entry.scope)))?;
+            distinct(name, "execution id", v.entries.iter().flat_map(|entry| entry.slots.iter().map(|slot| slot.id)))
+        }
+        Verb::Claim(v) => {
+            batch("jobs", v.jobs.len())?;
+            limit(v.limit)
+        }
+        Verb::Start(Start { leases }) | Verb::Heartbeat(Heartbeat { leases }) => {
+            batch("rows", leases.len())?;
+            distinct(name, "execution", leases.iter().map(|lease| lease.id))
+        }
+        Verb::Settle(v) => {
+            batch("rows", v.settlements.len())?;
+            distinct(name, "execution", v.settlements.iter().map(|settlement| settlement.lease.id))
+        }
+        Verb::Rescue(v) => limit(v.limit),
+        Verb::Cancel(Cancel { ids }) | Verb::Requeue(Requeue { ids }) => {
+            batch("rows", ids.len())?;
+            distinct(name, "execution", ids.iter())
+        }
+        Verb::ListExecutions(v) => limit(v.limit),
+        Verb::ListSkipped(v) => limit(v.limit),
+        Verb::Prune(v) => limit(v.limit),
+    }
+}
+
+/// True for verbs whose first reply is kept under the request id. The others are either reads or idempotent by
+/// their own guard (start, heartbeat, register, rescue, prune: repeating them does what was wanted).
+pub const fn keeps_receipt(verb: &Verb) -> bool {
+    matches!(verb, Verb::Plan(_) | Verb::Claim(_) | Verb::Settle(_) | Verb::Cancel(_) | Verb::Requeue(_))
+}
