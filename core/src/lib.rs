@@ -5,4 +5,6 @@
 //! `tourbillon-sqlite` bring the databases, `tourbillon-sim` the world in which the guarantees G1–G15 are checked.
 
 pub mod model;
+pub mod plan;
+pub mod runtime;
 pub mod store;

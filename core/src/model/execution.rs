@@ -102,6 +102,19 @@ impl SkipReason {
     }
 }
 
+/// Slots in (`after`, `through`] that are not made.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct SkippedSlots {
+    /// Exclusive.
+    pub after: Timestamp,
+    /// Inclusive.
+    pub through: Timestamp,
+    /// How many; `None` when the schedule that would have made them is no longer known.
+    pub count: Option<u64>,
+    /// Why.
+    pub reason: SkipReason,
+}
+
 /// What may happen to a *started* attempt whose lease expired.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,9 @@ mod outcome;
 mod time;
 pub mod transition;
 
-pub use execution::{Execution, Lease, LeaseRef, Limit, NewExecution, Policy, Reentry, SkipReason, State, Supersede};
+pub use execution::{
+    Execution, Lease, LeaseRef, Limit, NewExecution, Policy, Reentry, SkipReason, SkippedSlots, State, Supersede,
+};
 pub use id::{
     ExecutionId, Fence, Generation, Incarnation, JobName, MAX_NAME_BYTES, NameError, RequestId, Scope, Token,
 };

@@ -7,10 +7,10 @@ use super::{
     CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ExecutionPage, JobCursors,
     JobRecord, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Registration, Renewal,
     Renewed, Reply, Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage,
-    SkippedSlots, Started, Stats, StoreError, Verb, check, keeps_receipt,
+    Started, Stats, StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
-    Execution, ExecutionId, LeaseRef, SkipReason, State, Timestamp, Token, micros,
+    Execution, ExecutionId, LeaseRef, SkipReason, SkippedSlots, State, Timestamp, Token, micros,
     transition::{self, Cancelled, Refusal, Verdict},
 };
 use std::time::Duration;

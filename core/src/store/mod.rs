@@ -23,6 +23,8 @@ pub use memory::MemoryStore;
 pub use rows::{JobRecord, Rows};
 pub use verb::*;
 
+pub use crate::model::SkippedSlots;
+
 use crate::model::Timestamp;
 
 /// A boxed future that may move between threads.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, NewExecution, Outcome, RequestId, Scope,
-    SkipReason, State, Timestamp,
+    SkipReason, SkippedSlots, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
 
@@ -241,19 +241,6 @@ pub struct PlanEntry {
     pub slots: Vec<NewExecution>,
     /// Slots not made, with reasons, oldest first.
     pub skipped: Vec<SkippedSlots>,
-}
-
-/// Slots in (`after`, `through`] that are not made.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
-pub struct SkippedSlots {
-    /// Exclusive.
-    pub after: Timestamp,
-    /// Inclusive.
-    pub through: Timestamp,
-    /// How many; `None` when the schedule that would have made them is no longer known.
-    pub count: Option<u64>,
-    /// Why.
-    pub reason: SkipReason,
 }
 
 /// Reply to [`Plan`].

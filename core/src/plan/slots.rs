@@ -1,0 +1,303 @@
+//! Owns the step from "cursor and database time" to "slots to make, slots to record as skipped, new cursor".
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Cadence;
+use crate::model::{SkipReason, SkippedSlots, Timestamp};
+
+/// When a job's slots are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// On a fixed grid in UTC.
+    Cadence(Cadence),
+}
+
+impl Schedule {
+    /// The last slot at or before `at`.
+    pub fn latest(&self, at: Timestamp) -> Timestamp {
+        match self {
+            Self::Cadence(cadence) => cadence.floor(at),
+        }
+    }
+
+    /// The first slot after `at`.
+    pub fn next_after(&self, at: Timestamp) -> Timestamp {
+        match self {
+            Self::Cadence(cadence) => cadence.next_after(at),
+        }
+    }
+
+    /// How many slots lie in (`after`, `through`].
+    pub fn count(&self, after: Timestamp, through: Timestamp) -> u64 {
+        match self {
+            Self::Cadence(cadence) => cadence.count(after, through),
+        }
+    }
+}
+
+/// What becomes of slots that passed while nobody planned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// Only the newest is made; the others are recorded as superseded.
+    LatestOnly,
+    /// Every slot is made, oldest first.
+    EverySlot {
+        /// Slots that have been due for longer than this are recorded as outside the window; zero: the current
+        /// slot only.
+        window: Duration,
+        /// Most slots made in one step; the rest follow in the next.
+        max_slots: u32,
+    },
+}
+
+/// Which slots a job makes, and when: everything the planner needs to know of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Planner {
+    /// When the slots are.
+    pub schedule: Schedule,
+    /// A slot at t is due at t + delay.
+    pub delay: Duration,
+    /// What becomes of missed ones.
+    pub catch_up: CatchUp,
+    /// A slot found later than this after it was due is recorded as late.
+    pub max_lateness: Option<Duration>,
+}
+
+/// One move of one cursor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// New cursor.
+    pub to: Timestamp,
+    /// Slot times to make, oldest first, all ≤ `to`.
+    pub slots: Vec<Timestamp>,
+    /// Slots not made, oldest first.
+    pub skipped: Vec<SkippedSlots>,
+}
+
+impl Planner {
+    /// When a slot may run.
+    pub fn due_at(&self, slot: Timestamp) -> Timestamp {
+        slot + self.delay
+    }
+
+    /// After this a slot that has not been started is late.
+    pub fn expires_at(&self, slot: Timestamp) -> Option<Timestamp> {
+        self.max_lateness.map(|limit| self.due_at(slot) + limit)
+    }
+
+    /// When the next slot behind `cursor` is due; with no cursor, behind `now`. For waking up, never for a stored
+    /// decision.
+    pub fn next_due(&self, cursor: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        self.due_at(self.schedule.next_after(cursor.unwrap_or(now - self.delay)))
+    }
+
+    /// The next step at database time `now`, or `None` when nothing is to be done.
+    ///
+    /// No history makes the current slot only (P-4). `edited_at`: no slot at or before it is made (G6).
+    pub fn step(&self, cursor: Option<Timestamp>, edited_at: Option<Timestamp>, now: Timestamp) -> Option<Step> {
+        let target = self.schedule.latest(now - self.delay);
+        let Some(cursor) = cursor else {
+            let fresh = edited_at.is_none_or(|edit| target > edit);
+            return fresh.then(|| self.make(target, vec![target], Vec::new(), now));
+        };
+        if target <= cursor {
+            return self.rewind(cursor, target);
+        }
+        let (slots, skipped) = match self.catch_up {
+            CatchUp::EverySlot { window, max_slots } if !window.is_zero() => {
+                return Some(self.every_slot(cursor, target, window, max_slots, now));
+            }
+            CatchUp::EverySlot { .. } => (vec![target], self.gap(cursor, target, SkipReason::OutsideWindow)),
+            CatchUp::LatestOnly => (vec![target], self.gap(cursor, target, SkipReason::Superseded)),
+        };
+        Some(self.make(target, slots, skipped, now))
+    }
+
+    /// A cursor that lies a whole slot ahead of the database clock was moved there by a clock that has since
+    /// stepped back. It follows the clock, or the schedule would be silent until the withdrawn future comes
+    /// again (the store makes no slot twice on the way).
+    fn rewind(&self, cursor: Timestamp, target: Timestamp) -> Option<Step> {
+        let slot_ahead = self.schedule.next_after(target);
+        (cursor > slot_ahead).then(|| Step { to: target, slots: Vec::new(), skipped: Vec::new() })
+    }
+
+    fn every_slot(
+        &self,
+        cursor: Timestamp,
+        target: Timestamp,
+        window: Duration,
+        max_slots: u32,
+        now: Timestamp,
+    ) -> Step {
+        // The first slot that has not been due for longer than the window.
+        let oldest = self.schedule.next_after((now - self.delay - window).offset_micros(-1));
+        let mut skipped = Vec::new();
+        let mut at = cursor;
+        if self.schedule.next_after(cursor) < oldest {
+            let last_outside = self.schedule.latest(oldest.offset_micros(-1)).min(target);
+            skipped.extend(self.range(cursor, last_outside, SkipReason::OutsideWindow));
+            at = last_outside;
+        }
+        let mut slots = Vec::new();
+        while at < target && slots.len() < max_slots as usize {
+            at = self.schedule.next_after(at);
+            slots.push(at);
+        }
+        self.make(at, slots, skipped, now)
+    }
+
+    /// Slots strictly between `cursor` and `target`.
+    fn gap(&self, cursor: Timestamp, target: Timestamp, reason: SkipReason) -> Vec<SkippedSlots> {
+        let through = self.schedule.latest(target.offset_micros(-1));
+        self.range(cursor, through, reason).into_iter().collect()
+    }
+
+    fn range(&self, after: Timestamp, through: Timestamp, reason: SkipReason) -> Option<SkippedSlots> {
+        let count = self.schedule.count(after, through);
+        (count > 0).then_some(SkippedSlots { after, through, count: Some(count), reason })
+    }
+
+    /// Moves the slots that are late already from "make" to "record".
+    fn make(&self, to: Timestamp, slots: Vec<Timestamp>, mut skipped: Vec<SkippedSlots>, now: Timestamp) -> Step {
+        let is_late = |slot: &Timestamp| self.expires_at(*slot).is_some_and(|at| at < now);
+        let (late, slots): (Vec<_>, Vec<_>) = slots.into_iter().partition(is_late);
+        if let (Some(first), Some(last)) = (late.first(), late.last()) {
+            skipped.push(SkippedSlots {
+                after: first.offset_micros(-1),
+                through: *last,
+                count: Some(late.len() as u64),
+                reason: SkipReason::Late,
+            });
+        }
+        Step { to, slots, skipped }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn minutes(n: u32) -> Duration {
+        MINUTE * n
+    }
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_secs(1_000_000_020 + minute * 60)
+    }
+
+    fn planner(catch_up: CatchUp) -> Planner {
+        let cadence = Cadence::new(minutes(5)).unwrap().anchored_at(at(0));
+        Planner { schedule: Schedule::Cadence(cadence), delay: Duration::ZERO, catch_up, max_lateness: None }
+    }
+
+    fn every(window: Duration, max_slots: u32) -> Planner {
+        planner(CatchUp::EverySlot { window, max_slots })
+    }
+
+    /// Slots as minutes, skipped as (count, reason), cursor as minute.
+    type Seen = (Vec<i64>, Vec<(u64, SkipReason)>, i64);
+
+    fn check(planner: &Planner, cursor: Option<i64>, now: i64, expected: Option<Seen>) {
+        let minute = |t: Timestamp| (t.as_micros() - at(0).as_micros()) / 60_000_000;
+        let step = planner.step(cursor.map(at), None, at(now));
+        let seen = step.map(|step| {
+            let skipped = step.skipped.iter().map(|s| (s.count.unwrap(), s.reason)).collect();
+            (step.slots.into_iter().map(minute).collect(), skipped, minute(step.to))
+        });
+        assert_eq!(seen, expected, "cursor {cursor:?}, now {now}");
+    }
+
+    #[test]
+    fn no_history_makes_the_current_slot_only() {
+        check(&planner(CatchUp::LatestOnly), None, 12, Some((vec![10], vec![], 10)));
+        check(&every(minutes(60), 10), None, 12, Some((vec![10], vec![], 10)));
+    }
+
+    #[test]
+    fn latest_only_makes_the_newest_and_records_the_others() {
+        let planner = planner(CatchUp::LatestOnly);
+        check(&planner, Some(10), 14, None);
+        check(&planner, Some(10), 15, Some((vec![15], vec![], 15)));
+        check(&planner, Some(10), 31, Some((vec![30], vec![(3, SkipReason::Superseded)], 30)));
+    }
+
+    #[test]
+    fn every_slot_goes_oldest_first_within_window_and_cap() {
+        check(&every(minutes(60), 10), Some(10), 31, Some((vec![15, 20, 25, 30], vec![], 30)));
+        check(&every(minutes(60), 2), Some(10), 31, Some((vec![15, 20], vec![], 20)));
+        check(&every(minutes(10), 9), Some(10), 41, Some((vec![35, 40], vec![(4, SkipReason::OutsideWindow)], 40)));
+        check(
+            &every(minutes(10), 9),
+            Some(10),
+            40,
+            Some((vec![30, 35, 40], vec![(3, SkipReason::OutsideWindow)], 40)),
+        );
+        check(&every(Duration::ZERO, 9), Some(10), 31, Some((vec![30], vec![(3, SkipReason::OutsideWindow)], 30)));
+    }
+
+    #[test]
+    fn a_delay_moves_when_a_slot_is_due_but_not_its_time() {
+        let planner = Planner { delay: minutes(3), ..planner(CatchUp::LatestOnly) };
+        check(&planner, Some(10), 17, None);
+        check(&planner, Some(10), 18, Some((vec![15], vec![], 15)));
+        assert_eq!(planner.due_at(at(15)), at(18));
+        assert_eq!(planner.next_due(Some(at(10)), at(12)), at(18));
+    }
+
+    #[test]
+    fn a_late_slot_is_recorded_not_made() {
+        let planner = Planner { max_lateness: Some(minutes(2)), ..planner(CatchUp::LatestOnly) };
+        check(&planner, Some(10), 17, Some((vec![15], vec![], 15)));
+        check(&planner, Some(10), 18, Some((vec![], vec![(1, SkipReason::Late)], 15)));
+    }
+
+    #[test]
+    fn an_edit_keeps_a_new_scope_from_making_an_older_slot() {
+        let planner = planner(CatchUp::LatestOnly);
+        assert_eq!(planner.step(None, Some(at(11)), at(12)), None);
+        assert_eq!(planner.step(None, Some(at(11)), at(15)).unwrap().slots, [at(15)]);
+    }
+
+    #[test]
+    fn a_cursor_in_a_withdrawn_future_follows_the_clock() {
+        let planner = planner(CatchUp::LatestOnly);
+        check(&planner, Some(15), 14, None);
+        check(&planner, Some(60), 14, Some((vec![], vec![], 10)));
+    }
+
+    proptest! {
+        /// Each slot is made or recorded exactly once, whatever the pattern of calls.
+        #[test]
+        fn every_slot_is_made_or_recorded_once(
+            latest in any::<bool>(), window in 0u32..40, cap in 1u32..5, late in proptest::option::of(0u32..20),
+            delay in 0u32..10, gaps in proptest::collection::vec(0i64..90, 1..20),
+        ) {
+            let catch_up = if latest { CatchUp::LatestOnly } else {
+                CatchUp::EverySlot { window: minutes(window), max_slots: cap }
+            };
+            let planner = Planner { delay: minutes(delay), max_lateness: late.map(minutes), ..planner(catch_up) };
+            let (mut now, mut cursor, mut accounted) = (100i64, None, 0u64);
+            let mut first = None;
+            for gap in gaps {
+                now += gap;
+                while let Some(step) = planner.step(cursor, None, at(now)) {
+                    prop_assert!(cursor.is_none_or(|c| step.to > c), "cursor grows");
+                    prop_assert!(planner.due_at(step.to) <= at(now), "nothing before it is due");
+                    first.get_or_insert(step.to);
+                    accounted += step.slots.len() as u64;
+                    accounted += step.skipped.iter().map(|s| s.count.unwrap()).sum::<u64>();
+                    cursor = Some(step.to);
+                }
+            }
+            let (first, last) = (first.unwrap(), cursor.unwrap());
+            prop_assert_eq!(accounted, planner.schedule.count(first, last) + 1);
+        }
+    }
+}

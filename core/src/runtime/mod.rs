@@ -1,0 +1,257 @@
+//! The injected runtime: everything the driver takes from its surroundings, so that a simulation can own it.
+//!
+//! Architecture invariant: no other module of this crate reads a clock, sleeps, spawns or draws randomness.
+
+mod tokio;
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use crate::{
+    model::{Generation, JobName, LeaseRef, Scope, Timestamp},
+    store::BoxFuture,
+};
+
+/// A reading of a monotonic clock: time since an origin of the process's own. Used only to stop work or to wake.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Monotonic(pub Duration);
+
+impl Monotonic {
+    /// Time passed since `earlier`; zero when `earlier` is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Monotonic {
+    type Output = Self;
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(rhs))
+    }
+}
+
+/// A replica's own clocks.
+pub trait Clock: Send + Sync {
+    /// Never goes back, not touched by changes of the wall clock.
+    fn monotonic(&self) -> Monotonic;
+    /// The wall clock: for logs and labels only. No stored decision uses it (G10).
+    fn wall(&self) -> Timestamp;
+    /// Waits by the monotonic clock.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// Where tasks come from.
+pub trait Spawner: Send + Sync {
+    /// Starts a task; `name` says what it is in logs and shutdown reports.
+    fn spawn(&self, name: &str, future: BoxFuture<'static, ()>) -> Task;
+}
+
+/// Where randomness comes from.
+pub trait Entropy: Send + Sync {
+    /// 64 evenly drawn bits.
+    fn next_u64(&self) -> u64;
+}
+
+/// What the driver tells whoever watches: metrics, the simulation's history.
+pub trait Observer: Send + Sync {
+    /// Called synchronously, on the task concerned; must not block.
+    fn observe(&self, event: &DriverEvent);
+}
+
+/// Something that happened in this replica's driver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DriverEvent {
+    /// A handler is about to be polled for the first time.
+    HandlerStarted {
+        /// Which claim.
+        lease: LeaseRef,
+        /// Which life.
+        generation: Generation,
+        /// Attempt number, from 1.
+        attempt: u32,
+        /// The job.
+        job: JobName,
+        /// The scope.
+        scope: Scope,
+        /// Its slot, if a schedule made it.
+        slot_at: Option<Timestamp>,
+    },
+    /// A handler will not be polled again.
+    HandlerEnded {
+        /// Which claim.
+        lease: LeaseRef,
+        /// How it ended.
+        end: HandlerEnd,
+    },
+}
+
+/// How a handler's run ended, as its own replica saw it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandlerEnd {
+    /// It returned success.
+    Succeeded,
+    /// It returned an error.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// It ran into its run timeout.
+    TimedOut,
+    /// It asked for later.
+    Snoozed,
+    /// Its lease was lost, or could no longer be trusted.
+    LeaseLost,
+    /// A shutdown interrupted it.
+    Interrupted,
+    /// An operator cancelled it.
+    Cancelled,
+}
+
+/// Everything injected, cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    clock: Arc<dyn Clock>,
+    spawner: Arc<dyn Spawner>,
+    entropy: Arc<dyn Entropy>,
+    observer: Arc<dyn Observer>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+struct NoObserver;
+
+impl Observer for NoObserver {
+    fn observe(&self, _: &DriverEvent) {}
+}
+
+impl Runtime {
+    /// The real thing: tokio's timers and tasks, the system's clocks and randomness.
+    pub fn tokio() -> Self {
+        Self::new(Arc::new(tokio::SystemClock::new()), Arc::new(tokio::TokioSpawner), Arc::new(tokio::SystemEntropy))
+    }
+
+    /// A runtime of these parts, watched by nobody.
+    pub fn new(clock: Arc<dyn Clock>, spawner: Arc<dyn Spawner>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { clock, spawner, entropy, observer: Arc::new(NoObserver) }
+    }
+
+    /// The same runtime, watched by `observer`.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// Reads the monotonic clock.
+    pub fn monotonic(&self) -> Monotonic {
+        self.clock.monotonic()
+    }
+
+    /// Reads the wall clock; for logs and labels only.
+    pub fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// Waits.
+    pub async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+
+    /// Waits until the monotonic clock shows `at`.
+    pub async fn sleep_until(&self, at: Monotonic) {
+        self.sleep(at.since(self.monotonic())).await;
+    }
+
+    /// `future`'s output, or `None` when `limit` passes first; `future` is then dropped.
+    pub async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        first(future, self.sleep(limit)).await.ok()
+    }
+
+    /// Starts a task.
+    pub fn spawn(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) -> Task {
+        self.spawner.spawn(name, Box::pin(future))
+    }
+
+    /// 64 evenly drawn bits.
+    pub fn random(&self) -> u64 {
+        self.entropy.next_u64()
+    }
+
+    /// A random (version 4) id. Not time-ordered: an id that held a wall clock would break G10.
+    pub fn uuid(&self) -> Uuid {
+        uuid::Builder::from_random_bytes(u128_of(self.random(), self.random()).to_be_bytes()).into_uuid()
+    }
+
+    /// A duration drawn evenly from \[0, `limit`).
+    pub fn random_below(&self, limit: Duration) -> Duration {
+        let part = (limit.as_micros() * u128::from(self.random() >> 32)) >> 32;
+        Duration::from_micros(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+
+    /// Tells the observer.
+    pub fn observe(&self, event: &DriverEvent) {
+        self.observer.observe(event);
+    }
+}
+
+fn u128_of(high: u64, low: u64) -> u128 {
+    (u128::from(high) << 64) | u128::from(low)
+}
+
+/// Polls `main` before `other`: `Ok` when `main` finishes first, `Err` when `other` does. A fixed order, because a
+/// random one (as in an unbiased `select!`) would not replay.
+pub async fn first<A: Future, B: Future>(main: A, other: B) -> Result<A::Output, B::Output> {
+    let (mut main, mut other) = (pin!(main), pin!(other));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = main.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        other.as_mut().poll(cx).map(Err)
+    })
+    .await
+}
+
+/// A running task.
+#[derive(Debug)]
+pub struct Task {
+    name: String,
+    handle: ::tokio::task::JoinHandle<()>,
+}
+
+impl Task {
+    /// Wraps a tokio task; for implementors of [`Spawner`].
+    pub fn new(name: &str, handle: ::tokio::task::JoinHandle<()>) -> Self {
+        Self { name: name.to_owned(), handle }
+    }
+
+    /// What it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks the task to be dropped at its next await.
+    pub fn abort(&self) {
+        self.handle.abort();
+    }
+
+    /// Whether it has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Waits for its end. `false` when it panicked or was aborted.
+    pub async fn join(&mut self) -> bool {
+        (&mut self.handle).await.is_ok()
+    }
+}

@@ -1,0 +1,317 @@
+//! The events of a history.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tourbillon::{
+    model::{
+        Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, Reentry, RequestId, Scope,
+        Timestamp,
+    },
+    plan::Planner,
+    runtime::HandlerEnd,
+    store::{ErrorKind, Reply, Request, SkippedEntry, StoreError},
+};
+
+/// A host of the simulated world. Ordered and short: it is on every line.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostId {
+    /// The world itself: faults, phases.
+    World,
+    /// The database host.
+    Database,
+    /// The n-th replica, from 0.
+    Replica(u8),
+    /// The n-th outside receiver, from 0.
+    Receiver(u8),
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::World => f.write_str("world"),
+            Self::Database => f.write_str("database"),
+            Self::Replica(n) => write!(f, "replica-{n}"),
+            Self::Receiver(n) => write!(f, "receiver-{n}"),
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// True time since the start of the run, in microseconds. Never decreases; the order of events is the order
+    /// of the history.
+    pub at_us: u64,
+    /// Where.
+    pub host: HostId,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// First event: what the run is about. Host: world.
+    Began {
+        /// Everything a checker may assume.
+        facts: Box<RunFacts>,
+    },
+    /// Another phase begins. Host: world.
+    PhaseBegan {
+        /// Which.
+        phase: Phase,
+    },
+    /// A process started. Host: replica.
+    Booted {
+        /// Its identity.
+        incarnation: Incarnation,
+    },
+    /// A process was killed; nothing of it runs after this. Host: replica.
+    Crashed {
+        /// Its identity.
+        incarnation: Incarnation,
+        /// How.
+        kind: CrashKind,
+    },
+    /// A shutdown was asked for. Host: replica.
+    ShutdownBegan {
+        /// Of which process.
+        incarnation: Incarnation,
+        /// How long handlers may finish, by the replica's monotonic clock, in milliseconds.
+        grace_ms: u64,
+    },
+    /// The shutdown returned. Host: replica.
+    ShutdownEnded {
+        /// Of which process.
+        incarnation: Incarnation,
+        /// What it said.
+        outcome: ShutdownOutcome,
+    },
+    /// A replica sent a request. One event per transmission: repetitions have the same request id. Host: replica.
+    Invoked {
+        /// Who.
+        incarnation: Incarnation,
+        /// Of the request.
+        request: RequestId,
+        /// Verb name.
+        verb: String,
+        /// Rows that the request shows leases of (start, heartbeat, settle), in order; else empty.
+        leases: Vec<LeaseRef>,
+    },
+    /// The database carried out a request: the truth. Also when nobody heard of it. Host: database.
+    Applied {
+        /// The request as applied.
+        request: Request,
+        /// The database clock at that moment.
+        now: Timestamp,
+        /// What it answered, whether or not the answer arrived.
+        result: Result<Reply, StoreError>,
+    },
+    /// A transmission came back, or was given up. Host: replica.
+    Answered {
+        /// Who.
+        incarnation: Incarnation,
+        /// Of the request.
+        request: RequestId,
+        /// Verb name.
+        verb: String,
+        /// What the replica saw.
+        answer: Answer,
+    },
+    /// A handler is polled for the first time. Host: replica.
+    HandlerStarted {
+        /// Who.
+        incarnation: Incarnation,
+        /// Under which claim.
+        lease: LeaseRef,
+        /// Which life.
+        generation: Generation,
+        /// Attempt number, from 1.
+        attempt: u32,
+        /// The job.
+        job: JobName,
+        /// The scope.
+        scope: Scope,
+        /// Its slot.
+        slot_at: Option<Timestamp>,
+    },
+    /// A handler will not be polled again. (None follows when the process dies first.) Host: replica.
+    HandlerEnded {
+        /// Who.
+        incarnation: Incarnation,
+        /// Under which claim.
+        lease: LeaseRef,
+        /// How, as its own replica saw it.
+        end: HandlerEnd,
+    },
+    /// A handler began to send an effect. Host: replica.
+    EffectSent {
+        /// Who.
+        incarnation: Incarnation,
+        /// The effect.
+        effect: Effect,
+    },
+    /// An outside receiver got an effect. Host: receiver.
+    EffectReceived {
+        /// The effect.
+        effect: Effect,
+        /// False when the receiver refused it: its fence was below the highest seen for the key.
+        accepted: bool,
+    },
+    /// A fault took hold. Host: the host concerned, or world.
+    FaultBegan {
+        /// Kind, as in fault plans.
+        kind: String,
+        /// What exactly, for people.
+        detail: String,
+    },
+    /// A fault that lasts ended. Host: as it began.
+    FaultEnded {
+        /// Kind, as in fault plans.
+        kind: String,
+    },
+    /// A host's wall clock now differs from true time by this much. Host: replica or database.
+    ClockSet {
+        /// Signed microseconds.
+        offset_us: i64,
+        /// Drift of the monotonic clock in parts per million; positive runs fast.
+        drift_ppm: i32,
+    },
+    /// A host stopped being scheduled; it goes on later as if nothing had happened. Host: replica.
+    Paused,
+    /// It goes on. Host: replica.
+    Resumed,
+    /// A task panicked. Always a violation unless it is a handler's planned panic. Host: where.
+    Panicked {
+        /// The panic message.
+        message: String,
+    },
+    /// Last event: what the database holds at the end. Host: database.
+    Ended {
+        /// Everything.
+        state: Box<FinalState>,
+    },
+}
+
+/// How a process was killed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrashKind {
+    /// Destructors ran and connections said goodbye, as with a panic that unwinds or a SIGTERM without a handler.
+    Polite,
+    /// Cut off first and never polled again, as with kill -9 or a power cut.
+    PowerLoss,
+}
+
+/// What a shutdown said.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShutdownOutcome {
+    /// Nothing runs any more and every interrupted row was given back.
+    Ok,
+    /// These may still run or were not given back.
+    Timeout(Vec<String>),
+}
+
+/// What a replica learnt from one transmission.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The reply arrived. Its content is in the `Applied` event with the same request id (the first successful
+    /// one: repetitions answer the same).
+    Reply,
+    /// An error arrived, or arose on the way.
+    Error(ErrorKind, String),
+}
+
+/// Parts of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Faults come and go.
+    Chaos,
+    /// Only a random working core is healed; skew is left in place. Liveness is demanded of it.
+    PartialHeal,
+    /// Everything is healed; the system must converge.
+    Heal,
+}
+
+/// One effect on the outside world.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Effect {
+    /// Which execution caused it.
+    pub execution: ExecutionId,
+    /// Which life.
+    pub generation: Generation,
+    /// The fence its handler was shown.
+    pub fence: Fence,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// What the receiver counts by, for example the e-mail address and the day.
+    pub key: String,
+}
+
+/// What a checker may assume of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// Scenario name.
+    pub scenario: String,
+    /// Seed.
+    pub seed: u64,
+    /// Database clock at true time zero.
+    pub epoch: Timestamp,
+    /// Number of replicas.
+    pub replicas: u8,
+    /// The jobs.
+    pub jobs: Vec<JobFacts>,
+    /// Deadline of one store call by the replica's monotonic clock.
+    pub call_timeout: Duration,
+    /// How often each replica looks for due work at least.
+    pub poll_interval: Duration,
+    /// How often each replica rescues.
+    pub rescue_interval: Duration,
+    /// Tolerance of the lane: how late a timer or message may be through the lane's granularity alone.
+    pub granularity: Duration,
+    /// Liveness bound: after heal (partial or full), an execution that is due is terminal within this.
+    pub settle_within: Duration,
+}
+
+/// What a checker may assume of a job.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobFacts {
+    /// Name.
+    pub job: JobName,
+    /// Scopes that its provider returns.
+    pub scopes: Vec<Scope>,
+    /// Slot times, delay, catch-up, lateness.
+    pub planner: Planner,
+    /// Charged attempts allowed.
+    pub max_attempts: u32,
+    /// Lease in milliseconds.
+    pub lease_ms: u64,
+    /// Re-entry after a lost lease.
+    pub reentry: Reentry,
+    /// Run timeout.
+    pub run_timeout: Duration,
+    /// Longest wait between attempts.
+    pub max_backoff: Duration,
+    /// Most effects that one start of the handler sends per key; 0 for a job without effects.
+    pub effects_per_start: u32,
+    /// At most this many running at once per (job, scope); `None`: no limit.
+    pub overlap_max: Option<u32>,
+}
+
+/// What the database holds at the end of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FinalState {
+    /// Database clock.
+    pub now: Timestamp,
+    /// All executions, live and finished, ordered by (id, generation).
+    pub executions: Vec<Execution>,
+    /// The missed-slot ledger.
+    pub skipped: Vec<SkippedEntry>,
+}

@@ -1,0 +1,118 @@
+//! Recording, writing and hashing a history.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Event, HostId, What};
+
+/// A finished history.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// In true order.
+    pub events: Vec<Event>,
+}
+
+/// SHA-256 over a history's JSON lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HistoryHash([u8; 32]);
+
+impl fmt::Display for HistoryHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Sixteen digits identify a run well enough for a person.
+        self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl History {
+    /// Writes one JSON object a line.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
+        for event in &self.events {
+            serde_json::to_writer(&mut *out, event)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Reads what [`History::write_lines`] wrote.
+    ///
+    /// # Errors
+    /// Names the first line that is not an event.
+    pub fn read_lines(text: &str) -> Result<Self, String> {
+        let events = text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| serde_json::from_str(line).map_err(|error| format!("line {}: {error}", index + 1)));
+        Ok(Self { events: events.collect::<Result<_, _>>()? })
+    }
+
+    /// Equal for byte-equal histories.
+    pub fn hash(&self) -> HistoryHash {
+        struct Hashing(Sha256);
+        impl Write for Hashing {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.update(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        // serde_json writes token by token; the buffer keeps the digest's per-call cost off the hot path.
+        let mut out = io::BufWriter::with_capacity(64 * 1024, Hashing(Sha256::new()));
+        self.write_lines(&mut out).expect("hashing does not fail");
+        let hashing = out.into_inner().unwrap_or_else(|_| unreachable!("hashing does not fail"));
+        HistoryHash(hashing.0.finalize().into())
+    }
+}
+
+/// Collects events while a run goes on; clones share the history. True time is whatever the lane says it is.
+#[derive(Clone, Default)]
+pub struct Recorder {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    events: Vec<Event>,
+    now_us: u64,
+}
+
+impl Recorder {
+    fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
+        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds an event at true time `at_us`. Hosts of one step run one after the other, so a host may look a little
+    /// behind the one before it; the history keeps the order in which things were done and never goes back.
+    pub fn record(&self, at_us: u64, host: HostId, what: What) {
+        self.with(|inner| {
+            inner.now_us = inner.now_us.max(at_us);
+            let at_us = inner.now_us;
+            inner.events.push(Event { at_us, host, what });
+        });
+    }
+
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.with(|inner| inner.events.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the history out.
+    pub fn finish(&self) -> History {
+        self.with(|inner| History { events: std::mem::take(&mut inner.events) })
+    }
+}

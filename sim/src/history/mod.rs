@@ -1,0 +1,12 @@
+//! The history: everything that happened in one run, in true order. The only thing that checkers read.
+//!
+//! One format for every lane and engine, and later for real processes: one JSON object a line. What the engine is
+//! and which lane carried the messages is deliberately absent from it, so that equal runs are equal bytes.
+
+mod event;
+mod log;
+
+pub use event::{
+    Answer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, What,
+};
+pub use log::{History, HistoryHash, Recorder};
