@@ -1,0 +1,74 @@
+//! Store calls with deadline, repetition and the right request id.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    model::RequestId,
+    runtime::{Monotonic, Runtime},
+    store::{ErrorKind, Operation, Request, Store, StoreError},
+};
+
+/// First wait before a repetition; doubled up to [`LONGEST_PAUSE`].
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+pub(super) struct Caller {
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+    timeout: Duration,
+}
+
+/// A reply, and when the first transmission that could have caused it was sent: what a lease in the reply is
+/// trusted from (a repetition may be answered from the first application).
+pub(super) struct Answered<R> {
+    pub(super) request: RequestId,
+    pub(super) sent_at: Monotonic,
+    pub(super) reply: R,
+}
+
+impl Caller {
+    pub(super) fn new(store: Arc<dyn Store>, runtime: Runtime, timeout: Duration) -> Self {
+        Self { store, runtime, timeout }
+    }
+
+    /// Calls once.
+    pub(super) async fn once<V: Operation>(&self, verb: V) -> Result<Answered<V::Reply>, StoreError> {
+        self.until(verb, self.runtime.monotonic()).await
+    }
+
+    /// Calls, and repeats the same request while its outcome is unknown or the store is unavailable, until
+    /// `give_up_at`. A repetition has the same request id, so it learns the first outcome and does nothing twice.
+    pub(super) async fn until<V: Operation>(
+        &self,
+        verb: V,
+        give_up_at: Monotonic,
+    ) -> Result<Answered<V::Reply>, StoreError> {
+        let request = Request { id: RequestId(self.runtime.uuid()), verb: verb.into() };
+        let sent_at = self.runtime.monotonic();
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let error = match self.transmit::<V>(&request).await {
+                Ok(reply) => return Ok(Answered { request: request.id, sent_at, reply }),
+                Err(error) => error,
+            };
+            let jittered = pause + self.runtime.random_below(pause);
+            if !error.is_transient() || self.runtime.monotonic() + jittered >= give_up_at {
+                return Err(error);
+            }
+            tracing::debug!(verb = request.verb.name(), %error, "repeating a store call");
+            self.runtime.sleep(jittered).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn transmit<V: Operation>(&self, request: &Request) -> Result<V::Reply, StoreError> {
+        let name = request.verb.name();
+        let Some(result) = self.runtime.timeout(self.timeout, self.store.call(request.clone())).await else {
+            let message = format!("{name}: no answer within {:?}", self.timeout);
+            return Err(StoreError::new(ErrorKind::Unknown, message));
+        };
+        V::reply(result?).ok_or_else(|| {
+            StoreError::new(ErrorKind::Corrupt, format!("{name}: the store answered another verb than it was asked"))
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Renews leases, on a task of its own: a slow handler, claim or settle never delays a heartbeat.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Shared,
+    lease::{Held, Loss},
+    stop::Stage,
+};
+use crate::{
+    runtime::first,
+    store::{CancelRequest, Heartbeat, MAX_BATCH},
+};
+
+/// How long to sleep when no lease is held; a new lease wakes the loop.
+const IDLE: Duration = Duration::from_secs(3600);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    while !shared.stop.has_reached(Stage::End) {
+        let now = shared.runtime.monotonic();
+        let due = shared.leases.due(now, MAX_BATCH as usize);
+        if !due.is_empty() {
+            // Beats go on while one waits for its answer: a hung connection must not hold back the next beat.
+            let sharing = Arc::clone(&shared);
+            shared.runners.add(shared.runtime.spawn("heartbeat", async move { beat(&sharing, &due).await }));
+        }
+        let wait = shared.leases.next_beat_at().map_or(IDLE, |at| at.since(shared.runtime.monotonic()));
+        let wake = async {
+            let _ = first(shared.leases.changed.notified(), shared.runtime.sleep(wait)).await;
+        };
+        let _ = first(shared.stop.reached(Stage::End), wake).await;
+    }
+}
+
+/// One heartbeat for these leases. A call that fails changes nothing: the trust runs out by itself (B20), and the
+/// next beat tries again.
+async fn beat(shared: &Shared, due: &[Arc<Held>]) {
+    let leases = due.iter().map(|held| held.lease).collect();
+    let answered = match shared.caller.once(Heartbeat { leases }).await {
+        Ok(answered) => answered,
+        Err(error) => {
+            tracing::warn!(%error, leases = due.len(), "heartbeat failed; handlers stop when their lease is no longer safe");
+            return;
+        }
+    };
+    for (held, outcome) in due.iter().zip(answered.reply.outcomes) {
+        match outcome {
+            Ok(renewal) if renewal.cancel == CancelRequest::Requested => held.lose(Loss::Cancelled),
+            Ok(_) => held.renewed(answered.sent_at),
+            Err(refusal) => {
+                tracing::warn!(execution = %held.lease.id, %refusal, "the lease is gone; stopping the handler");
+                held.lose(Loss::LeaseLost);
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Keeps the house: ends what nobody can claim any more, deletes what is old.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Shared, stop::Stage};
+use crate::store::{Prune, Rescue, StoreError};
+
+/// Rows handled by one rescue or prune call.
+const BATCH: u32 = 500;
+
+/// Calls in one go at most; the rest waits for the next interval.
+const MAX_ROUNDS: u32 = 20;
+
+pub(super) async fn rescue(shared: Arc<Shared>) {
+    let interval = shared.settings.rescue_interval;
+    // The first wait is jittered against a thundering herd.
+    let mut wait = shared.runtime.random_below(interval);
+    while !shared.stop.pause(&shared.runtime, wait, Stage::Drain).await {
+        if let Err(error) = rescue_all(&shared).await {
+            tracing::warn!(%error, "rescue failed; trying again at the next interval");
+        }
+        wait = interval;
+    }
+}
+
+pub(super) async fn prune(shared: Arc<Shared>) {
+    let interval = shared.settings.prune_interval;
+    let mut wait = shared.runtime.random_below(interval);
+    while !shared.stop.pause(&shared.runtime, wait, Stage::Drain).await {
+        if let Err(error) = prune_all(&shared).await {
+            tracing::warn!(%error, "pruning failed; trying again at the next interval");
+        }
+        wait = interval;
+    }
+}
+
+async fn rescue_all(shared: &Shared) -> Result<(), StoreError> {
+    for _ in 0..MAX_ROUNDS {
+        let rescued = shared.caller.once(Rescue { limit: BATCH }).await?.reply;
+        for (execution, state) in &rescued.ended {
+            tracing::warn!(%execution, %state, "its lease expired and it may not run again");
+        }
+        if !rescued.clamped.is_empty() {
+            let rows = rescued.clamped.len();
+            tracing::warn!(
+                rows,
+                "the database clock stepped back; waits were shortened to what they were meant to last"
+            );
+        }
+        if rescued.ended.len() < BATCH as usize {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn prune_all(shared: &Shared) -> Result<(), StoreError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let verb = Prune {
+        history_ms: ms(shared.settings.keep_history),
+        receipts_ms: ms(shared.settings.idempotency_window),
+        limit: BATCH,
+    };
+    for _ in 0..MAX_ROUNDS {
+        let pruned = shared.caller.once(verb).await?.reply;
+        let most = pruned.executions.max(pruned.skipped).max(pruned.receipts);
+        if most < u64::from(BATCH) {
+            break;
+        }
+    }
+    Ok(())
+}

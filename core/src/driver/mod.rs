@@ -1,0 +1,93 @@
+//! The driver: what one replica does. It decides nothing that the store or the planner decides; it asks, waits,
+//! runs handlers, and stops them in time.
+//!
+//! ```text
+//!            read_cursors, plan           claim, start            heartbeat            settle           rescue, prune
+//!  planner ──────────┐          claimer ──────┐      heartbeater ─────┐      settler ────┐      keeper ──────┐
+//!     │  "made slots" └──▶ store ◀────────────┘ ◀─────────────────────┘ ◀────────────────┘ ◀──────────────────┘
+//!     └──────────────────────▶ wakes the claimer ──▶ runner (one task per attempt) ──▶ settler
+//! ```
+//!
+//! Each loop has its own task, so that none can starve another (B8, B22). Every store call has a deadline and
+//! goes through [`call`](call::Caller). Leases live in [`lease`]: the heartbeater renews them, the runner that
+//! polls a handler looks at them before *every* poll (G8).
+
+mod call;
+mod claimer;
+mod heartbeater;
+mod keeper;
+mod lease;
+mod planner;
+mod runner;
+mod scheduler;
+mod settings;
+mod settler;
+mod shutdown;
+mod stop;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};
+pub use settings::{Settings, SettingsError};
+pub use shutdown::{Running, ShutdownTimeout};
+
+use crate::{
+    job::CheckedJob,
+    model::{Incarnation, JobName},
+    runtime::{Runtime, Task},
+};
+
+/// What all loops of one replica share.
+struct Shared {
+    runtime: Runtime,
+    caller: call::Caller,
+    incarnation: Incarnation,
+    settings: Settings,
+    jobs: BTreeMap<JobName, CheckedJob>,
+    leases: lease::Leases,
+    room: Arc<tokio::sync::Semaphore>,
+    /// Wakes the claimer: slots were made here, or room became free.
+    work: tokio::sync::Notify,
+    stop: stop::Stop,
+    runners: Runners,
+    unreleased: Unreleased,
+}
+
+impl Shared {
+    fn job(&self, name: &JobName) -> Option<&CheckedJob> {
+        self.jobs.get(name)
+    }
+}
+
+/// The tasks that run handlers, so that a shutdown can wait for them and name those that are left.
+#[derive(Default)]
+struct Runners(Mutex<Vec<Task>>);
+
+impl Runners {
+    fn add(&self, task: Task) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    fn take(&self) -> Vec<Task> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Attempts that a shutdown interrupted and whose rows could not be given back.
+#[derive(Default)]
+struct Unreleased(Mutex<Vec<String>>);
+
+impl Unreleased {
+    fn add(&self, name: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,188 @@
+//! Runs one attempt: polls the handler while its lease is safe, and reports how it ended.
+
+use std::{
+    any::Any,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use super::{
+    Shared,
+    lease::{Held, Loss},
+    settler::Settler,
+    stop::Stage,
+};
+use crate::{
+    job::{Attempt, CheckedJob, Completion, Context, HandlerError, HandlerResult, StopReason, Verdict},
+    model::{ErrorCode, Failure, Json, Outcome, Retry},
+    runtime::{DriverEvent, HandlerEnd},
+    store::{BoxFuture, Settlement},
+};
+
+/// How polling ended.
+enum Polled {
+    Returned(HandlerResult),
+    Panicked(String),
+    TimedOut,
+    Lost(Loss),
+    Interrupted,
+}
+
+pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, attempt: Attempt, held: &Held) {
+    let Some(job) = shared.job(&attempt.job) else { return };
+    let attempt = Arc::new(attempt);
+    let polled = poll_handler(shared, job, &attempt, held).await;
+    // P-6: no heartbeat is sent for this lease after its terminal write.
+    shared.leases.remove(&held.lease);
+    let (end, outcome) = conclude(shared, job, &attempt, polled);
+    shared.runtime.observe(&DriverEvent::HandlerEnded { lease: held.lease, end });
+    let Some(outcome) = outcome else {
+        tracing::warn!(job = %attempt.job, execution = %held.lease.id, "lease lost; the handler was stopped");
+        return;
+    };
+    let interrupted = outcome == Outcome::Released;
+    match settler.settle(Settlement { lease: held.lease, outcome }).await {
+        Ok(state) => {
+            tracing::debug!(job = %attempt.job, execution = %held.lease.id, attempt = attempt.number, ?end, %state, "attempt ended");
+        }
+        Err(error) => {
+            tracing::warn!(job = %attempt.job, execution = %held.lease.id, ?end, error = %error, "the attempt's end could not be recorded");
+            if interrupted {
+                shared.unreleased.add(format!("{} {} {} ({error})", attempt.job, attempt.scope, held.lease.id));
+            }
+        }
+    }
+}
+
+/// Polls the handler until it returns or must stop. The lease is looked at before every poll: once it cannot be
+/// trusted no further step of the handler runs, wherever the process was held up (G8).
+async fn poll_handler(shared: &Shared, job: &CheckedJob, attempt: &Arc<Attempt>, held: &Held) -> Polled {
+    if let Some(loss) = held.loss(shared.runtime.monotonic()) {
+        return Polled::Lost(loss);
+    }
+    if shared.stop.has_reached(Stage::Drain) {
+        held.stop.raise(StopReason::ShuttingDown);
+    }
+    let context = Context::new(Arc::clone(attempt), held.stop.clone(), shared.runtime.clone());
+    shared.runtime.observe(&DriverEvent::HandlerStarted {
+        lease: held.lease,
+        generation: attempt.generation,
+        attempt: attempt.number,
+        job: attempt.job.clone(),
+        scope: attempt.scope.clone(),
+        slot_at: attempt.slot_at,
+    });
+    let mut handler = match guard(|| (job.handler)(context.clone())) {
+        Ok(handler) => handler,
+        Err(message) => return Polled::Panicked(message),
+    };
+    let mut deadline: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep(job.run_timeout));
+    let mut fence: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep_until(held.trusted_until()));
+    let mut changed = Box::pin(held.changed.notified());
+    let polled = poll_fn(|cx| {
+        loop {
+            if let Some(loss) = held.loss(shared.runtime.monotonic()) {
+                return Poll::Ready(Polled::Lost(loss));
+            }
+            if shared.stop.has_reached(Stage::Interrupt) {
+                return Poll::Ready(Polled::Interrupted);
+            }
+            // Re-arm whatever fired: a renewal moved the fence, or something changed that was just looked at.
+            if fence.as_mut().poll(cx).is_ready() {
+                fence = Box::pin(shared.runtime.sleep_until(held.trusted_until()));
+                continue;
+            }
+            if changed.as_mut().poll(cx).is_ready() {
+                changed = Box::pin(held.changed.notified());
+                continue;
+            }
+            break;
+        }
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Polled::TimedOut);
+        }
+        match guard(|| handler.as_mut().poll(cx)) {
+            Ok(Poll::Ready(result)) => Poll::Ready(Polled::Returned(result)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(message) => Poll::Ready(Polled::Panicked(message)),
+        }
+    })
+    .await;
+    let dropped = guard(|| drop(handler));
+    for child in context.abort_children() {
+        shared.runners.add(child);
+    }
+    match (polled, dropped) {
+        (Polled::Returned(_), Err(message)) => Polled::Panicked(message),
+        (polled, _) => polled,
+    }
+}
+
+/// A panic of user code is a failure with a message, never the end of a task.
+fn guard<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message_of(&*panic))
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic without a message".to_owned()
+    }
+}
+
+/// What to tell the observer and the store; no outcome when the row is not ours to end any more.
+fn conclude(shared: &Shared, job: &CheckedJob, attempt: &Attempt, polled: Polled) -> (HandlerEnd, Option<Outcome>) {
+    let fail = |failure: Failure, retry: Option<Retry>| {
+        let policy = || Retry::after(job.backoff.delay(attempt.number, shared.runtime.random()));
+        Some(Outcome::Failed { failure, retry: retry.unwrap_or_else(policy) })
+    };
+    match polled {
+        Polled::Returned(Ok(completion)) => match kept_result(&completion) {
+            Ok(result) => {
+                let rows_affected = completion.rows_affected;
+                (HandlerEnd::Succeeded, Some(Outcome::Succeeded { result, rows_affected }))
+            }
+            Err(failure) => (HandlerEnd::Failed, fail(failure, None)),
+        },
+        Polled::Returned(Err(HandlerError { verdict: Verdict::Fail(failure, retry) })) => {
+            (HandlerEnd::Failed, fail(failure, retry))
+        }
+        Polled::Returned(Err(HandlerError { verdict: Verdict::Snooze(wait) })) => {
+            let for_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            (HandlerEnd::Snoozed, Some(Outcome::Snoozed { for_ms }))
+        }
+        Polled::Panicked(message) => {
+            (HandlerEnd::Panicked, fail(Failure::new(ErrorCode::handler_panic(), &message), None))
+        }
+        Polled::TimedOut => {
+            let text = format!("ran longer than its run timeout of {:?}", job.run_timeout);
+            (HandlerEnd::TimedOut, fail(Failure::new(ErrorCode::run_timeout(), &text), None))
+        }
+        Polled::Lost(Loss::Cancelled) => {
+            let failure = Failure::new(ErrorCode::canceled(), "cancelled while it ran");
+            (HandlerEnd::Cancelled, Some(Outcome::Cancelled { failure }))
+        }
+        Polled::Lost(Loss::LeaseLost) => (HandlerEnd::LeaseLost, None),
+        Polled::Interrupted => (HandlerEnd::Interrupted, Some(Outcome::Released)),
+    }
+}
+
+fn kept_result(completion: &Completion) -> Result<Json, Failure> {
+    let Some(value) = &completion.result else { return Ok(Json::empty()) };
+    Json::new(value).map_err(|error| {
+        let code = match error {
+            crate::model::JsonError::TooLarge(_) => ErrorCode::result_too_large(),
+            crate::model::JsonError::Nul => ErrorCode::handler_error(),
+        };
+        Failure::new(code, &error.to_string())
+    })
+}
+
+/// The longest a handler is given to notice, between the end of its grace and the report that names it.
+pub(super) const INTERRUPT_PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,145 @@
+//! Building and starting a scheduler.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use super::{
+    Runners, Running, Settings, SettingsError, Shared, Unreleased, call::Caller, claimer, heartbeater, keeper,
+    lease::Leases, planner, settler::settler, stop::Stop,
+};
+use crate::{
+    job::{CheckedJob, Job, SpecError},
+    model::{Incarnation, JobName},
+    runtime::Runtime,
+    store::Store,
+};
+
+/// A scheduler whose jobs and settings have been checked, not yet running.
+pub struct Scheduler {
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+    settings: Settings,
+    jobs: BTreeMap<JobName, CheckedJob>,
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler").field("jobs", &self.jobs.keys()).finish_non_exhaustive()
+    }
+}
+
+/// Collects jobs and settings. See [`Scheduler::builder`].
+pub struct SchedulerBuilder {
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+    settings: Settings,
+    jobs: Vec<Job>,
+}
+
+impl fmt::Debug for SchedulerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchedulerBuilder").field("jobs", &self.jobs).finish_non_exhaustive()
+    }
+}
+
+/// Why a scheduler was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// A job breaks a rule.
+    #[error(transparent)]
+    Job(#[from] SpecError),
+    /// A setting is outside its range.
+    #[error(transparent)]
+    Setting(#[from] SettingsError),
+}
+
+impl Scheduler {
+    /// Starts collecting. The store must have been migrated.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use tourbillon::{driver::Scheduler, job::{HandlerError, Job}, model::Timestamp, store::{ManualClock, MemoryStore}};
+    /// # let store = MemoryStore::new(ManualClock::new(Timestamp::EPOCH));
+    /// let scheduler = Scheduler::builder(store)
+    ///     .job(Job::new("hello").every(Duration::from_secs(60)).run(|_| async { Ok::<_, HandlerError>(()) }))
+    ///     .build()?;
+    /// # Ok::<_, tourbillon::driver::BuildError>(())
+    /// ```
+    pub fn builder(store: impl Store) -> SchedulerBuilder {
+        SchedulerBuilder {
+            store: Arc::new(store),
+            runtime: Runtime::tokio(),
+            settings: Settings::default(),
+            jobs: Vec::new(),
+        }
+    }
+
+    /// Starts every loop. Must be called inside a tokio runtime unless another [`Runtime`] was injected. Dropping
+    /// the result stops everything at once, as a crash would; prefer [`Running::shutdown`].
+    pub fn start(self) -> Running {
+        let Self { store, runtime, settings, jobs } = self;
+        let room = Arc::new(tokio::sync::Semaphore::new(settings.max_concurrency as usize));
+        let shared = Arc::new(Shared {
+            caller: Caller::new(store, runtime.clone(), settings.call_timeout),
+            incarnation: Incarnation(runtime.uuid()),
+            leases: Leases::default(),
+            room,
+            work: tokio::sync::Notify::new(),
+            stop: Stop::new(),
+            runners: Runners::default(),
+            unreleased: Unreleased::default(),
+            runtime,
+            settings,
+            jobs,
+        });
+        tracing::info!(incarnation = %shared.incarnation, jobs = shared.jobs.len(), "scheduler starts");
+        let share = || Arc::clone(&shared);
+        let (settler, settling) = settler(share());
+        let runtime = &shared.runtime;
+        let loops = vec![
+            runtime.spawn("planner", planner::run(share())),
+            runtime.spawn("claimer", claimer::run(share(), settler)),
+            runtime.spawn("rescuer", keeper::rescue(share())),
+            runtime.spawn("pruner", keeper::prune(share())),
+        ];
+        let tail = vec![runtime.spawn("settler", settling), runtime.spawn("heartbeater", heartbeater::run(share()))];
+        Running::new(shared, loops, tail)
+    }
+}
+
+impl SchedulerBuilder {
+    /// Adds a job.
+    #[must_use]
+    pub fn job(mut self, job: Job) -> Self {
+        self.jobs.push(job);
+        self
+    }
+
+    /// Replaces the settings.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// Replaces the runtime; for simulations and tests.
+    #[must_use]
+    pub fn runtime(self, runtime: Runtime) -> Self {
+        Self { runtime, ..self }
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the job or setting, the rule, and the mend.
+    pub fn build(self) -> Result<Scheduler, BuildError> {
+        self.settings.check()?;
+        let mut jobs = BTreeMap::new();
+        for job in self.jobs {
+            let job = job.check()?;
+            let name = job.name.clone();
+            if jobs.insert(name.clone(), job).is_some() {
+                return Err(SpecError::Duplicate(name).into());
+            }
+        }
+        Ok(Scheduler { store: self.store, runtime: self.runtime, settings: self.settings, jobs })
+    }
+}

@@ -1,0 +1,111 @@
+//! A running scheduler and its orderly end (G13).
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{Shared, runner::INTERRUPT_PATIENCE, stop::Stage};
+use crate::{
+    job::StopReason,
+    model::Incarnation,
+    runtime::{Monotonic, Task},
+};
+
+/// A running scheduler.
+pub struct Running {
+    shared: Arc<Shared>,
+    /// End when a drain begins.
+    loops: Vec<Task>,
+    /// Go on until the last attempt is recorded.
+    tail: Vec<Task>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("incarnation", &self.shared.incarnation).finish_non_exhaustive()
+    }
+}
+
+/// Some work did not end in time. It may still run, or its row was not given back; such a row expires and is
+/// charged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shutdown timed out; may still run or was not given back: {}", still_running.join(", "))]
+pub struct ShutdownTimeout {
+    /// Names of tasks: a loop, or "job scope execution" of an attempt.
+    pub still_running: Vec<String>,
+}
+
+impl Running {
+    pub(super) fn new(shared: Arc<Shared>, loops: Vec<Task>, tail: Vec<Task>) -> Self {
+        Self { shared, loops, tail }
+    }
+
+    /// The identity of this start of the process, as it appears in leases.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    /// Handlers running now.
+    pub fn running_handlers(&self) -> usize {
+        self.shared.leases.len()
+    }
+
+    /// Ends in order: nothing new is planned or claimed, handlers may finish within `grace`, the others are
+    /// interrupted and their executions given back uncharged.
+    ///
+    /// # Errors
+    /// [`ShutdownTimeout`] names what did not end: a handler that never awaits, or a row that could not be given
+    /// back because the store was out of reach. `Ok` means that nothing spawned through the runtime runs any more.
+    pub async fn shutdown(mut self, grace: Duration) -> Result<(), ShutdownTimeout> {
+        let shared = Arc::clone(&self.shared);
+        let now = || shared.runtime.monotonic();
+        shared.stop.advance(Stage::Drain);
+        shared.leases.tell_all(StopReason::ShuttingDown);
+        let drained_at = now() + grace;
+
+        // Loops first: once the claimer has ended no new runner appears. A store call in flight is waited for,
+        // since rows that it claims must be given back.
+        let claimed_at = drained_at.max(now() + shared.settings.call_timeout * 2);
+        let loops = join_all(&shared, std::mem::take(&mut self.loops), claimed_at).await;
+        let mut runners = join_all(&shared, shared.runners.take(), drained_at).await;
+
+        shared.stop.advance(Stage::Interrupt);
+        shared.leases.wake_all();
+        // Interrupting needs one poll; giving back needs the store.
+        let given_back_at = now() + INTERRUPT_PATIENCE + shared.settings.call_timeout * 2;
+        runners.append(&mut shared.runners.take());
+        let runners = join_all(&shared, runners, given_back_at).await;
+        let mut still_running: Vec<_> = runners.iter().map(|task| task.name().to_owned()).collect();
+        still_running.append(&mut shared.unreleased.take());
+
+        shared.stop.advance(Stage::End);
+        let rest: Vec<_> = loops.into_iter().chain(std::mem::take(&mut self.tail)).collect();
+        for task in runners.iter().chain(&rest) {
+            task.abort();
+        }
+        // An aborted loop ends at its next await; one that never awaits is named.
+        let stuck = join_all(&shared, rest, now() + INTERRUPT_PATIENCE).await;
+        still_running.extend(stuck.iter().map(|task| task.name().to_owned()));
+        if still_running.is_empty() { Ok(()) } else { Err(ShutdownTimeout { still_running }) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.stop.advance(Stage::End);
+        let runners = self.shared.runners.take();
+        for task in self.loops.iter().chain(&self.tail).chain(&runners) {
+            task.abort();
+        }
+    }
+}
+
+/// Waits for tasks until `deadline`; returns those that have not ended by then.
+async fn join_all(shared: &Shared, tasks: Vec<Task>, deadline: Monotonic) -> Vec<Task> {
+    let mut left = Vec::new();
+    for mut task in tasks {
+        let wait = deadline.since(shared.runtime.monotonic());
+        if !task.is_finished() && shared.runtime.timeout(wait, task.join()).await.is_none() {
+            left.push(task);
+        }
+    }
+    left
+}

@@ -1,0 +1,12 @@
+//! What a user defines: a job's rules, its scopes, its handler. Knows no store and no driver.
+
+mod context;
+mod handler;
+mod spec;
+
+pub(crate) use context::{Attempt, StopSignal};
+pub use context::{Context, StopReason};
+pub use handler::{BoxError, Completion, HandlerError, ScopeProvider};
+pub(crate) use handler::{HandlerResult, Verdict};
+pub(crate) use spec::CheckedJob;
+pub use spec::{Job, Overlap, Rule, SpecError};

@@ -1,0 +1,522 @@
+//! A job's rules and their validation. Every rule has an error of its own that names the job and the mend (P-2).
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    Completion, Context, HandlerError, ScopeProvider,
+    handler::{FixedScopes, HandlerFn},
+};
+use crate::{
+    model::{JobName, Limit, NameError, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
+    plan::{Backoff, BackoffError, Cadence, CatchUp, Planner, Schedule},
+    store::{Registration, SpecHash},
+};
+
+/// How many executions of one (job, scope) may run at once, on all replicas together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Overlap {
+    /// One: a slot waits for the one before it. The default.
+    Forbid,
+    /// At most this many.
+    AtMost(u32),
+    /// No limit.
+    Allow,
+}
+
+/// A periodic job. Built by chaining; checked when the scheduler is built.
+///
+/// | rule | default |
+/// | --- | --- |
+/// | schedule | none: set [`Job::every`] |
+/// | delay | zero |
+/// | catch-up | latest slot only |
+/// | lateness limit | none |
+/// | run timeout | 60 s |
+/// | lease | run timeout + 30 s |
+/// | heartbeat | a fifth of the lease, at most 30 s |
+/// | re-entry | allowed |
+/// | attempts | 3, the first counts |
+/// | backoff | 10 s, doubled each time, ±10 % |
+/// | scopes | `global/global` |
+/// | overlap | forbidden |
+///
+/// ```
+/// use std::time::Duration;
+/// use tourbillon::job::{Context, HandlerError, Job};
+///
+/// async fn check_renewals(ctx: Context) -> Result<(), HandlerError> {
+///     println!("slot {:?}, attempt {}", ctx.slot_at(), ctx.attempt());
+///     Ok(())
+/// }
+///
+/// let job = Job::new("renewal_check").every(Duration::from_secs(3600)).max_attempts(3).run(check_renewals);
+/// ```
+#[derive(Clone)]
+pub struct Job {
+    name: String,
+    every: Option<Duration>,
+    anchor: Option<Timestamp>,
+    delay: Duration,
+    catch_up: CatchUp,
+    max_lateness: Option<Duration>,
+    run_timeout: Duration,
+    lease: Option<Duration>,
+    heartbeat: Option<Duration>,
+    reentry: Reentry,
+    max_attempts: u32,
+    backoff: Backoff,
+    overlap: Overlap,
+    priority: i16,
+    scopes: Scopes,
+    handler: Option<HandlerFn>,
+}
+
+#[derive(Clone)]
+enum Scopes {
+    Fixed(Vec<Scope>),
+    Asked(Arc<dyn ScopeProvider>),
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("name", &self.name).field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// A job of this name, not yet scheduled.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            every: None,
+            anchor: None,
+            delay: Duration::ZERO,
+            catch_up: CatchUp::LatestOnly,
+            max_lateness: None,
+            run_timeout: Duration::from_secs(60),
+            lease: None,
+            heartbeat: None,
+            reentry: Reentry::Allow,
+            max_attempts: 3,
+            backoff: Backoff::exponential(Duration::from_secs(10)),
+            overlap: Overlap::Forbid,
+            priority: 0,
+            scopes: Scopes::Fixed(vec![Scope::global()]),
+            handler: None,
+        }
+    }
+
+    /// A slot at every multiple of `cadence` since the anchor.
+    #[must_use]
+    pub fn every(self, cadence: Duration) -> Self {
+        Self { every: Some(cadence), ..self }
+    }
+
+    /// Moves the grid so that this instant is a slot. Default: Monday 1970-01-05T00:00:00Z.
+    #[must_use]
+    pub fn anchored_at(self, anchor: Timestamp) -> Self {
+        Self { anchor: Some(anchor), ..self }
+    }
+
+    /// A slot at t is due at t + `delay`.
+    #[must_use]
+    pub fn delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// What becomes of slots that passed while nobody planned.
+    #[must_use]
+    pub fn catch_up(self, catch_up: CatchUp) -> Self {
+        Self { catch_up, ..self }
+    }
+
+    /// A slot that could not be started within this after it was due is skipped, with a record.
+    #[must_use]
+    pub fn max_lateness(self, limit: Duration) -> Self {
+        Self { max_lateness: Some(limit), ..self }
+    }
+
+    /// An attempt that runs longer fails with `run_timeout`.
+    #[must_use]
+    pub fn run_timeout(self, limit: Duration) -> Self {
+        Self { run_timeout: limit, ..self }
+    }
+
+    /// How long a dead runner keeps its executions from others, counted from its last sign of life.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// How often a running attempt renews its lease.
+    #[must_use]
+    pub fn heartbeat(self, interval: Duration) -> Self {
+        Self { heartbeat: Some(interval), ..self }
+    }
+
+    /// Whether an attempt whose lease expired may be followed by another one.
+    #[must_use]
+    pub fn reentry(self, reentry: Reentry) -> Self {
+        Self { reentry, ..self }
+    }
+
+    /// Charged attempts; the first counts.
+    #[must_use]
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        Self { max_attempts: attempts, ..self }
+    }
+
+    /// Waits between attempts.
+    #[must_use]
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+
+    /// How many may run at once per scope.
+    #[must_use]
+    pub fn overlap(self, overlap: Overlap) -> Self {
+        Self { overlap, ..self }
+    }
+
+    /// Lower runs first when there is more due than can be run; 0 is usual.
+    #[must_use]
+    pub fn priority(self, priority: i16) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Runs once per slot for each of these.
+    #[must_use]
+    pub fn scopes(self, scopes: impl IntoIterator<Item = Scope>) -> Self {
+        Self { scopes: Scopes::Fixed(scopes.into_iter().collect()), ..self }
+    }
+
+    /// Asks for the scopes at every planning step.
+    #[must_use]
+    pub fn scopes_from(self, provider: impl ScopeProvider) -> Self {
+        Self { scopes: Scopes::Asked(Arc::new(provider)), ..self }
+    }
+
+    /// What to do. The closure is called once per attempt.
+    #[must_use]
+    pub fn run<F, Fut, T, E>(self, handler: F) -> Self
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Completion>,
+        E: Into<HandlerError>,
+    {
+        let handler: HandlerFn = Arc::new(move |context| {
+            let run = handler(context);
+            Box::pin(async move { run.await.map(Into::into).map_err(Into::into) })
+        });
+        Self { handler: Some(handler), ..self }
+    }
+
+    /// Checks the rules.
+    pub(crate) fn check(self) -> Result<CheckedJob, SpecError> {
+        let name = JobName::new(&self.name).map_err(|error| SpecError::Name(self.name.clone(), error))?;
+        let fail = |rule: Rule| Err(SpecError::Rule(name.clone(), rule));
+        let Some(every) = self.every else { return fail(Rule::NoSchedule) };
+        let Some(cadence) = Cadence::new(every) else { return fail(Rule::CadenceTooShort) };
+        if self.run_timeout.is_zero() {
+            return fail(Rule::NoRunTimeout);
+        }
+        let lease = self.lease.unwrap_or(self.run_timeout + Duration::from_secs(30));
+        if lease <= self.run_timeout {
+            return fail(Rule::LeaseTooShort { lease, run_timeout: self.run_timeout });
+        }
+        let heartbeat = self.heartbeat.unwrap_or((lease / 5).min(Duration::from_secs(30)));
+        if heartbeat.is_zero() {
+            return fail(Rule::NoHeartbeat);
+        }
+        if heartbeat >= lease {
+            return fail(Rule::HeartbeatTooSlow { heartbeat, lease });
+        }
+        if self.max_attempts < 1 {
+            return fail(Rule::NoAttempt);
+        }
+        if self.max_lateness.is_some_and(|limit| limit.is_zero()) {
+            return fail(Rule::NoLateness);
+        }
+        if let CatchUp::EverySlot { max_slots: 0, .. } = self.catch_up {
+            return fail(Rule::NoSlotCap);
+        }
+        if self.overlap == Overlap::AtMost(0) {
+            return fail(Rule::NoRoom);
+        }
+        if let Err(error) = self.backoff.check() {
+            return fail(Rule::Backoff(error));
+        }
+        let scopes: Arc<dyn ScopeProvider> = match self.scopes {
+            Scopes::Fixed(scopes) if scopes.is_empty() => return fail(Rule::NoScope),
+            Scopes::Fixed(scopes) => Arc::new(FixedScopes(scopes)),
+            Scopes::Asked(provider) => provider,
+        };
+        let Some(handler) = self.handler else { return fail(Rule::NoHandler) };
+        let cadence = self.anchor.map_or(cadence, |anchor| cadence.anchored_at(anchor));
+        Ok(CheckedJob {
+            planner: Planner {
+                schedule: Schedule::Cadence(cadence),
+                delay: self.delay,
+                catch_up: self.catch_up,
+                max_lateness: self.max_lateness,
+            },
+            run_timeout: self.run_timeout,
+            lease,
+            heartbeat,
+            reentry: self.reentry,
+            max_attempts: self.max_attempts,
+            backoff: self.backoff,
+            overlap: self.overlap,
+            priority: self.priority,
+            scopes,
+            handler,
+            name,
+        })
+    }
+}
+
+/// Why a job was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The name cannot be used.
+    #[error("job `{0}`: {1}")]
+    Name(String, NameError),
+    /// Two jobs of one name.
+    #[error("job `{0}`: defined twice: give each job a name of its own")]
+    Duplicate(JobName),
+    /// A rule of the job does not hold.
+    #[error("job `{0}`: {1}")]
+    Rule(JobName, Rule),
+}
+
+/// The rules of a job, as they are broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// No cadence set.
+    #[error("no schedule: call `every`")]
+    NoSchedule,
+    /// Below one microsecond.
+    #[error("the cadence is below 1 µs: give `every` a longer duration")]
+    CadenceTooShort,
+    /// Zero.
+    #[error("the run timeout is zero: give `run_timeout` how long an attempt may run")]
+    NoRunTimeout,
+    /// Not above the run timeout.
+    #[error(
+        "the lease ({lease:?}) is not longer than the run timeout ({run_timeout:?}): raise `lease` or lower `run_timeout`"
+    )]
+    LeaseTooShort {
+        /// As set.
+        lease: Duration,
+        /// As set.
+        run_timeout: Duration,
+    },
+    /// Zero.
+    #[error("the heartbeat interval is zero: give `heartbeat` a duration below the lease")]
+    NoHeartbeat,
+    /// Not below the lease.
+    #[error(
+        "the heartbeat interval ({heartbeat:?}) is not shorter than the lease ({lease:?}): a third of it or less is usual"
+    )]
+    HeartbeatTooSlow {
+        /// As set.
+        heartbeat: Duration,
+        /// As set.
+        lease: Duration,
+    },
+    /// Zero.
+    #[error("max attempts is 0: the first attempt counts, so 1 means no retry")]
+    NoAttempt,
+    /// Zero.
+    #[error("the lateness limit is zero: every slot would be late; leave it out for no limit")]
+    NoLateness,
+    /// Every-slot catch-up with a cap of zero.
+    #[error("every-slot catch-up without a cap: set `max_slots` to 1 or more")]
+    NoSlotCap,
+    /// Overlap limit of zero.
+    #[error("the overlap limit is 0: nothing could run; use `Overlap::Forbid` for one at a time")]
+    NoRoom,
+    /// The backoff cannot be used.
+    #[error("{0}")]
+    Backoff(BackoffError),
+    /// An empty list of scopes.
+    #[error("no scope: give `scopes` at least one, or leave it out for `global/global`")]
+    NoScope,
+    /// No handler set.
+    #[error("no handler: call `run`")]
+    NoHandler,
+}
+
+/// A job whose rules hold.
+#[derive(Clone)]
+pub(crate) struct CheckedJob {
+    pub(crate) name: JobName,
+    pub(crate) planner: Planner,
+    pub(crate) run_timeout: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) reentry: Reentry,
+    pub(crate) max_attempts: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) overlap: Overlap,
+    pub(crate) priority: i16,
+    pub(crate) scopes: Arc<dyn ScopeProvider>,
+    pub(crate) handler: HandlerFn,
+}
+
+impl fmt::Debug for CheckedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedJob").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl CheckedJob {
+    /// The row that a slot becomes.
+    pub(crate) fn execution(&self, id: crate::model::ExecutionId, scope: &Scope, slot_at: Timestamp) -> NewExecution {
+        NewExecution {
+            id,
+            slot_at: Some(slot_at),
+            due_at: self.planner.due_at(slot_at),
+            expires_at: self.planner.expires_at(slot_at),
+            priority: self.priority,
+            payload: None,
+            unique_key: None,
+            policy: self.policy(scope),
+        }
+    }
+
+    fn policy(&self, scope: &Scope) -> Policy {
+        let max = match self.overlap {
+            Overlap::Forbid => Some(1),
+            Overlap::AtMost(max) => Some(max),
+            Overlap::Allow => None,
+        };
+        Policy {
+            max_attempts: self.max_attempts,
+            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
+            reentry: self.reentry,
+            supersede: match self.planner.catch_up {
+                CatchUp::LatestOnly => Supersede::ByNewerSlot,
+                CatchUp::EverySlot { .. } => Supersede::Never,
+            },
+            // A JSON array: names may hold any printable character, so no separator would be safe.
+            limit: max.map(|max| Limit {
+                key: serde_json::json!([self.name.as_str(), scope.kind(), scope.id()]).to_string(),
+                max,
+            }),
+        }
+    }
+
+    /// What the store is told, so that the latest deployment's rules win.
+    pub(crate) fn registration(&self) -> Registration {
+        let schedule = format!("{:?} {:?}", self.planner.schedule, self.planner.delay);
+        let spec = format!(
+            "{schedule} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {}",
+            self.planner.catch_up,
+            self.planner.max_lateness,
+            self.run_timeout,
+            self.lease,
+            self.reentry,
+            self.max_attempts,
+            self.backoff,
+            self.overlap,
+            self.priority,
+        );
+        Registration { job: self.name.clone(), spec_hash: hash(&spec), schedule_hash: hash(&schedule) }
+    }
+}
+
+fn hash(text: &str) -> SpecHash {
+    let digest = Sha256::digest(text.as_bytes());
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    SpecHash(hex.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> Job {
+        Job::new("a").every(Duration::from_secs(60)).run(|_| async { Ok::<_, HandlerError>(()) })
+    }
+
+    fn refused(job: Job) -> String {
+        job.check().err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        let job = valid().check().expect("valid");
+        assert_eq!((job.lease, job.heartbeat), (Duration::from_secs(90), Duration::from_secs(18)));
+    }
+
+    /// P-2: every rule its own error.
+    #[test]
+    fn each_broken_rule_has_its_own_error() {
+        let s = Duration::from_secs;
+        let no_handler = Job { handler: None, ..valid() };
+        let no_schedule = Job { every: None, ..valid() };
+        for (job, expected) in [
+            (Job { name: " ".into(), ..valid() }, "job ` `: blank name: give it at least one visible character"),
+            (no_schedule, "job `a`: no schedule: call `every`"),
+            (valid().every(s(0)), "job `a`: the cadence is below 1 µs: give `every` a longer duration"),
+            (
+                valid().run_timeout(s(0)),
+                "job `a`: the run timeout is zero: give `run_timeout` how long an attempt may run",
+            ),
+            (
+                valid().run_timeout(s(9)).lease(s(9)),
+                "job `a`: the lease (9s) is not longer than the run timeout (9s): raise `lease` or lower `run_timeout`",
+            ),
+            (
+                valid().heartbeat(s(0)),
+                "job `a`: the heartbeat interval is zero: give `heartbeat` a duration below the lease",
+            ),
+            (
+                valid().heartbeat(s(90)),
+                "job `a`: the heartbeat interval (90s) is not shorter than the lease (90s): a third of it or less is usual",
+            ),
+            (valid().max_attempts(0), "job `a`: max attempts is 0: the first attempt counts, so 1 means no retry"),
+            (
+                valid().max_lateness(s(0)),
+                "job `a`: the lateness limit is zero: every slot would be late; leave it out for no limit",
+            ),
+            (
+                valid().catch_up(CatchUp::EverySlot { window: s(60), max_slots: 0 }),
+                "job `a`: every-slot catch-up without a cap: set `max_slots` to 1 or more",
+            ),
+            (
+                valid().overlap(Overlap::AtMost(0)),
+                "job `a`: the overlap limit is 0: nothing could run; use `Overlap::Forbid` for one at a time",
+            ),
+            (
+                valid().backoff(Backoff::table([])),
+                "job `a`: the backoff table is empty: list at least one wait, or use max_attempts(1) for no retry",
+            ),
+            (
+                valid().scopes([]),
+                "job `a`: no scope: give `scopes` at least one, or leave it out for `global/global`",
+            ),
+            (no_handler, "job `a`: no handler: call `run`"),
+        ] {
+            assert_eq!(refused(job), expected);
+        }
+    }
+
+    #[test]
+    fn hashes_tell_an_edit_of_the_schedule_from_an_edit_of_the_rest() {
+        let hashes = |job: Job| {
+            let registration = job.check().expect("valid").registration();
+            (registration.schedule_hash, registration.spec_hash)
+        };
+        let (schedule, spec) = hashes(valid());
+        assert_eq!((schedule.clone(), spec.clone()), hashes(valid()));
+        let (same_schedule, other_spec) = hashes(valid().max_attempts(9));
+        assert!(same_schedule == schedule && other_spec != spec);
+        let (other_schedule, _) = hashes(valid().delay(Duration::from_secs(1)));
+        assert!(other_schedule != schedule);
+    }
+}
