@@ -1,0 +1,126 @@
+//! The shape of a scenario after reading and checking.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tourbillon::{
+    model::{Reentry, Scope, Timestamp},
+    plan::{Backoff, CatchUp},
+};
+
+use crate::fault::{FaultKind, FaultPlan};
+
+/// What runs.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Scenario {
+    /// Name; also the file's stem.
+    pub name: String,
+    /// One line for people.
+    pub about: String,
+    /// Replicas, 1 to 16.
+    pub replicas: u8,
+    /// Outside receivers, 0 to 8; job k sends its effects to receiver k modulo their number.
+    pub receivers: u8,
+    /// Database clock at the start.
+    pub epoch: Timestamp,
+    /// How long each phase lasts.
+    pub phases: Phases,
+    /// Bound of liveness: after heal, what is due is terminal within this.
+    pub settle_within: Duration,
+    /// Driver settings that matter to a simulation; the others are the defaults.
+    pub poll_interval: Duration,
+    /// See [`tourbillon::driver::Settings`].
+    pub plan_interval: Duration,
+    /// See [`tourbillon::driver::Settings`].
+    pub rescue_interval: Duration,
+    /// See [`tourbillon::driver::Settings`].
+    pub call_timeout: Duration,
+    /// See [`tourbillon::driver::Settings`].
+    pub max_concurrency: u32,
+    /// The jobs, at least one.
+    pub jobs: Vec<JobShape>,
+    /// Which faults a seed may draw, and how many.
+    pub faults: FaultMix,
+    /// Faults that every seed has, on top of those drawn; what a regression file pins.
+    pub pinned: FaultPlan,
+    /// The one seed that a regression file is about.
+    pub seed: Option<u64>,
+    /// The tick that a regression file is about.
+    pub tick: Option<Duration>,
+}
+
+/// How long each phase lasts, in true time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Phases {
+    /// Faults come and go.
+    pub chaos: Duration,
+    /// A random working core is healed.
+    pub partial_heal: Duration,
+    /// Everything is healed.
+    pub heal: Duration,
+}
+
+/// Which faults are drawn.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FaultMix {
+    /// Allowed kinds; each seed switches a random part of them on (swarm).
+    pub kinds: Vec<FaultKind>,
+    /// Most faults in one plan.
+    pub max_faults: u32,
+    /// Most triggers in one plan.
+    pub max_triggers: u32,
+}
+
+/// One job of a scenario.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobShape {
+    /// Name.
+    pub name: String,
+    /// Cadence.
+    pub every: Duration,
+    /// Slot t is due at t + delay.
+    pub delay: Duration,
+    /// Missed slots.
+    pub catch_up: CatchUp,
+    /// Lateness limit.
+    pub max_lateness: Option<Duration>,
+    /// Run timeout.
+    pub run_timeout: Duration,
+    /// Lease.
+    pub lease: Duration,
+    /// Heartbeat interval.
+    pub heartbeat: Duration,
+    /// Re-entry.
+    pub reentry: Reentry,
+    /// Charged attempts.
+    pub max_attempts: u32,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+    /// Overlap: at most this many per scope; `None`: no limit.
+    pub overlap_max: Option<u32>,
+    /// Scopes.
+    pub scopes: Vec<Scope>,
+    /// What the handler does.
+    pub work: Work,
+}
+
+/// What a scenario's handler does: waits, sends its effect, waits, returns. All drawn per attempt from the seed.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// Shortest run.
+    pub takes_min: Duration,
+    /// Longest run.
+    pub takes_max: Duration,
+    /// Effects per start, each with a key of its own: 0 or more.
+    pub effects: u32,
+    /// Part of attempts that fail after their effects, in percent.
+    pub fails_percent: u8,
+    /// Part of attempts that panic after their effects, in percent.
+    pub panics_percent: u8,
+    /// Part of attempts that ask for later before any effect, in percent.
+    pub snoozes_percent: u8,
+    /// Part of attempts that never end by themselves, in percent: they run into their run timeout.
+    pub hangs_percent: u8,
+    /// Part of successes with a result that is too large, in percent.
+    pub oversize_percent: u8,
+}
