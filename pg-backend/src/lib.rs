@@ -1,1 +1,22 @@
+//! Tourbillon's store on Postgres 14 and later.
+//!
+//! Every verb of [`tourbillon::store`] is one SQL statement where one is sound, hence one round trip and one implicit
+//! transaction; the few that are not say why in the header of their file in `sql/`. It decides nothing of its
+//! own: the statements follow `tourbillon::store::apply` and `tourbillon::model::transition` to the letter, and the
+//! conformance suite compares them.
+//!
+//! Nothing but transaction-level state is used, so a transaction pooler may stand between; the driver prepares
+//! statements by name, which `PgBouncer` follows from version 1.21 on (`max_prepared_statements` above 0).
 
+mod bind;
+mod builder;
+mod error;
+mod migrate;
+mod session;
+mod sql;
+mod store;
+mod wire;
+
+pub use builder::{DEFAULT_SCHEMA, PgStoreBuilder};
+pub use migrate::SCHEMA_VERSION;
+pub use store::PgStore;

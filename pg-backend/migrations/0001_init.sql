@@ -1,0 +1,131 @@
+-- First schema: jobs, cursors, executions (hot and history), ledger, receipts, gates.
+--
+-- {schema} is replaced by the quoted schema name. Instants are timestamptz: whole microseconds, readable in psql,
+-- and the same number on every engine. Text that is ever ordered is COLLATE "C": byte order, as in Rust. JSON columns
+-- are json, not jsonb: the canonical text comes back byte for byte. Counters that are u32 in Rust are bigint, so
+-- that "no limit" (the largest u32) fits.
+
+-- Microseconds since 1970, exact: extract() is numeric from Postgres 14 on. Plain SQL, so the planner inlines it.
+create function {schema}.micros(instant timestamptz) returns bigint
+    language sql stable parallel safe
+    as $$ select (extract(epoch from instant) * 1000000)::bigint $$;
+
+create table {schema}.job (
+    name text collate "C" primary key,
+    spec_hash text not null,
+    schedule_hash text not null,
+    edited_at timestamptz,
+    -- For operators: which incarnation registered this spec, and when.
+    registered_by uuid not null,
+    registered_at timestamptz not null
+);
+
+create table {schema}.cursor (
+    job text collate "C" not null,
+    scope_kind text collate "C" not null,
+    scope_id text collate "C" not null,
+    at timestamptz not null,
+    high_water timestamptz not null,
+    primary key (job, scope_kind, scope_id)
+);
+
+-- Executions that are not terminal. Small by design: finished rows leave for history.
+create table {schema}.execution (
+    id uuid primary key,
+    generation bigint not null,
+    job text collate "C" not null,
+    scope_kind text collate "C" not null,
+    scope_id text collate "C" not null,
+    slot_at timestamptz,
+    due_at timestamptz not null,
+    expires_at timestamptz,
+    priority smallint not null,
+    payload json,
+    unique_key text collate "C",
+    max_attempts bigint not null,
+    lease_ms bigint not null,
+    reentry text not null check (reentry in ('allow', 'forbid')),
+    supersede text not null check (supersede in ('never', 'by_newer_slot')),
+    limit_key text collate "C",
+    limit_max bigint,
+    state text not null check (state in
+        ('scheduled', 'running', 'retryable', 'succeeded', 'dead', 'cancelled', 'skipped')),
+    claimable_at timestamptz,
+    attempt bigint not null,
+    fence bigint not null,
+    -- The last claim; all null until the first.
+    token uuid,
+    runner uuid,
+    claimed_at timestamptz,
+    started_at timestamptz,
+    heartbeat_at timestamptz,
+    lease_expires_at timestamptz,
+    cancel_requested_at timestamptz,
+    finished_at timestamptz,
+    duration_ms bigint check (duration_ms >= 0),
+    rows_affected bigint,
+    result json,
+    error_code text,
+    error_text text,
+    skip_reason text,
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
+
+-- Terminal executions; never updated (G2). Same columns, so that one listing reads both.
+create table {schema}.history (
+    like {schema}.execution including defaults including constraints,
+    primary key (id, generation)
+);
+
+alter table {schema}.execution add constraint execution_is_live
+    check (state in ('scheduled', 'running', 'retryable'));
+alter table {schema}.history add constraint history_is_terminal
+    check (state in ('succeeded', 'dead', 'cancelled', 'skipped') and claimable_at is null and finished_at is not null);
+
+-- The claim's order exactly. One range per priority: the claim walks the distinct priorities and reads only due rows.
+create index execution_claim on {schema}.execution (priority, claimable_at, id) where claimable_at is not null;
+-- The rescue's order exactly: only rows that no claim will ever take.
+create index execution_rescue on {schema}.execution (lease_expires_at, id)
+    where state = 'running' and claimable_at is null;
+-- "Does this slot exist?" after the database clock stepped back. Not unique: slot uniqueness rests on the cursor.
+create index execution_slot on {schema}.execution (job, scope_kind, scope_id, slot_at) where slot_at is not null;
+create index history_slot on {schema}.history (job, scope_kind, scope_id, slot_at) where slot_at is not null;
+-- Pruning order.
+create index history_finished on {schema}.history (finished_at, id, generation);
+
+-- The missed-slot ledger. seq only breaks ties of the listing; it is in no reply.
+create table {schema}.skipped (
+    seq bigint generated always as identity primary key,
+    job text collate "C" not null,
+    scope_kind text collate "C" not null,
+    scope_id text collate "C" not null,
+    after timestamptz not null,
+    through timestamptz not null,
+    count bigint,
+    reason text collate "C" not null,
+    recorded_at timestamptz not null
+);
+create index skipped_listing on {schema}.skipped (job, scope_kind, scope_id, after, through, reason, recorded_at, seq);
+create index skipped_recorded on {schema}.skipped (recorded_at, seq);
+
+-- First replies, kept for the idempotency window.
+create table {schema}.receipt (
+    request uuid constraint receipt_pkey primary key,
+    received_at timestamptz not null,
+    reply json not null
+);
+create index receipt_received on {schema}.receipt (received_at, request);
+
+-- G15: how many rows with this limit key are running. Locked by whoever changes it, hence never write skew.
+create table {schema}.limit_gate (
+    key text collate "C" primary key,
+    running bigint not null default 0 check (running >= 0)
+) with (fillfactor = 50);
+
+-- Single values. 'rescue': when the last rescue ran. 'requeue': locked by requeues, so that they take turns.
+create table {schema}.meta (
+    name text primary key,
+    at timestamptz
+);
+insert into {schema}.meta (name) values ('rescue'), ('requeue');

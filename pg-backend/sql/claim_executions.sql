@@ -1,0 +1,153 @@
+-- Takes leases on up to $4 due rows, in the order (priority, claimable_at, id); ends late and superseded ones.
+--
+-- $1 timestamptz  now, or null for the server's clock
+-- $2 uuid         request id; the token of every row taken
+-- $3 text[]       jobs that the claimer can run
+-- $4 bigint       most rows looked at
+-- $5 uuid         incarnation of the claimer
+-- $6 boolean      true: charge the attempt here; false: at start
+--
+-- Index: execution_claim, one range per distinct priority (the CTE priority is a loose index scan: one descent per
+-- distinct value). A single scan of (priority, claimable_at <= now) would walk all future rows of the index
+-- whenever fewer than $4 rows are due, which is every idle poll.
+--
+-- Shape. FOR UPDATE SKIP LOCKED LIMIT sits in a MATERIALIZED CTE: run again as a subquery it would lock more rows.
+-- With k distinct priorities up to k * $4 rows are locked until the statement ends and $4 of them taken; others
+-- skip them for that long. LockRows hands on the newest version of each row and rechecks the filter on it, so later
+-- CTEs decide on what is locked; the writes join on the id alone, never on a column of the target that the
+-- snapshot may show in an old version.
+--
+-- G15: the scan leaves out rows whose gate looks full (a stale read, only to fill the page with rows that can
+-- run). The gates of the others are locked, which yields their newest count, and walk takes rows per key one by
+-- one while there is room. A gate that another transaction holds is passed over, so a claim never waits for a
+-- lock and is in no deadlock.
+with recursive
+clock as materialized (
+    select coalesce($1::timestamptz, clock_timestamp()) as now
+),
+first as materialized (
+    select r.reply from {schema}.receipt r where r.request = $2::uuid
+),
+priority (value) as (
+    (select e.priority from {schema}.execution e
+     where e.claimable_at is not null and not exists (select from first)
+     order by e.priority limit 1)
+    union all
+    select (select e.priority from {schema}.execution e
+            where e.claimable_at is not null and e.priority > p.value
+            order by e.priority limit 1)
+    from priority p where p.value is not null
+),
+due as materialized (
+    select d.*
+    from priority p cross join lateral (
+        select e.* from {schema}.execution e
+        where e.priority = p.value and e.claimable_at <= (select now from clock) and e.job = any ($3::text[])
+          and (e.limit_key is null or e.state = 'running' or not exists (
+                select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max))
+        order by e.claimable_at, e.id
+        limit $4::bigint
+        for update of e skip locked
+    ) d
+    where p.value is not null
+    order by d.priority, d.claimable_at, d.id
+    limit $4::bigint
+),
+judged as materialized (
+    select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord,
+        case
+            when d.attempt > 0 then null
+            when d.expires_at < c.now then 'late'
+            when d.supersede = 'by_newer_slot' and d.slot_at < k.at then 'superseded'
+        end as skip_with
+    from due d
+    cross join clock c
+    left join {schema}.cursor k
+        on k.job = d.job and k.scope_kind = d.scope_kind and k.scope_id = d.scope_id
+),
+-- Rows that enter running (taken from waiting) or leave it (skipped while running): these change a gate.
+passing as materialized (
+    select j.ord, j.limit_key, j.limit_max, j.state = 'running' as leaves
+    from judged j
+    where j.limit_key is not null and (j.skip_with is null) = (j.state <> 'running')
+),
+gate as materialized (
+    select g.key, g.running from {schema}.limit_gate g
+    where g.key = any (array(select distinct p.limit_key from passing p))
+    order by g.key
+    for update skip locked
+),
+queue as materialized (
+    select p.*, row_number() over (partition by p.limit_key order by p.ord) as step from passing p
+),
+walk (limit_key, step, ord, running, passes) as (
+    select g.key, 0::bigint, null::bigint, g.running, false from gate g
+    union all
+    select w.limit_key, q.step, q.ord,
+        w.running + case when q.leaves then -1 when w.running < q.limit_max then 1 else 0 end,
+        q.leaves or w.running < q.limit_max
+    from walk w join queue q on q.limit_key = w.limit_key and q.step = w.step + 1
+),
+decided as materialized (
+    select j.* from judged j
+    where not exists (select from passing p where p.ord = j.ord)
+       or exists (select from walk w where w.ord = j.ord and w.passes)
+),
+taken as (
+    update {schema}.execution e
+    set state = 'running',
+        fence = d.fence + 1,
+        token = $2::uuid,
+        runner = $5::uuid,
+        claimed_at = c.now,
+        started_at = case when $6::boolean then c.now end,
+        heartbeat_at = c.now,
+        lease_expires_at = c.now + d.lease_ms * interval '1 millisecond',
+        attempt = d.attempt + $6::boolean::int,
+        claimable_at = case
+            when d.cancel_requested_at is not null then null
+            when $6::boolean and (d.reentry = 'forbid' or d.attempt + 1 >= d.max_attempts) then null
+            else c.now + d.lease_ms * interval '1 millisecond' + interval '1 microsecond'
+        end,
+        finished_at = null, duration_ms = null, rows_affected = null, error_code = null, error_text = null,
+        updated_at = c.now
+    from decided d cross join clock c
+    where e.id = d.id and d.skip_with is null
+    returning e.*, d.ord
+),
+gone as (
+    delete from {schema}.execution e using decided d
+    where e.id = d.id and d.skip_with is not null
+),
+buried as (
+    insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,
+        result, error_code, error_text, skip_reason)
+    select {kept_columns:d}, 'skipped', c.now, c.now, d.duration_ms, d.rows_affected,
+        d.result, d.error_code, d.error_text, d.skip_with
+    from decided d cross join clock c
+    where d.skip_with is not null
+),
+counted as (
+    update {schema}.limit_gate g
+    set running = f.running
+    from (select distinct on (w.limit_key) w.limit_key, w.running from walk w
+          order by w.limit_key, w.step desc) f
+    join gate was on was.key = f.limit_key
+    where g.key = f.limit_key and f.running <> was.running
+),
+reply as materialized (
+    select json_build_object('claimed', json_build_object(
+        'now', {schema}.micros(c.now),
+        'executions', coalesce((select json_agg({execution_json:t} order by t.ord) from taken t), '[]'),
+        'skipped', coalesce((select json_agg(json_build_array(d.id, d.skip_with) order by d.ord)
+                             from decided d where d.skip_with is not null), '[]'))) as reply
+    from clock c
+    where not exists (select from first)
+),
+-- A claim that changed nothing leaves no receipt: idle polling must not write.
+kept as (
+    insert into {schema}.receipt (request, received_at, reply)
+    select $2::uuid, c.now, r.reply from reply r cross join clock c
+    where exists (select from decided)
+)
+select coalesce((select f.reply from first f), (select r.reply from reply r))::text as reply

@@ -1,0 +1,49 @@
+-- Deletes old history, ledger entries and receipts: up to $4 of each, oldest first.
+--
+-- $1 timestamptz  now, or null for the server's clock
+-- $2 bigint       history and ledger: older than this many milliseconds
+-- $3 bigint       receipts: older than this many milliseconds
+-- $4 bigint       most rows of each
+--
+-- Index: history_finished, skipped_recorded, receipt_received. SKIP LOCKED: pruners of several replicas share the
+-- work, and none waits.
+with
+clock as materialized (
+    select n.now, n.now - $2::bigint * interval '1 millisecond' as old_history,
+        n.now - $3::bigint * interval '1 millisecond' as old_receipts
+    from (select coalesce($1::timestamptz, clock_timestamp()) as now) n
+),
+old_history as materialized (
+    select h.id, h.generation from {schema}.history h
+    where h.finished_at < (select c.old_history from clock c)
+    order by h.finished_at, h.id, h.generation
+    limit $4::bigint
+    for update skip locked
+),
+old_skipped as materialized (
+    select s.seq from {schema}.skipped s
+    where s.recorded_at < (select c.old_history from clock c)
+    order by s.recorded_at, s.seq
+    limit $4::bigint
+    for update skip locked
+),
+old_receipt as materialized (
+    select r.request from {schema}.receipt r
+    where r.received_at < (select c.old_receipts from clock c)
+    order by r.received_at, r.request
+    limit $4::bigint
+    for update skip locked
+),
+pruned_history as (
+    delete from {schema}.history h using old_history o where h.id = o.id and h.generation = o.generation returning 1
+),
+pruned_skipped as (
+    delete from {schema}.skipped s using old_skipped o where s.seq = o.seq returning 1
+),
+pruned_receipt as (
+    delete from {schema}.receipt r using old_receipt o where r.request = o.request returning 1
+)
+select json_build_object('pruned', json_build_object(
+    'executions', (select count(*) from pruned_history),
+    'skipped', (select count(*) from pruned_skipped),
+    'receipts', (select count(*) from pruned_receipt)))::text as reply

@@ -1,0 +1,55 @@
+-- Gives finished executions another life, due at once: next generation, full budget, fence goes on growing.
+--
+-- $1 timestamptz  now, or null for the server's clock
+-- $2 uuid         request id
+-- $3 uuid[]       execution ids, each at most once
+--
+-- Index: primary keys. Runs in one transaction behind lock_requeue.sql, which says why.
+with
+first as materialized (
+    select r.reply from {schema}.receipt r where r.request = $2::uuid
+),
+clock as materialized (
+    select coalesce($1::timestamptz, clock_timestamp()) as now
+),
+input as materialized (
+    select i.id, i.ord, exists (select from {schema}.execution e where e.id = i.id) as live
+    from unnest($3::uuid[]) with ordinality as i (id, ord)
+    where not exists (select from first)
+),
+finished as materialized (
+    select i.ord, h.* from input i
+    cross join lateral (
+        select * from {schema}.history h where h.id = i.id order by h.generation desc limit 1) h
+    where not i.live
+),
+gate as (
+    insert into {schema}.limit_gate (key)
+    select distinct f.limit_key from finished f where f.limit_key is not null order by 1
+    on conflict do nothing
+),
+revived as (
+    insert into {schema}.execution (id, generation, job, scope_kind, scope_id, slot_at, due_at, priority, payload,
+        unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, state, claimable_at, attempt,
+        fence, created_at, updated_at)
+    select f.id, f.generation + 1, f.job, f.scope_kind, f.scope_id, f.slot_at, c.now, f.priority, f.payload,
+        f.unique_key, f.max_attempts, f.lease_ms, f.reentry, 'never', f.limit_key, f.limit_max, 'scheduled', c.now, 0,
+        f.fence, c.now, c.now
+    from finished f cross join clock c
+    order by f.id
+),
+reply as materialized (
+    select json_build_object('requeued', json_build_object(
+        'outcomes', coalesce((
+            select json_agg(case
+                when i.live then to_json('still_live'::text)
+                when f.id is null then to_json('not_found'::text)
+                else json_build_object('requeued', f.generation + 1) end order by i.ord)
+            from input i left join finished f on f.ord = i.ord), '[]'))) as reply
+    where not exists (select from first)
+),
+kept as (
+    insert into {schema}.receipt (request, received_at, reply)
+    select $2::uuid, c.now, r.reply from reply r cross join clock c
+)
+select coalesce((select f.reply from first f), (select r.reply from reply r))::text as reply

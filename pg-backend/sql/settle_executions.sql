@@ -1,0 +1,118 @@
+-- Ends attempts: each row goes to history, or waits for its next attempt.
+--
+-- $1 timestamptz  now, or null for the server's clock
+-- $2 uuid         request id
+-- $3 uuid[]       execution ids, each at most once
+-- $4 uuid[]       tokens
+-- $5 bigint[]     fences
+-- $6 text[]       outcomes: succeeded, failed, released, snoozed, cancelled
+-- $7 text[]       results as canonical JSON (succeeded)
+-- $8 bigint[]     rows affected (succeeded)
+-- $9 text[]       error codes (failed, cancelled)
+-- $10 text[]      error texts (failed, cancelled)
+-- $11 bigint[]    delays in milliseconds (failed: null is "never again"; snoozed)
+-- $12 text        error code of a row that is given back after its cancellation was asked for
+-- $13 text        error text of the same
+--
+-- Index: primary key. Rows are locked in id order, then the clock is read, then gates are locked in key order: rows
+-- before gates, everywhere. The receipt is in the same statement: a copy of this request that runs at the same
+-- time waits for the rows, then fails on receipt_pkey and is answered from the receipt.
+with
+first as materialized (
+    select r.reply from {schema}.receipt r where r.request = $2::uuid
+),
+input as materialized (
+    select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[],
+        $10::text[], $11::bigint[])
+        with ordinality as i (id, token, fence, outcome, new_result, new_rows, code, message, delay_ms, ord)
+    where not exists (select from first)
+),
+locked as materialized (
+    select e.* from {schema}.execution e join input i on i.id = e.id order by e.id for update of e
+),
+clock as materialized (
+    select coalesce($1::timestamptz, clock_timestamp()) as now from (select count(*) from locked) l
+),
+decided as materialized (
+    select i.ord, i.outcome, i.new_result, i.new_rows, i.code, i.message, i.delay_ms, l.*,
+        case
+            when l.id is null or l.state <> 'running' or l.token <> i.token or l.fence <> i.fence then 'lease_lost'
+            when l.started_at is null and i.outcome <> 'released' then 'not_started'
+        end as refusal,
+        case
+            when i.outcome = 'succeeded' then 'succeeded'
+            when i.outcome = 'cancelled' or l.cancel_requested_at is not null then 'cancelled'
+            when i.outcome <> 'failed' then 'scheduled'
+            when i.delay_ms is not null and l.attempt < l.max_attempts then 'retryable'
+            else 'dead'
+        end as target
+    from input i left join locked l on l.id = i.id
+),
+ended as materialized (
+    select d.*,
+        greatest(0, floor(extract(epoch from c.now) * 1000 - extract(epoch from d.started_at) * 1000))::bigint
+            as elapsed_ms,
+        case when d.outcome in ('failed', 'cancelled') then d.code
+             when d.target = 'cancelled' then $12::text else d.error_code end as end_code,
+        case when d.outcome in ('failed', 'cancelled') then d.message
+             when d.target = 'cancelled' then $13::text else d.error_text end as end_text
+    from decided d cross join clock c
+    where d.refusal is null
+),
+waiting as (
+    update {schema}.execution e
+    set state = d.target,
+        claimable_at = c.now + coalesce(d.delay_ms, 0) * interval '1 millisecond',
+        attempt = d.attempt - (d.target = 'scheduled' and d.started_at is not null)::int,
+        finished_at = c.now,
+        duration_ms = case when d.started_at is not null then d.elapsed_ms end,
+        error_code = d.end_code,
+        error_text = d.end_text,
+        updated_at = c.now
+    from ended d cross join clock c
+    where e.id = d.id and d.target in ('scheduled', 'retryable')
+),
+gone as (
+    delete from {schema}.execution e using ended d
+    where e.id = d.id and d.target not in ('scheduled', 'retryable')
+),
+buried as (
+    insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,
+        result, error_code, error_text, skip_reason)
+    select {kept_columns:d}, d.target, c.now, c.now,
+        case when d.started_at is not null then d.elapsed_ms end,
+        case when d.target = 'succeeded' then d.new_rows else d.rows_affected end,
+        case when d.target = 'succeeded' then d.new_result::json else d.result end,
+        d.end_code, d.end_text, d.skip_reason
+    from ended d cross join clock c
+    where d.target not in ('scheduled', 'retryable')
+),
+gate as materialized (
+    select g.key from {schema}.limit_gate g
+    where g.key = any (array(select distinct d.limit_key from ended d where d.limit_key is not null))
+    order by g.key
+    for update
+),
+counted as (
+    update {schema}.limit_gate g
+    set running = g.running - left_running.rows
+    from (select d.limit_key, count(*) as rows from ended d join gate on gate.key = d.limit_key
+          group by d.limit_key) left_running
+    where g.key = left_running.limit_key
+),
+reply as materialized (
+    select json_build_object('settled', json_build_object(
+        'now', {schema}.micros(c.now),
+        'outcomes', coalesce((
+            select json_agg(case
+                when d.refusal is null then json_build_object('Ok', d.target)
+                else json_build_object('Err', d.refusal) end order by d.ord)
+            from decided d), '[]'))) as reply
+    from clock c
+    where not exists (select from first)
+),
+kept as (
+    insert into {schema}.receipt (request, received_at, reply)
+    select $2::uuid, c.now, r.reply from reply r cross join clock c
+)
+select coalesce((select f.reply from first f), (select r.reply from reply r))::text as reply

@@ -1,0 +1,265 @@
+//! Owns how a verb becomes statements: which files, in which order, with which parameters.
+
+use sqlx::{Postgres, SqlStr, postgres::PgArguments, query::Query};
+use tourbillon::{
+    model::{
+        ErrorCode, LeaseRef, Outcome, Reentry, Retry, Supersede, Timestamp,
+        transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, Charge, LEASE_EXPIRED},
+    },
+    store::{ErrorKind, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
+};
+
+use crate::{
+    sql::Statements,
+    wire::{Id, Instant},
+};
+
+/// A statement with its parameters.
+pub(crate) type Bound = Query<'static, Postgres, PgArguments>;
+
+/// A delay longer than this is this long: the database's instants end in the year 294276. Ten thousand years.
+const MAX_DELAY_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
+
+/// The statements of a request, to be run in one transaction if there are several; the last one answers.
+///
+/// # Errors
+/// `Invalid` when a number does not fit the database's 64 bits.
+pub(crate) fn statements(
+    sql: &Statements,
+    now: Option<Timestamp>,
+    request: &Request,
+) -> Result<Vec<Bound>, StoreError> {
+    let id = Id::from(request.id);
+    Ok(match &request.verb {
+        Verb::ReadClock(_) => vec![at(&sql.read_clock, now)],
+        Verb::Register(verb) => register(sql, now, verb),
+        Verb::ReadCursors(verb) => vec![at(&sql.read_cursors, now).bind(names(&verb.jobs))],
+        Verb::Plan(verb) => vec![plan(sql, now, id, verb)?],
+        Verb::Claim(verb) => vec![
+            at(&sql.claim_executions, now)
+                .bind(id)
+                .bind(names(&verb.jobs))
+                .bind(i64::from(verb.limit))
+                .bind(Id::from(verb.runner))
+                .bind(verb.charge == Charge::AtClaim),
+        ],
+        Verb::Start(verb) => vec![leases(at(&sql.start_executions, now), &verb.leases)?],
+        Verb::Heartbeat(verb) => vec![leases(at(&sql.heartbeat_executions, now), &verb.leases)?],
+        Verb::Settle(verb) => vec![settle(sql, now, id, verb)?],
+        Verb::Rescue(verb) => vec![rescue(sql, now, *verb)],
+        Verb::Cancel(verb) => {
+            let ids: Vec<Id> = verb.ids.iter().map(|id| Id::from(*id)).collect();
+            let cancel = at(&sql.cancel_executions, now).bind(id).bind(ids.clone());
+            let (code, text) = (ErrorCode::canceled().as_str().to_owned(), CANCELLED_WAITING);
+            vec![query(&sql.lock_executions).bind(ids), cancel.bind(code).bind(text)]
+        }
+        Verb::Requeue(verb) => {
+            let ids: Vec<Id> = verb.ids.iter().map(|id| Id::from(*id)).collect();
+            vec![query(&sql.lock_requeue), at(&sql.requeue_executions, now).bind(id).bind(ids)]
+        }
+        Verb::ListExecutions(verb) => vec![list_executions(sql, now, verb)],
+        Verb::ListSkipped(verb) => vec![
+            query(&sql.list_skipped)
+                .bind(verb.job.as_ref().map(|job| job.as_str().to_owned()))
+                .bind(i64::from(verb.offset))
+                .bind(i64::from(verb.limit)),
+        ],
+        Verb::ReadStats(_) => vec![at(&sql.read_stats, now)],
+        Verb::Prune(verb) => vec![
+            at(&sql.prune_history, now)
+                // An age that reaches before the database's first year keeps everything all the same.
+                .bind(bounded(verb.history_ms.min(MAX_DELAY_MS / 2)))
+                .bind(bounded(verb.receipts_ms.min(MAX_DELAY_MS / 2)))
+                .bind(i64::from(verb.limit)),
+        ],
+    })
+}
+
+/// The statement that comes before [`rescue`] when the clock stepped back.
+pub(crate) fn clamp(sql: &Statements, now: Option<Timestamp>) -> Bound {
+    at(&sql.clamp_executions, now)
+}
+
+/// The rescue itself.
+pub(crate) fn rescue(sql: &Statements, now: Option<Timestamp>, verb: Rescue) -> Bound {
+    at(&sql.rescue_executions, now)
+        .bind(i64::from(verb.limit))
+        .bind(ErrorCode::canceled().as_str().to_owned())
+        .bind(CANCELLED_UNACKNOWLEDGED)
+        .bind(ErrorCode::stale_timeout().as_str().to_owned())
+        .bind(LEASE_EXPIRED)
+}
+
+fn query(sql: &SqlStr) -> Bound {
+    sqlx::query(sql.clone())
+}
+
+fn at(sql: &SqlStr, now: Option<Timestamp>) -> Bound {
+    query(sql).bind(now.map(Instant))
+}
+
+fn names(jobs: &[tourbillon::model::JobName]) -> Vec<String> {
+    jobs.iter().map(|job| job.as_str().to_owned()).collect()
+}
+
+fn leases(query: Bound, leases: &[LeaseRef]) -> Result<Bound, StoreError> {
+    let ids: Vec<_> = leases.iter().map(|lease| Id::from(lease.id)).collect();
+    let tokens: Vec<_> = leases.iter().map(|lease| Id::from(lease.token)).collect();
+    let fences = leases.iter().map(|lease| int8("fence", lease.fence.0)).collect::<Result<Vec<_>, _>>()?;
+    Ok(query.bind(ids).bind(tokens).bind(fences))
+}
+
+#[derive(Default)]
+struct Outcomes {
+    name: Vec<&'static str>,
+    result: Vec<Option<String>>,
+    rows_affected: Vec<Option<i64>>,
+    code: Vec<Option<String>>,
+    text: Vec<Option<String>>,
+    delay_ms: Vec<Option<i64>>,
+}
+
+fn settle(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Settle) -> Result<Bound, StoreError> {
+    let mut columns = Outcomes::default();
+    for settlement in &verb.settlements {
+        let (mut result, mut rows, mut failed, mut delay) = (None, None, None, None);
+        columns.name.push(match &settlement.outcome {
+            Outcome::Succeeded { result: json, rows_affected } => {
+                result = Some(json.as_str().to_owned());
+                rows = rows_affected.map(|rows| int8("rows_affected", rows)).transpose()?;
+                "succeeded"
+            }
+            Outcome::Failed { failure, retry } => {
+                failed = Some(failure);
+                delay = match retry {
+                    Retry::AfterMs(ms) => Some(bounded(*ms)),
+                    Retry::Never => None,
+                };
+                "failed"
+            }
+            Outcome::Released => "released",
+            Outcome::Snoozed { for_ms } => {
+                delay = Some(bounded(*for_ms));
+                "snoozed"
+            }
+            Outcome::Cancelled { failure } => {
+                failed = Some(failure);
+                "cancelled"
+            }
+        });
+        columns.result.push(result);
+        columns.rows_affected.push(rows);
+        columns.code.push(failed.map(|failure| failure.code.as_str().to_owned()));
+        columns.text.push(failed.map(|failure| failure.text.as_str().to_owned()));
+        columns.delay_ms.push(delay);
+    }
+    let held: Vec<LeaseRef> = verb.settlements.iter().map(|settlement| settlement.lease).collect();
+    Ok(leases(at(&sql.settle_executions, now).bind(id), &held)?
+        .bind(columns.name)
+        .bind(columns.result)
+        .bind(columns.rows_affected)
+        .bind(columns.code)
+        .bind(columns.text)
+        .bind(columns.delay_ms)
+        .bind(ErrorCode::canceled().as_str().to_owned())
+        .bind(CANCELLED_WAITING))
+}
+
+fn register(sql: &Statements, now: Option<Timestamp>, verb: &Register) -> Vec<Bound> {
+    let jobs: Vec<_> = verb.jobs.iter().map(|job| job.job.as_str().to_owned()).collect();
+    let specs: Vec<_> = verb.jobs.iter().map(|job| job.spec_hash.to_string()).collect();
+    let schedules: Vec<_> = verb.jobs.iter().map(|job| job.schedule_hash.to_string()).collect();
+    let register = at(&sql.register_jobs, now).bind(Id::from(verb.runner)).bind(jobs.clone());
+    vec![query(&sql.lock_jobs).bind(jobs), register.bind(specs).bind(schedules)]
+}
+
+fn list_executions(sql: &Statements, now: Option<Timestamp>, verb: &ListExecutions) -> Bound {
+    let states: Vec<_> = verb.states.iter().map(|state| state.as_str()).collect();
+    at(&sql.list_executions, now)
+        .bind(verb.job.as_ref().map(|job| job.as_str().to_owned()))
+        .bind(verb.id.map(Id::from))
+        .bind(states)
+        .bind(verb.after.map(|(id, _)| Id::from(id)))
+        .bind(verb.after.map(|(_, generation)| i64::from(generation.0)))
+        .bind(i64::from(verb.limit))
+}
+
+fn plan(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Plan) -> Result<Bound, StoreError> {
+    let entries = &verb.entries;
+    let text = |of: fn(&tourbillon::store::PlanEntry) -> &str| -> Vec<String> {
+        entries.iter().map(|entry| of(entry).to_owned()).collect()
+    };
+    let query = at(&sql.plan_slots, now)
+        .bind(id)
+        .bind(text(|entry| entry.job.as_str()))
+        .bind(text(|entry| entry.scope.kind()))
+        .bind(text(|entry| entry.scope.id()))
+        .bind(text(|entry| &entry.spec_hash.0))
+        .bind(entries.iter().map(|entry| entry.expect.map(Instant)).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| Instant(entry.to)).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| bounded(entry.delay_ms)).collect::<Vec<_>>());
+    ledger(slots(query, verb)?, verb)
+}
+
+fn slots(query: Bound, verb: &Plan) -> Result<Bound, StoreError> {
+    let numbered: Vec<_> =
+        (1i64..).zip(&verb.entries).flat_map(|(n, entry)| entry.slots.iter().map(move |slot| (n, slot))).collect();
+    let slots = || numbered.iter().map(|(_, slot)| slot);
+    let leases = slots().map(|slot| int8("lease_ms", slot.policy.lease_ms)).collect::<Result<Vec<_>, _>>()?;
+    let limits = || slots().map(|slot| slot.policy.limit.as_ref());
+    Ok(query
+        .bind(numbered.iter().map(|(n, _)| *n).collect::<Vec<_>>())
+        .bind(slots().map(|slot| Id::from(slot.id)).collect::<Vec<_>>())
+        .bind(slots().map(|slot| slot.slot_at.map(Instant)).collect::<Vec<_>>())
+        .bind(slots().map(|slot| Instant(slot.due_at)).collect::<Vec<_>>())
+        .bind(slots().map(|slot| slot.expires_at.map(Instant)).collect::<Vec<_>>())
+        .bind(slots().map(|slot| slot.priority).collect::<Vec<_>>())
+        .bind(slots().map(|slot| slot.payload.as_ref().map(|json| json.as_str().to_owned())).collect::<Vec<_>>())
+        .bind(slots().map(|slot| slot.unique_key.clone()).collect::<Vec<_>>())
+        .bind(slots().map(|slot| i64::from(slot.policy.max_attempts)).collect::<Vec<_>>())
+        .bind(leases)
+        .bind(slots().map(|slot| reentry(slot.policy.reentry)).collect::<Vec<_>>())
+        .bind(slots().map(|slot| supersede(slot.policy.supersede)).collect::<Vec<_>>())
+        .bind(limits().map(|limit| limit.map(|limit| limit.key.clone())).collect::<Vec<_>>())
+        .bind(limits().map(|limit| limit.map(|limit| i64::from(limit.max))).collect::<Vec<_>>()))
+}
+
+fn ledger(query: Bound, verb: &Plan) -> Result<Bound, StoreError> {
+    let numbered: Vec<_> = (1i64..)
+        .zip(&verb.entries)
+        .flat_map(|(n, entry)| entry.skipped.iter().map(move |slots| (n, slots)))
+        .collect();
+    let counts = numbered.iter().map(|(_, slots)| slots.count.map(|count| int8("count", count)).transpose());
+    let counts = counts.collect::<Result<Vec<_>, _>>()?;
+    Ok(query
+        .bind(numbered.iter().map(|(n, _)| *n).collect::<Vec<_>>())
+        .bind(numbered.iter().map(|(_, slots)| Instant(slots.after)).collect::<Vec<_>>())
+        .bind(numbered.iter().map(|(_, slots)| Instant(slots.through)).collect::<Vec<_>>())
+        .bind(counts)
+        .bind(numbered.iter().map(|(_, slots)| slots.reason.as_str()).collect::<Vec<_>>()))
+}
+
+fn reentry(reentry: Reentry) -> &'static str {
+    match reentry {
+        Reentry::Allow => "allow",
+        Reentry::Forbid => "forbid",
+    }
+}
+
+fn supersede(supersede: Supersede) -> &'static str {
+    match supersede {
+        Supersede::Never => "never",
+        Supersede::ByNewerSlot => "by_newer_slot",
+    }
+}
+
+/// A delay in milliseconds that the database can add to any instant.
+fn bounded(ms: u64) -> i64 {
+    i64::try_from(ms.min(MAX_DELAY_MS)).unwrap_or(i64::MAX)
+}
+
+fn int8(name: &str, value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| {
+        StoreError::new(ErrorKind::Invalid, format!("{name} is {value}, at most {} can be stored", i64::MAX))
+    })
+}

@@ -1,0 +1,192 @@
+//! Owns the settings of a store and its first contact with the server.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tourbillon::store::{DatabaseClock, ErrorKind, StoreError};
+
+use crate::{
+    error::{Fault, Phase, Place},
+    sql::{Schema, Statements},
+    store::{Inner, PgStore},
+};
+
+/// The schema unless another is named.
+pub const DEFAULT_SCHEMA: &str = "tourbillon";
+
+/// Oldest server that is supported: `extract` is exact from here on.
+const MIN_SERVER_VERSION: u32 = 140_000;
+
+/// A connection that idled longer than this is tried before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// Settings of a [`PgStore`]; made by [`PgStore::builder`].
+#[derive(Clone)]
+pub struct PgStoreBuilder {
+    url: String,
+    schema: String,
+    max_connections: u32,
+    acquire_timeout: Duration,
+    call_timeout: Duration,
+    lock_timeout: Duration,
+    clock: DatabaseClock,
+}
+
+impl fmt::Debug for PgStoreBuilder {
+    /// Without the URL: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgStoreBuilder")
+            .field("schema", &self.schema)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PgStore {
+    /// Connects with default settings. Creates nothing: see [`PgStore::migrate`].
+    ///
+    /// # Errors
+    /// As [`PgStoreBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder(url).connect().await
+    }
+
+    /// Settings for the server at `url` (`postgres://user:password@host:port/database`).
+    pub fn builder(url: &str) -> PgStoreBuilder {
+        PgStoreBuilder {
+            url: url.to_owned(),
+            schema: DEFAULT_SCHEMA.to_owned(),
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(30),
+            clock: DatabaseClock::Database,
+        }
+    }
+}
+
+impl PgStoreBuilder {
+    /// The schema that holds the tables; several services can live in one database. Default [`DEFAULT_SCHEMA`].
+    #[must_use]
+    pub fn schema(mut self, schema: &str) -> Self {
+        self.schema = schema.to_owned();
+        self
+    }
+
+    /// Most connections kept; 1 or more, 10 by default.
+    #[must_use]
+    pub fn max_connections(mut self, max: u32) -> Self {
+        self.max_connections = max;
+        self
+    }
+
+    /// Longest wait for a connection, new or free; 5 s by default.
+    #[must_use]
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout;
+        self
+    }
+
+    /// Longest wait for the answer to one try of a call, after which its outcome is unknown; 5 s by default.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    /// Longest wait of a migration for its locks, such as another replica's migration; 30 s by default.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// Where the time comes from; the server's clock by default.
+    #[must_use]
+    pub fn clock(mut self, clock: DatabaseClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Connects, and looks at the server once.
+    ///
+    /// # Errors
+    /// `Invalid` for settings that will not work (URL, password, database name, server or schema version);
+    /// `Unavailable` when the server cannot be reached.
+    pub async fn connect(self) -> Result<PgStore, StoreError> {
+        let options = self.options()?;
+        let schema = Schema::new(&self.schema)?;
+        let place = place(&options, &schema);
+        self.probe(&options, &place).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(self.max_connections)
+            .acquire_timeout(self.acquire_timeout)
+            // Instead of a round trip before each call, one for connections that had time to die.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(options);
+        let store = PgStore::new(Inner {
+            pool,
+            place,
+            statements: Statements::new(&schema),
+            schema,
+            clock: self.clock,
+            call_timeout: self.call_timeout,
+            lock_timeout: self.lock_timeout,
+        });
+        store.refuse_newer_schema().await?;
+        Ok(store)
+    }
+
+    fn options(&self) -> Result<PgConnectOptions, StoreError> {
+        let invalid = |message: String| StoreError::new(ErrorKind::Invalid, message);
+        if self.max_connections == 0 {
+            return Err(invalid("max_connections is 0, at least 1 is needed".to_owned()));
+        }
+        // The parser's own message is kept out: it may quote the URL with its password.
+        let options = PgConnectOptions::from_str(&self.url).map_err(|_| {
+            invalid("database URL cannot be read: write postgres://user:password@host:port/database".to_owned())
+        })?;
+        // Statements carry users' data; the driver would log slow ones.
+        Ok(options.disable_statement_logging().application_name("tourbillon"))
+    }
+
+    /// One connection outside the pool: the pool would try again until its timeout and then forget the reason.
+    #[expect(clippy::disallowed_methods, reason = "guards a real socket in real time; nothing stored depends on it")]
+    async fn probe(&self, options: &PgConnectOptions, place: &Place) -> Result<(), StoreError> {
+        let connect = tokio::time::timeout(self.acquire_timeout, PgConnection::connect_with(options)).await;
+        let connection = connect
+            .map_err(|_| place.late(Phase::Connect, "acquire_timeout", self.acquire_timeout))?
+            .map_err(|error| match place.sort(Phase::Connect, error) {
+                Fault::Retry(error) | Fault::Final(error) => error,
+            })?;
+        let version = connection.server_version_num().unwrap_or(MIN_SERVER_VERSION);
+        // Nothing was asked of it; a failed farewell changes nothing.
+        drop(connection.close().await);
+        if version < MIN_SERVER_VERSION {
+            let message = format!("server {} has version {version}, 140000 or later is needed", place.server);
+            return Err(StoreError::new(ErrorKind::Invalid, message));
+        }
+        Ok(())
+    }
+}
+
+fn place(options: &PgConnectOptions, schema: &Schema) -> Place {
+    let host = options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    Place {
+        server: format!("{host}:{}/{database}", options.get_port()),
+        user: options.get_username().to_owned(),
+        schema: schema.name().to_owned(),
+    }
+}

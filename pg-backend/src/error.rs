@@ -1,0 +1,119 @@
+//! Owns the sorting of driver errors by what a caller does about them.
+//!
+//! `Unknown` whenever the statement may have been committed, `Unavailable` only when it certainly was not.
+
+use std::borrow::Cow;
+
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+use tourbillon::store::{ErrorKind, StoreError};
+
+/// Where a call was when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No connection yet: nothing was sent.
+    Connect,
+    /// The statement, or the commit, was sent.
+    Statement,
+}
+
+/// What an error is about, for its message. Never holds a password.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// `host:port/database`.
+    pub(crate) server: String,
+    /// Who logs in.
+    pub(crate) user: String,
+    /// The schema's name.
+    pub(crate) schema: String,
+}
+
+/// A failed attempt at a call.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// Rolled back because of what runs beside it; run it again.
+    Retry(StoreError),
+    /// For the caller.
+    Final(StoreError),
+}
+
+impl Place {
+    /// Sorts an error of the driver.
+    pub(crate) fn sort(&self, phase: Phase, error: sqlx::Error) -> Fault {
+        let code = error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
+        let retry = code.as_deref().is_some_and(|code| is_retryable(code, error.as_database_error()));
+        let (kind, message) = match (&error, code.as_deref()) {
+            (sqlx::Error::Database(database), Some(code)) => self.database_error(phase, code, database.message()),
+            (sqlx::Error::PoolTimedOut, _) => {
+                let message = format!("no connection to {} in time: pool busy or server unreachable", self.server);
+                (ErrorKind::Unavailable, message)
+            }
+            (sqlx::Error::PoolClosed, _) => (ErrorKind::Unavailable, "the connection pool is closed".to_owned()),
+            (sqlx::Error::Configuration(_) | sqlx::Error::Tls(_), _) => {
+                (ErrorKind::Invalid, format!("connection settings for {} do not work: {error}", self.server))
+            }
+            (sqlx::Error::Encode(_), _) => (ErrorKind::Invalid, format!("request cannot be sent: {error}")),
+            (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => {
+                (ErrorKind::Corrupt, format!("reply of {} cannot be read: {error}", self.server))
+            }
+            _ if phase == Phase::Connect => {
+                (ErrorKind::Unavailable, format!("cannot connect to {}: {error}", self.server))
+            }
+            _ => (ErrorKind::Unknown, format!("connection to {} lost during a statement: {error}", self.server)),
+        };
+        let error = StoreError::new(kind, message).with_source(error);
+        if retry { Fault::Retry(error) } else { Fault::Final(error) }
+    }
+
+    /// A deadline of ours passed.
+    pub(crate) fn late(&self, phase: Phase, setting: &str, deadline: std::time::Duration) -> StoreError {
+        match phase {
+            Phase::Connect => StoreError::new(
+                ErrorKind::Unavailable,
+                format!("no connection to {} within {setting} = {deadline:?}", self.server),
+            ),
+            Phase::Statement => StoreError::new(
+                ErrorKind::Unknown,
+                format!("no answer from {} within {setting} = {deadline:?}", self.server),
+            ),
+        }
+    }
+
+    fn database_error(&self, phase: Phase, code: &str, text: &str) -> (ErrorKind, String) {
+        let Self { server, user, schema } = self;
+        match code {
+            "28P01" | "28000" => (ErrorKind::Invalid, format!("user `{user}` may not log in to {server}: {text}")),
+            "3D000" => (ErrorKind::Invalid, format!("there is no such database at {server}: {text}")),
+            "3F000" | "42P01" | "42703" | "42883" => {
+                (ErrorKind::Invalid, format!("schema `{schema}` at {server} is missing or incomplete: run migrate"))
+            }
+            "42501" => {
+                let mend = "grant it to that user or log in as the owner";
+                (ErrorKind::Invalid, format!("user `{user}` lacks a privilege at {server} ({text}): {mend}"))
+            }
+            "25006" => (ErrorKind::Unavailable, format!("server {server} is read-only: a standby?")),
+            // A shutdown may strike after the commit and before the answer.
+            "57P01" | "57P02" | "57P03" | "57P05" if phase == Phase::Statement => {
+                (ErrorKind::Unknown, format!("server {server} went away during a statement: {text}"))
+            }
+            "23505" => (ErrorKind::Conflict, format!("an id of the request is taken at {server}: {text}")),
+            "55P03" => (ErrorKind::Unavailable, format!("a lock at {server} was not free in time: {text}")),
+            _ => match &code[..2] {
+                // Connection, resources, operator, system: none was applied, all may pass.
+                "08" | "53" | "57" | "58" | "40" => (ErrorKind::Unavailable, format!("{server}: {text}")),
+                "XX" => (ErrorKind::Corrupt, format!("{server} reports an internal error: {text}")),
+                _ => (ErrorKind::Invalid, format!("{server} refused the request ({code}): {text}")),
+            },
+        }
+    }
+}
+
+/// Serialisation failure, deadlock, or a unique key that another call made first: run again, it is seen then. An id
+/// of an execution that exists is not of that sort: it stays.
+fn is_retryable(code: &str, error: Option<&dyn DatabaseError>) -> bool {
+    let constraint = error.and_then(|error| error.try_downcast_ref::<PgDatabaseError>()?.constraint());
+    match code {
+        "40001" | "40P01" => true,
+        "23505" => matches!(constraint, Some("receipt_pkey" | "cursor_pkey" | "job_pkey")),
+        _ => false,
+    }
+}

@@ -1,0 +1,135 @@
+//! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
+//!
+//! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}` and `{kept_columns:x}` are the fragments
+//! of `sql/fragment/` for the row called `x`; without a row they are bare column names.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use tourbillon::store::{ErrorKind, StoreError};
+
+const FRAGMENTS: [(&str, &str); 2] = [
+    ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
+    ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
+];
+
+/// Longest identifier that Postgres keeps; a longer one is cut silently.
+const MAX_IDENTIFIER_BYTES: usize = 63;
+
+/// A checked schema name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Schema {
+    name: Arc<str>,
+    quoted: Arc<str>,
+}
+
+impl Schema {
+    /// Takes any name that Postgres can keep, however odd: it is quoted everywhere.
+    pub(crate) fn new(name: &str) -> Result<Self, StoreError> {
+        let wrong = if name.is_empty() {
+            "is empty"
+        } else if name.len() > MAX_IDENTIFIER_BYTES {
+            "is longer than the 63 bytes that the server keeps"
+        } else if name.contains(char::is_control) {
+            "holds a control character"
+        } else {
+            let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+            return Ok(Self { name: name.into(), quoted: quoted.into() });
+        };
+        Err(StoreError::new(ErrorKind::Invalid, format!("schema name {name:?} {wrong}")))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn quoted(&self) -> &str {
+        &self.quoted
+    }
+
+    /// Fills in a file's placeholders. The result holds nothing of a request: values are always parameters.
+    pub(crate) fn fill(&self, text: &str) -> SqlStr {
+        let mut text = text.to_owned();
+        for (name, fragment) in FRAGMENTS {
+            text = expand(&text, name, fragment.trim_end());
+        }
+        AssertSqlSafe(text.replace("{schema}", &self.quoted)).into_sql_str()
+    }
+}
+
+fn expand(text: &str, name: &str, fragment: &str) -> String {
+    let bare = text.replace(&format!("{{{name}}}"), &fragment.replace("$row.", ""));
+    let marker = format!("{{{name}:");
+    let mut parts = bare.split(&marker);
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (row, rest) = part.split_once('}').expect("every placeholder in our own files is closed");
+        filled.push_str(&fragment.replace("$row", row));
+        filled.push_str(rest);
+    }
+    filled
+}
+
+macro_rules! statements {
+    ($($name:ident),* $(,)?) => {
+        /// One prepared text per file of `sql/`.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Statements { $(pub(crate) $name: SqlStr,)* }
+
+        impl Statements {
+            pub(crate) fn new(schema: &Schema) -> Self {
+                Self { $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)* }
+            }
+
+            #[cfg(test)]
+            fn all(&self) -> Vec<(&'static str, SqlStr)> {
+                vec![$((stringify!($name), self.$name.clone()),)*]
+            }
+        }
+    };
+}
+
+statements![
+    cancel_executions,
+    claim_executions,
+    clamp_executions,
+    heartbeat_executions,
+    list_executions,
+    list_skipped,
+    lock_executions,
+    lock_jobs,
+    lock_requeue,
+    plan_slots,
+    prune_history,
+    read_clock,
+    read_cursors,
+    read_stats,
+    register_jobs,
+    requeue_executions,
+    rescue_executions,
+    settle_executions,
+    start_executions,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_names_are_quoted_and_checked() {
+        assert_eq!(Schema::new("a\"b").unwrap().quoted(), "\"a\"\"b\"");
+        for wrong in ["", "a\0b", &"x".repeat(64)] {
+            assert_eq!(Schema::new(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_placeholder_is_filled_and_every_file_says_what_it_is_for() {
+        for (name, sql) in Statements::new(&Schema::new("s").unwrap()).all() {
+            let sql = sql.as_str();
+            assert!(!sql.contains('{') || name == "read_stats" || sql.contains("'{}'"), "{name}: {sql}");
+            assert!(!sql.contains("{schema}") && !sql.contains("$row") && sql.starts_with("-- "), "{name}: {sql}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Owns [`PgStore`]: one call, from connection to reply, with its deadlines and retries.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::PgPool;
+use tourbillon::{
+    model::ExecutionId,
+    store::{BoxFuture, DatabaseClock, ErrorKind, Reply, Request, Rescue, Rescued, Store, StoreError, Verb, check},
+};
+
+use crate::{
+    bind,
+    error::{Fault, Phase, Place},
+    session::Session,
+    sql::{Schema, Statements},
+};
+
+/// How often a call is tried when what runs beside it rolls it back.
+pub(crate) const MAX_TRIES: u32 = 8;
+
+/// Pause before the second try; it doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(2);
+
+/// A scheduler's database on Postgres 14 or later. Clones share the connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), tourbillon::store::StoreError> {
+/// let store = tourbillon_pg::PgStore::connect("postgres://app@localhost/app").await?;
+/// store.migrate().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PgStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) pool: PgPool,
+    pub(crate) place: Place,
+    pub(crate) schema: Schema,
+    pub(crate) statements: Statements,
+    pub(crate) clock: DatabaseClock,
+    pub(crate) call_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
+}
+
+impl PgStore {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// Closes all connections; calls after that fail with `Unavailable`. Waits for calls under way.
+    pub async fn close(&self) {
+        self.inner.pool.close().await;
+    }
+
+    async fn carry_out(&self, request: &Request) -> Result<Reply, StoreError> {
+        check(&request.verb)?;
+        let mut backoff = FIRST_BACKOFF;
+        let mut tries = 1;
+        loop {
+            match self.attempt(request).await {
+                Ok(reply) => return Ok(reply),
+                Err(Fault::Retry(error)) if tries < MAX_TRIES => {
+                    tracing::debug!(verb = request.verb.name(), tries, %error, "rolled back, running it again");
+                    pause(backoff).await;
+                    backoff *= 2;
+                    tries += 1;
+                }
+                Err(Fault::Retry(error) | Fault::Final(error)) => {
+                    tracing::debug!(verb = request.verb.name(), tries, %error, "call failed");
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Reply, Fault> {
+        let inner = self.inner();
+        let mut session = inner.open().await?;
+        let answer = inner.within_deadline(inner.exchange(&mut session, request)).await;
+        // Past the deadline the session is dropped, which closes the connection.
+        let answer = answer.map_err(Fault::Final)?;
+        session.close().await;
+        answer
+    }
+}
+
+impl Store for PgStore {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
+        Box::pin(async move { self.carry_out(&request).await })
+    }
+}
+
+impl Inner {
+    pub(crate) async fn open(&self) -> Result<Session<'_>, Fault> {
+        Session::open(&self.pool, &self.place).await
+    }
+
+    /// Bounds one exchange with the server by `call_timeout`.
+    ///
+    /// The driver has deadlines of its own, on the injected clock. This one guards the pool: a half-open connection
+    /// must give its place back whoever calls, and it is real time that passes on a real socket.
+    #[expect(clippy::disallowed_methods, reason = "guards a real socket in real time; nothing stored depends on it")]
+    pub(crate) async fn within_deadline<T>(&self, exchange: impl Future<Output = T>) -> Result<T, StoreError> {
+        let in_time = tokio::time::timeout(self.call_timeout, exchange).await;
+        in_time.map_err(|_| self.place.late(Phase::Statement, "call_timeout", self.call_timeout))
+    }
+
+    async fn exchange(&self, session: &mut Session<'_>, request: &Request) -> Result<Reply, Fault> {
+        // Read here, at the moment of applying: a request waits for its connection on an older clock.
+        let now = self.clock.fixed();
+        let mut bound = bind::statements(&self.statements, now, request).map_err(Fault::Final)?;
+        let last = bound.pop().expect("every verb has at least one statement");
+        let text = if bound.is_empty() {
+            session.ask(last).await?
+        } else {
+            session.begin().await?;
+            for first in bound {
+                session.ask(first).await?;
+            }
+            let text = session.ask(last).await?;
+            session.commit().await?;
+            text
+        };
+        match (&request.verb, text) {
+            (_, Some(text)) => decode(&text).map_err(Fault::Final),
+            (Verb::Rescue(verb), None) => self.rescue_after_step_back(session, *verb).await,
+            (verb, None) => Err(Fault::Final(corrupt(format!("{}: the server answered null", verb.name())))),
+        }
+    }
+
+    /// The rare second path of a rescue: see `clamp_executions.sql`.
+    async fn rescue_after_step_back(&self, session: &mut Session<'_>, verb: Rescue) -> Result<Reply, Fault> {
+        #[derive(serde::Deserialize)]
+        struct Clamped {
+            now: tourbillon::model::Timestamp,
+            clamped: Vec<ExecutionId>,
+        }
+        session.begin().await?;
+        let text = session.ask(bind::clamp(&self.statements, self.clock.fixed())).await?;
+        let Clamped { now, clamped } = decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)?;
+        let text = session.ask(bind::rescue(&self.statements, Some(now), verb)).await?;
+        session.commit().await?;
+        match decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)? {
+            Reply::Rescued(rescued) => Ok(Reply::Rescued(Rescued { clamped, ..rescued })),
+            other => Err(Fault::Final(corrupt(format!("rescue was answered {other:?}")))),
+        }
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| corrupt(format!("reply cannot be read: {error}")).with_source(error))
+}
+
+fn corrupt(message: String) -> StoreError {
+    StoreError::new(ErrorKind::Corrupt, message)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bounded pause between two tries of one call on a real server")]
+async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
