@@ -1,0 +1,26 @@
+-- Purpose:    due rows of one priority, in claim order.
+-- Parameters: ?1 job names as a JSON array; ?2 now (microseconds since 1970); ?3 priority; ?4 how many.
+-- Index:      execution_claim for range, order and job; execution_limit to count what runs under a limit key.
+-- Why:        rows whose limit key is full are left out *here*, not afterwards, or a page of them would hide the rows
+--             behind it (G14). A running row counts already, so taking it over needs no room.
+select
+    id, generation, job, scope_kind, scope_id, slot_at, due_at, expires_at, priority, payload, unique_key,
+    max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, created_at, state, claimable_at, attempt,
+    fence, token, runner, claimed_at, started_at, heartbeat_at, lease_expires_at, cancel_requested_at,
+    finished_at, duration_ms, rows_affected, result, error_code, error_text, skip_reason, updated_at
+from execution as e indexed by execution_claim
+where priority = ?3
+    and claimable_at is not null
+    and claimable_at <= ?2
+    and job in (select value from json_each(?1))
+    and (
+        limit_key is null
+        or state = 'running'
+        or limit_max > (
+            select count(*)
+            from execution as r indexed by execution_limit
+            where r.limit_key = e.limit_key and r.state = 'running'
+        )
+    )
+order by claimable_at, id
+limit ?4

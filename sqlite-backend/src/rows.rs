@@ -1,0 +1,297 @@
+//! Owns row access inside one transaction. Decides nothing; begins and ends no transaction.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rusqlite::{CachedStatement, Connection, Params, Row, params_from_iter, types::ToSqlOutput};
+use tourbillon::{
+    model::{Execution, ExecutionId, JobName, RequestId, Scope, SkipReason, State, Timestamp},
+    store::{
+        Cursor, ErrorKind, JobRecord, JobStats, ListExecutions, ListSkipped, Prune, Pruned, Reply, Rows,
+        SkippedEntry, SkippedSlots, SpecHash, StoreError,
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    error::{Phase, translate},
+    row::{self, Columns, count, id, instant, integer, null, optional, text},
+    sql,
+};
+
+/// The tables, seen from inside a transaction on `connection`, in the database called `name`.
+pub(crate) struct SqliteRows<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) name: &'c str,
+}
+
+impl SqliteRows<'_> {
+    fn fail(&self, error: rusqlite::Error) -> StoreError {
+        translate(self.name, Phase::Statement, error)
+    }
+
+    fn corrupt(&self, message: impl std::fmt::Display) -> StoreError {
+        StoreError::new(ErrorKind::Corrupt, format!("{}: {message}", self.name))
+    }
+
+    fn prepare(&self, statement: &str) -> Result<CachedStatement<'_>, StoreError> {
+        self.connection.prepare_cached(statement).map_err(|error| self.fail(error))
+    }
+
+    fn execute(&self, statement: &str, params: impl Params) -> Result<usize, StoreError> {
+        self.prepare(statement)?.execute(params).map_err(|error| self.fail(error))
+    }
+
+    fn all<T>(
+        &self,
+        statement: &str,
+        params: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.prepare(statement)?;
+        let rows = statement.query_map(params, |row| read(row)).map_err(|error| self.fail(error))?;
+        rows.collect::<Result<_, _>>().map_err(|error| self.fail(error))
+    }
+
+    /// The first row, if any.
+    fn first<T>(
+        &self,
+        statement: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement = self.prepare(statement)?;
+        let mut rows = statement.query(params).map_err(|error| self.fail(error))?;
+        let first = rows.next().map_err(|error| self.fail(error))?;
+        first.map(read).transpose().map_err(|error| self.fail(error))
+    }
+
+    fn insert_into(&self, statement: &str, row: &Execution) -> Result<(), StoreError> {
+        let columns = row::fixed(row)?.into_iter().chain(row::changeable(row)?);
+        self.execute(statement, params_from_iter(columns)).map(drop)
+    }
+
+    /// A guard held by construction did not hold: what was read is not what is stored.
+    fn expect_one(&self, changed: usize, row: &Execution) -> Result<(), StoreError> {
+        if changed == 1 {
+            return Ok(());
+        }
+        let (id, generation) = (row.id, row.generation);
+        Err(self.corrupt(format_args!(
+            "execution {id} generation {generation} changed under its own transaction: {changed} rows matched, not 1"
+        )))
+    }
+}
+
+impl Rows for SqliteRows<'_> {
+    fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError> {
+        self.first(sql::SELECT_LIVE, [id.0.as_bytes()], row::read)
+    }
+
+    fn insert(&mut self, row: &Execution) -> Result<(), StoreError> {
+        self.insert_into(sql::INSERT_EXECUTION, row)
+    }
+
+    fn update(&mut self, was: &Execution, row: &Execution) -> Result<(), StoreError> {
+        debug_assert_eq!(row::fixed(was)?, row::fixed(row)?, "a transition changed what never changes");
+        let guard = [id(&was.id.0), integer(was.generation.0), count("fence", was.fence.0)?];
+        let columns = row::changeable(row)?.into_iter().chain(guard);
+        let changed = self.execute(sql::UPDATE_EXECUTION, params_from_iter(columns))?;
+        self.expect_one(changed, was)
+    }
+
+    fn finish(&mut self, row: &Execution) -> Result<(), StoreError> {
+        // No terminal transition moves the fence, so the row's own is the guard.
+        let guard = [id(&row.id.0), integer(row.generation.0), count("fence", row.fence.0)?];
+        let changed = self.execute(sql::DELETE_EXECUTION, params_from_iter(guard))?;
+        self.expect_one(changed, row)?;
+        self.insert_into(sql::INSERT_HISTORY, row)
+    }
+
+    fn finished(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError> {
+        self.first(sql::SELECT_FINISHED, [id.0.as_bytes()], row::read)
+    }
+
+    fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
+        let names = json_array(jobs.iter().map(JobName::as_str));
+        let mut rows = Vec::new();
+        let mut visited = i64::MIN;
+        while rows.len() < limit as usize {
+            let next: Option<i64> =
+                self.first(sql::SELECT_NEXT_PRIORITY, [visited], |row| row.get(0)).map(Option::flatten)?;
+            let Some(priority) = next else { break };
+            let room = limit as usize - rows.len();
+            let params = (&names, now.as_micros(), priority, room as i64);
+            rows.extend(self.all(sql::SELECT_CLAIMABLE, params, row::read)?);
+            visited = priority;
+        }
+        Ok(rows)
+    }
+
+    fn running_with_limit(&mut self, key: &str) -> Result<u32, StoreError> {
+        Ok(self.first(sql::COUNT_RUNNING_WITH_LIMIT, [key], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    fn rescuable(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
+        self.all(sql::SELECT_RESCUABLE, (now.as_micros(), limit), row::read)
+    }
+
+    fn withdrawn(&mut self, now: Timestamp) -> Result<Vec<Execution>, StoreError> {
+        self.all(sql::SELECT_WITHDRAWN, [now.as_micros()], row::read)
+    }
+
+    fn swap_last_rescue(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let last = self.first(sql::SELECT_LAST_RESCUE, [], |row| Columns::new(row).instant())?;
+        self.execute(sql::UPSERT_LAST_RESCUE, [now.as_micros()])?;
+        Ok(last)
+    }
+
+    fn job(&mut self, job: &JobName) -> Result<Option<JobRecord>, StoreError> {
+        self.first(sql::SELECT_JOB, [job.as_str()], |row| {
+            let mut columns = Columns::new(row);
+            Ok(JobRecord {
+                spec_hash: SpecHash(columns.str()?.into()),
+                schedule_hash: SpecHash(columns.str()?.into()),
+                edited_at: columns.optional_instant()?,
+            })
+        })
+    }
+
+    fn put_job(&mut self, job: &JobName, record: &JobRecord) -> Result<(), StoreError> {
+        let JobRecord { spec_hash, schedule_hash, edited_at } = record;
+        let params = (job.as_str(), &*spec_hash.0, &*schedule_hash.0, edited_at.map(Timestamp::as_micros));
+        self.execute(sql::UPSERT_JOB, params).map(drop)
+    }
+
+    fn cursors(&mut self, job: &JobName) -> Result<Vec<Cursor>, StoreError> {
+        self.all(sql::SELECT_CURSORS, [job.as_str()], |row| {
+            let mut columns = Columns::new(row);
+            Ok(Cursor { scope: columns.scope()?, at: columns.instant()?, high_water: columns.instant()? })
+        })
+    }
+
+    fn cursor(&mut self, job: &JobName, scope: &Scope) -> Result<Option<Cursor>, StoreError> {
+        self.first(sql::SELECT_CURSOR, [job.as_str(), scope.kind(), scope.id()], |row| {
+            let mut columns = Columns::new(row);
+            Ok(Cursor { scope: scope.clone(), at: columns.instant()?, high_water: columns.instant()? })
+        })
+    }
+
+    fn put_cursor(&mut self, job: &JobName, cursor: &Cursor) -> Result<(), StoreError> {
+        let Cursor { scope, at, high_water } = cursor;
+        let params = (job.as_str(), scope.kind(), scope.id(), at.as_micros(), high_water.as_micros());
+        self.execute(sql::UPSERT_CURSOR, params).map(drop)
+    }
+
+    fn slot_exists(&mut self, job: &JobName, scope: &Scope, slot_at: Timestamp) -> Result<bool, StoreError> {
+        let params = (job.as_str(), scope.kind(), scope.id(), slot_at.as_micros());
+        Ok(self.first(sql::EXISTS_SLOT, params, |row| row.get(0))?.unwrap_or(false))
+    }
+
+    fn add_skipped(&mut self, entry: &SkippedEntry) -> Result<(), StoreError> {
+        let SkippedEntry { job, scope, slots, recorded_at } = entry;
+        let params = [
+            text(job.as_str()),
+            text(scope.kind()),
+            text(scope.id()),
+            instant(slots.after),
+            instant(slots.through),
+            slots.count.map_or(Ok(null()), |slots| count("count of skipped slots", slots))?,
+            text(slots.reason.as_str()),
+            instant(*recorded_at),
+        ];
+        self.execute(sql::INSERT_SKIPPED, params_from_iter(params)).map(drop)
+    }
+
+    fn receipt(&mut self, request: RequestId) -> Result<Option<Reply>, StoreError> {
+        let parse = |row: &Row<'_>| Columns::new(row).str().map(serde_json::from_str);
+        let stored = self.first(sql::SELECT_RECEIPT, [request.0.as_bytes()], parse)?;
+        stored.transpose().map_err(|error| {
+            self.corrupt(format_args!("the receipt of request {request} cannot be read")).with_source(error)
+        })
+    }
+
+    fn put_receipt(&mut self, request: RequestId, now: Timestamp, reply: &Reply) -> Result<(), StoreError> {
+        let reply = serde_json::to_string(reply).expect("replies have no maps with keys that are not text");
+        let params = [id(&request.0), instant(now), text(&reply)];
+        self.execute(sql::INSERT_RECEIPT, params_from_iter(params)).map(drop)
+    }
+
+    fn list(&mut self, filter: &ListExecutions) -> Result<Vec<Execution>, StoreError> {
+        let Some((least, generation)) = page_start(filter) else { return Ok(Vec::new()) };
+        let greatest = filter.id.map_or(Uuid::max(), |id| id.0);
+        let states = json_array(filter.states.iter().map(|state| state.as_str()));
+        let params = [
+            optional(filter.job.as_ref(), |job| text(job.as_str())),
+            text(&states),
+            id(&least),
+            id(&greatest),
+            integer(generation),
+            integer(filter.limit),
+        ];
+        self.all(sql::LIST_EXECUTIONS, params_from_iter(params), row::read)
+    }
+
+    fn list_skipped(&mut self, filter: &ListSkipped) -> Result<Vec<SkippedEntry>, StoreError> {
+        let params: [ToSqlOutput<'_>; 3] =
+            [optional(filter.job.as_ref(), |job| text(job.as_str())), integer(filter.offset), integer(filter.limit)];
+        self.all(sql::LIST_SKIPPED, params_from_iter(params), |row| {
+            let mut columns = Columns::new(row);
+            Ok(SkippedEntry {
+                job: columns.job()?,
+                scope: columns.scope()?,
+                slots: SkippedSlots {
+                    after: columns.instant()?,
+                    through: columns.instant()?,
+                    count: columns.optional_count()?,
+                    reason: columns.named(SkipReason::from_name)?,
+                },
+                recorded_at: columns.instant()?,
+            })
+        })
+    }
+
+    fn stats(&mut self) -> Result<BTreeMap<JobName, JobStats>, StoreError> {
+        let counts = self.all(sql::READ_STATS, [], |row| {
+            let mut columns = Columns::new(row);
+            Ok((columns.job()?, columns.named(State::from_name)?, columns.count()?, columns.optional_instant()?))
+        })?;
+        let mut jobs: BTreeMap<JobName, JobStats> = BTreeMap::new();
+        for (job, state, rows, oldest) in counts {
+            let stats = jobs.entry(job).or_default();
+            match state {
+                State::Scheduled => stats.scheduled = rows,
+                State::Retryable => stats.retryable = rows,
+                // The table's check leaves only this one.
+                _ => stats.running = rows,
+            }
+            stats.oldest_claimable_at = [stats.oldest_claimable_at, oldest].into_iter().flatten().min();
+        }
+        Ok(jobs)
+    }
+
+    fn prune(&mut self, prune: &Prune, now: Timestamp) -> Result<Pruned, StoreError> {
+        let before = |ms: u64| (now - Duration::from_millis(ms)).as_micros();
+        let (old_history, old_receipts) = (before(prune.history_ms), before(prune.receipts_ms));
+        Ok(Pruned {
+            executions: self.execute(sql::PRUNE_HISTORY, (old_history, prune.limit))? as u64,
+            skipped: self.execute(sql::PRUNE_SKIPPED, (old_history, prune.limit))? as u64,
+            receipts: self.execute(sql::PRUNE_RECEIPTS, (old_receipts, prune.limit))? as u64,
+        })
+    }
+}
+
+/// The least (id, generation) that belongs on the page; `None` when nothing does.
+fn page_start(filter: &ListExecutions) -> Option<(Uuid, i64)> {
+    let after = filter.after.map(|(id, generation)| (id.0, i64::from(generation.0) + 1));
+    match (filter.id, after) {
+        (None, None) => Some((Uuid::nil(), 0)),
+        (None, Some(start)) => Some(start),
+        (Some(only), None) => Some((only.0, 0)),
+        (Some(only), Some((id, _))) if id > only.0 => None,
+        (Some(only), Some((id, generation))) => Some((only.0, if id == only.0 { generation } else { 0 })),
+    }
+}
+
+fn json_array<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    serde_json::Value::from_iter(names).to_string()
+}
