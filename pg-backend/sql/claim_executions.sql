@@ -17,6 +17,12 @@
 -- CTEs decide on what is locked; the writes join on the id alone, never on a column of the target that the
 -- snapshot may show in an old version.
 --
+-- Two things keep the estimates, and with them the generic plan, small; without them it reads the whole table to
+-- join, costs more than jit_above_cost, and is never preferred to planning anew (2 ms) for each call. {page} is a
+-- constant of 10, 100 or 1000, at least $4: a LIMIT that the planner does not know counts as a tenth of the rows
+-- below it. Rows are pulled one by one, so the outer LIMIT decides how many are locked. And the writes name their
+-- ids as an array, which counts as ten rows, beside the join that brings the values.
+--
 -- G15: the scan leaves out rows whose gate looks full (a stale read, only to fill the page with rows that can
 -- run). The gates of the others are locked, which yields their newest count, and walk takes rows per key one by
 -- one while there is room. A gate that another transaction holds is passed over, so a claim never waits for a
@@ -41,13 +47,16 @@ priority (value) as (
 due as materialized (
     select d.*
     from priority p cross join lateral (
-        select e.* from {schema}.execution e
-        where e.priority = p.value and e.claimable_at <= (select now from clock) and e.job = any ($3::text[])
-          and (e.limit_key is null or e.state = 'running' or not exists (
-                select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max))
-        order by e.claimable_at, e.id
+        select l.* from (
+            select e.* from {schema}.execution e
+            where e.priority = p.value and e.claimable_at <= (select now from clock) and e.job = any ($3::text[])
+              and (e.limit_key is null or e.state = 'running' or not exists (
+                    select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max))
+            order by e.claimable_at, e.id
+            limit {page}
+            for update of e skip locked
+        ) l
         limit $4::bigint
-        for update of e skip locked
     ) d
     where p.value is not null
     order by d.priority, d.claimable_at, d.id
@@ -112,12 +121,12 @@ taken as (
         finished_at = null, duration_ms = null, rows_affected = null, error_code = null, error_text = null,
         updated_at = c.now
     from decided d cross join clock c
-    where e.id = d.id and d.skip_with is null
+    where e.id = d.id and d.skip_with is null and e.id = any (array(select x.id from decided x))
     returning e.*, d.ord
 ),
 gone as (
     delete from {schema}.execution e using decided d
-    where e.id = d.id and d.skip_with is not null
+    where e.id = d.id and d.skip_with is not null and e.id = any (array(select x.id from decided x))
 ),
 buried as (
     insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,

@@ -36,7 +36,7 @@ pub(crate) fn statements(
         Verb::ReadCursors(verb) => vec![at(&sql.read_cursors, now).bind(names(&verb.jobs))],
         Verb::Plan(verb) => vec![plan(sql, now, id, verb)?],
         Verb::Claim(verb) => vec![
-            at(&sql.claim_executions, now)
+            at(sql.claim(verb.limit), now)
                 .bind(id)
                 .bind(names(&verb.jobs))
                 .bind(i64::from(verb.limit))

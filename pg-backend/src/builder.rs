@@ -32,6 +32,7 @@ pub struct PgStoreBuilder {
     acquire_timeout: Duration,
     call_timeout: Duration,
     lock_timeout: Duration,
+    migration_timeout: Duration,
     clock: DatabaseClock,
 }
 
@@ -63,6 +64,7 @@ impl PgStore {
             acquire_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(30),
+            migration_timeout: Duration::from_secs(600),
             clock: DatabaseClock::Database,
         }
     }
@@ -101,6 +103,13 @@ impl PgStoreBuilder {
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
+        self
+    }
+
+    /// Longest time for one migration, locks included, after which its outcome is unknown; 10 min by default.
+    #[must_use]
+    pub fn migration_timeout(mut self, timeout: Duration) -> Self {
+        self.migration_timeout = timeout;
         self
     }
 
@@ -143,6 +152,7 @@ impl PgStoreBuilder {
             clock: self.clock,
             call_timeout: self.call_timeout,
             lock_timeout: self.lock_timeout,
+            migration_timeout: self.migration_timeout,
         });
         store.refuse_newer_schema().await?;
         Ok(store)
@@ -154,7 +164,8 @@ impl PgStoreBuilder {
             return Err(invalid("max_connections is 0, at least 1 is needed".to_owned()));
         }
         // The parser's own message is kept out: it may quote the URL with its password.
-        let options = PgConnectOptions::from_str(&self.url).map_err(|_| {
+        let scheme = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
+        let options = PgConnectOptions::from_str(&self.url).ok().filter(|_| scheme).ok_or_else(|| {
             invalid("database URL cannot be read: write postgres://user:password@host:port/database".to_owned())
         })?;
         // Statements carry users' data; the driver would log slow ones.

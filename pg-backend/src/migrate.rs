@@ -38,7 +38,8 @@ impl PgStore {
         for migration in MIGRATIONS {
             // The usual boot takes no lock.
             if self.checked_version().await? < migration.version {
-                inner.with_session(async |session| inner.apply(session, migration).await).await?;
+                let apply = inner.with_session(async |session| inner.apply(session, migration).await);
+                inner.within("migration_timeout", inner.migration_timeout, apply).await??;
             }
         }
         self.checked_version().await.map(drop)
@@ -50,7 +51,8 @@ impl PgStore {
     /// As a call of the store.
     pub async fn schema_version(&self) -> Result<i64, StoreError> {
         let inner = self.inner();
-        inner.with_session(async |session| inner.read_version(session).await).await
+        let read = inner.with_session(async |session| inner.read_version(session).await);
+        inner.within("call_timeout", inner.call_timeout, read).await?
     }
 
     pub(crate) async fn refuse_newer_schema(&self) -> Result<(), StoreError> {
@@ -91,10 +93,15 @@ impl Inner {
         Ok(version)
     }
 
-    /// Two statements: naming a table that does not exist is an error, even behind a condition.
+    /// Two statements: naming a table that does not exist is an error, even behind a condition. The catalogue is read
+    /// as a table: `to_regclass` answers from a cache that behind the lock may not know yet what its last holder made.
     async fn read_version(&self, session: &mut Session<'_>) -> Result<i64, Fault> {
-        let exists = sqlx::query("select to_regclass($1)::text");
-        let exists = session.ask(exists.bind(format!("{}.migration", self.schema.quoted()))).await?;
+        let exists = sqlx::query(
+            "select (select c.oid from pg_catalog.pg_class c
+                     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                     where n.nspname = $1 and c.relname = 'migration')::text",
+        );
+        let exists = session.ask(exists.bind(self.schema.name().to_owned())).await?;
         if exists.is_none() {
             return Ok(0);
         }

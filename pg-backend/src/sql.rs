@@ -1,7 +1,8 @@
 //! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
 //!
 //! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}` and `{kept_columns:x}` are the fragments
-//! of `sql/fragment/` for the row called `x`; without a row they are bare column names.
+//! of `sql/fragment/` for the row called `x`; without a row they are bare column names. `{page}` is a number that the
+//! planner should know: see `claim_executions.sql`.
 
 use std::sync::Arc;
 
@@ -44,10 +45,6 @@ impl Schema {
         &self.name
     }
 
-    pub(crate) fn quoted(&self) -> &str {
-        &self.quoted
-    }
-
     /// Fills in a file's placeholders. The result holds nothing of a request: values are always parameters.
     pub(crate) fn fill(&self, text: &str) -> SqlStr {
         let mut text = text.to_owned();
@@ -75,16 +72,39 @@ macro_rules! statements {
     ($($name:ident),* $(,)?) => {
         /// One prepared text per file of `sql/`.
         #[derive(Clone, Debug)]
-        pub(crate) struct Statements { $(pub(crate) $name: SqlStr,)* }
+        pub(crate) struct Statements {
+            $(pub(crate) $name: SqlStr,)*
+            /// The claim for up to 10, 100, 1000 rows.
+            claims: [(u32, SqlStr); 3],
+        }
 
         impl Statements {
             pub(crate) fn new(schema: &Schema) -> Self {
-                Self { $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)* }
+                let claim = include_str!("../sql/claim_executions.sql");
+                Self {
+                    $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)*
+                    claims: [10, 100, 1000].map(|page| (page, schema.fill(&claim.replace("{page}", &page.to_string())))),
+                }
+            }
+
+            /// The claim for up to `limit` rows.
+            pub(crate) fn claim(&self, limit: u32) -> &SqlStr {
+                let fitting = self.claims.iter().find(|(page, _)| limit <= *page);
+                &fitting.unwrap_or(&self.claims[2]).1
+            }
+
+            pub(crate) fn get(&self, name: &str) -> Option<&str> {
+                match name {
+                    "claim_executions" => Some(self.claim(100).as_str()),
+                    $(stringify!($name) => Some(self.$name.as_str()),)*
+                    _ => None,
+                }
             }
 
             #[cfg(test)]
             fn all(&self) -> Vec<(&'static str, SqlStr)> {
-                vec![$((stringify!($name), self.$name.clone()),)*]
+                let claims = self.claims.iter().map(|(_, sql)| ("claim_executions", sql.clone()));
+                [$((stringify!($name), self.$name.clone()),)*].into_iter().chain(claims).collect()
             }
         }
     };
@@ -92,7 +112,6 @@ macro_rules! statements {
 
 statements![
     cancel_executions,
-    claim_executions,
     clamp_executions,
     heartbeat_executions,
     list_executions,
@@ -118,7 +137,7 @@ mod tests {
 
     #[test]
     fn schema_names_are_quoted_and_checked() {
-        assert_eq!(Schema::new("a\"b").unwrap().quoted(), "\"a\"\"b\"");
+        assert_eq!(&*Schema::new("a\"b").unwrap().quoted, "\"a\"\"b\"");
         for wrong in ["", "a\0b", &"x".repeat(64)] {
             assert_eq!(Schema::new(wrong).unwrap_err().kind(), ErrorKind::Invalid, "{wrong:?}");
         }
@@ -128,7 +147,11 @@ mod tests {
     fn every_placeholder_is_filled_and_every_file_says_what_it_is_for() {
         for (name, sql) in Statements::new(&Schema::new("s").unwrap()).all() {
             let sql = sql.as_str();
-            assert!(!sql.contains('{') || name == "read_stats" || sql.contains("'{}'"), "{name}: {sql}");
+            assert!(!sql.replace("'{}'", "").contains('{'), "{name}: {sql}");
+            // What would not survive a transaction pooler.
+            for session_state in ["advisory", "listen ", "notify ", " temp", "set_config", "set local", "prepare "] {
+                assert!(!sql.to_lowercase().contains(session_state), "{name} leaves session state: {session_state}");
+            }
             assert!(!sql.contains("{schema}") && !sql.contains("$row") && sql.starts_with("-- "), "{name}: {sql}");
         }
     }

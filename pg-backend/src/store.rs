@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) clock: DatabaseClock,
     pub(crate) call_timeout: Duration,
     pub(crate) lock_timeout: Duration,
+    pub(crate) migration_timeout: Duration,
 }
 
 impl PgStore {
@@ -57,6 +58,11 @@ impl PgStore {
     /// Closes all connections; calls after that fail with `Unavailable`. Waits for calls under way.
     pub async fn close(&self) {
         self.inner.pool.close().await;
+    }
+
+    /// The text of the statement in `sql/<name>.sql` as it is sent to the server, for `EXPLAIN`.
+    pub fn statement(&self, name: &str) -> Option<&str> {
+        self.inner.statements.get(name)
     }
 
     async fn carry_out(&self, request: &Request) -> Result<Reply, StoreError> {
@@ -83,7 +89,8 @@ impl PgStore {
     async fn attempt(&self, request: &Request) -> Result<Reply, Fault> {
         let inner = self.inner();
         let mut session = inner.open().await?;
-        let answer = inner.within_deadline(inner.exchange(&mut session, request)).await;
+        let exchange = inner.exchange(&mut session, request);
+        let answer = inner.within("call_timeout", inner.call_timeout, exchange).await;
         // Past the deadline the session is dropped, which closes the connection.
         let answer = answer.map_err(Fault::Final)?;
         session.close().await;
@@ -102,14 +109,19 @@ impl Inner {
         Session::open(&self.pool, &self.place).await
     }
 
-    /// Bounds one exchange with the server by `call_timeout`.
+    /// Bounds one exchange with the server by a setting.
     ///
     /// The driver has deadlines of its own, on the injected clock. This one guards the pool: a half-open connection
     /// must give its place back whoever calls, and it is real time that passes on a real socket.
     #[expect(clippy::disallowed_methods, reason = "guards a real socket in real time; nothing stored depends on it")]
-    pub(crate) async fn within_deadline<T>(&self, exchange: impl Future<Output = T>) -> Result<T, StoreError> {
-        let in_time = tokio::time::timeout(self.call_timeout, exchange).await;
-        in_time.map_err(|_| self.place.late(Phase::Statement, "call_timeout", self.call_timeout))
+    pub(crate) async fn within<T>(
+        &self,
+        setting: &str,
+        deadline: Duration,
+        exchange: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
+        let in_time = tokio::time::timeout(deadline, exchange).await;
+        in_time.map_err(|_| self.place.late(Phase::Statement, setting, deadline))
     }
 
     async fn exchange(&self, session: &mut Session<'_>, request: &Request) -> Result<Reply, Fault> {

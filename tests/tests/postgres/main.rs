@@ -1,14 +1,33 @@
 //! What holds on Postgres only: plans, error mapping, migrations, schema names, pooler safety, and a quick
 //! comparison with the in-memory store. Skipped, saying why, where there is no server; on CI that is a failure.
 
+mod claim_plan;
 mod differential;
+mod errors;
+mod migration;
+mod race;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use sqlx::{Connection, PgConnection};
+use tourbillon::{
+    model::{
+        ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry, RequestId, Scope,
+        Supersede, Timestamp, transition::Charge,
+    },
+    store::{
+        Claim, Plan, PlanEntry, PlanOutcome, Register, Registration, Reply, Request, Settle, Settlement, SpecHash,
+        Store, StoreError, Verb,
+    },
+};
+use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::{Cluster, NoPostgres};
+use uuid::Uuid;
 
 type Case = (&'static str, fn(&'static Cluster) -> Result<(), Failed>);
 
-const CASES: &[&[Case]] = &[differential::CASES];
+const CASES: &[&[Case]] = &[claim_plan::CASES, differential::CASES, errors::CASES, migration::CASES, race::CASES];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -28,4 +47,79 @@ fn main() {
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime starts").block_on(work)
+}
+
+/// A migrated store in a database of its own, on the server's clock.
+async fn fresh_store(cluster: &Cluster) -> Result<PgStore, StoreError> {
+    let store = PgStore::builder(&cluster.fresh_database()).max_connections(16).connect().await?;
+    store.migrate().await?;
+    Ok(store)
+}
+
+/// A second way into a store's database, past the store.
+async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
+    PgConnection::connect_with(&url.parse()?).await
+}
+
+/// A request with an id of its own.
+fn request(verb: impl Into<Verb>) -> Request {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Request { id: RequestId(Uuid::from_u64_pair(1, NEXT.fetch_add(1, Ordering::Relaxed))), verb: verb.into() }
+}
+
+/// Registers `job` and plans `count` rows that are due at once, all with this policy.
+async fn plan_due(store: &PgStore, job: &str, count: u64, policy: &Policy) -> Result<Vec<ExecutionId>, Failed> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let job = JobName::new(job)?;
+    let hash = SpecHash("1".into());
+    let registration = Registration { job: job.clone(), spec_hash: hash.clone(), schedule_hash: hash.clone() };
+    let runner = Incarnation(Uuid::from_u128(7));
+    store.call(request(Register { runner, jobs: vec![registration] })).await?;
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let ids: Vec<_> = (0..count).map(|i| ExecutionId(Uuid::from_u64_pair(n << 32 | i, n))).collect();
+    let slot = |id: &ExecutionId| NewExecution {
+        id: *id,
+        slot_at: None,
+        due_at: Timestamp::EPOCH,
+        expires_at: None,
+        priority: 0,
+        payload: None,
+        unique_key: None,
+        policy: policy.clone(),
+    };
+    let entry = PlanEntry {
+        job,
+        scope: Scope::new("batch", &n.to_string())?,
+        spec_hash: hash,
+        expect: None,
+        to: Timestamp::EPOCH,
+        delay_ms: 0,
+        slots: ids.iter().map(slot).collect(),
+        skipped: Vec::new(),
+    };
+    match store.call(request(Plan { entries: vec![entry] })).await? {
+        Reply::Planned(planned) if planned.outcomes == [PlanOutcome::Made(ids.clone())] => Ok(ids),
+        other => Err(format!("planned: {other:?}").into()),
+    }
+}
+
+/// Claims up to `limit` rows of `job`.
+async fn claim(store: &PgStore, job: &str, limit: u32) -> Result<Vec<LeaseRef>, Failed> {
+    let jobs = vec![JobName::new(job)?];
+    let runner = Incarnation(Uuid::from_u128(7));
+    match store.call(request(Claim { runner, jobs, limit, charge: Charge::AtClaim })).await? {
+        Reply::Claimed(claimed) => Ok(claimed.executions.iter().filter_map(|row| row.lease_ref()).collect()),
+        other => Err(format!("claimed: {other:?}").into()),
+    }
+}
+
+/// Settles one row as succeeded.
+fn success(lease: LeaseRef) -> Settle {
+    let outcome = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
+    Settle { settlements: vec![Settlement { lease, outcome }] }
+}
+
+/// Three attempts, a minute's lease, no limit.
+fn policy() -> Policy {
+    Policy { max_attempts: 3, lease_ms: 60_000, reentry: Reentry::Allow, supersede: Supersede::Never, limit: None }
 }

@@ -1,0 +1,85 @@
+//! Owns what the claim reads (zoo C10): with a large backlog of future rows, an idle claim must touch few pages.
+
+use libtest_mimic::Failed;
+use sqlx::{AssertSqlSafe, Row};
+use tourbillon_pg::PgStore;
+use tourbillon_tests::cluster::Cluster;
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[("claim_reads_due_rows_only", claim_reads_due_rows_only)];
+
+const FUTURE_ROWS: u32 = 100_000;
+
+/// The future rows alone fill some 3,000 pages, and their index entries 500.
+const MAX_PAGES: u64 = 150;
+
+fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        let mut connection = crate::connect(&url).await?;
+        let fill = format!(
+            "insert into tourbillon.execution (id, generation, job, scope_kind, scope_id, due_at, priority, max_attempts,
+                 lease_ms, reentry, supersede, state, claimable_at, attempt, fence, created_at, updated_at)
+             select gen_random_uuid(), 1, 'job', 'global', 'global', now(), n % 3, 3, 1000, 'allow', 'never', 'scheduled',
+                 now() + (case when n <= 5 then -1 else n end) * interval '1 minute', 0, 0, now(), now()
+             from generate_series(1, {FUTURE_ROWS}) n"
+        );
+        sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
+        let claim = store.statement("claim_executions").expect("the claim has a file");
+        let prepare = format!("prepare claim (timestamptz, uuid, text[], bigint, uuid, boolean) as {claim}");
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;
+        for (settings, analysed) in [
+            ("set plan_cache_mode = force_custom_plan", false),
+            ("set plan_cache_mode = force_generic_plan", false),
+            ("set plan_cache_mode = force_custom_plan; analyze", true),
+            ("set plan_cache_mode = force_generic_plan; analyze", true),
+            // A deep backlog of due rows: only as many are read as are taken.
+            (
+                "update tourbillon.execution set claimable_at = now() - (claimable_at - now()) \
+                where claimable_at > now(); vacuum analyze",
+                true,
+            ),
+        ] {
+            sqlx::raw_sql(settings).execute(&mut connection).await?;
+            // Rolled back: every round finds the same due rows.
+            sqlx::raw_sql("begin").execute(&mut connection).await?;
+            let explain = "explain (analyze, buffers) execute claim \
+                (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), true)";
+            let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await?;
+            sqlx::raw_sql("rollback").execute(&mut connection).await?;
+            let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            if let Some(wrong) = judge(&plan.join("\n"), analysed) {
+                return Err(format!("{settings}: {wrong}\n{}", plan.join("\n")).into());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What is wrong with the plan, if anything.
+fn judge(plan: &str, analysed: bool) -> Option<String> {
+    let pages = pages_touched(plan);
+    if plan.contains("Seq Scan on execution") {
+        Some("the whole table is read".to_owned())
+    } else if !plan.contains("execution_claim") {
+        Some("the claim index is not used".to_owned())
+    } else if plan.contains("JIT:") {
+        Some("the plan is so dear that it is compiled first".to_owned())
+    } else if analysed && plan.contains("Bitmap") {
+        // Without statistics the planner takes due rows for rare and sorts them; autovacuum soon tells it better.
+        Some("the claim index is not read in its order".to_owned())
+    } else {
+        (pages > MAX_PAGES).then(|| format!("{pages} pages are touched, at most {MAX_PAGES} are allowed"))
+    }
+}
+
+/// Of the top node, which counts those below it.
+fn pages_touched(plan: &str) -> u64 {
+    let buffers = plan.lines().find(|line| line.trim_start().starts_with("Buffers:")).unwrap_or_default();
+    let shared = buffers.split(", local").next().unwrap_or_default();
+    let counts = shared.split([' ', '=']).filter(|word| word.parse::<u64>().is_ok());
+    counts.filter_map(|count| count.parse::<u64>().ok()).take(2).sum()
+}

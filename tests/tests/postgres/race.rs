@@ -1,0 +1,110 @@
+//! Owns races on real connections that the conformance suite does not have: copies of one request in flight at
+//! once, and the gate of G15 under many claimers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering},
+};
+
+use libtest_mimic::Failed;
+use sqlx::Row;
+use tourbillon::{
+    model::{Limit, Policy},
+    store::{Cancel, Claimed, Reply, Request, Requeue, Rescue, Store, StoreError},
+};
+use tourbillon_pg::PgStore;
+use tourbillon_tests::cluster::Cluster;
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    ("copies_of_a_request_in_flight_have_one_outcome", copies_of_a_request_in_flight_have_one_outcome),
+    ("limit_holds_under_many_claimers", limit_holds_under_many_claimers),
+];
+
+async fn four_copies(store: &PgStore, request: Request) -> Result<Vec<Reply>, Failed> {
+    let mut copies = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (store, request) = (store.clone(), request.clone());
+        copies.spawn(async move { store.call(request).await });
+    }
+    let replies: Vec<Result<Reply, StoreError>> = copies.join_all().await;
+    Ok(replies.into_iter().collect::<Result<_, _>>()?)
+}
+
+fn all_equal(replies: &[Reply]) -> Result<(), Failed> {
+    match replies.iter().find(|reply| **reply != replies[0]) {
+        None => Ok(()),
+        Some(other) => Err(format!("two replies to one request:\n{:?}\n{other:?}", replies[0]).into()),
+    }
+}
+
+fn copies_of_a_request_in_flight_have_one_outcome(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let store = crate::fresh_store(cluster).await?;
+        for round in 0..40 {
+            let ids = crate::plan_due(&store, "job", 8, &crate::policy()).await?;
+            let claim = crate::request(tourbillon::store::Claim {
+                runner: tourbillon::model::Incarnation(uuid::Uuid::from_u128(9)),
+                jobs: vec![tourbillon::model::JobName::new("job")?],
+                limit: 1,
+                charge: tourbillon::model::transition::Charge::AtClaim,
+            });
+            let claims = four_copies(&store, claim).await?;
+            all_equal(&claims)?;
+            let Reply::Claimed(Claimed { executions, .. }) = &claims[0] else { panic!("a claim was asked for") };
+            let lease = executions.first().and_then(|row| row.lease_ref()).expect("eight rows were due");
+            all_equal(&four_copies(&store, crate::request(crate::success(lease))).await?)?;
+            all_equal(&four_copies(&store, crate::request(Cancel { ids: ids.clone() })).await?)?;
+            all_equal(&four_copies(&store, crate::request(Requeue { ids: ids[..2].to_vec() })).await?)?;
+            all_equal(&four_copies(&store, crate::request(Cancel { ids })).await?)
+                .map_err(|error| format!("round {round}: {}", error.message().unwrap_or_default()))?;
+        }
+        Ok(())
+    })
+}
+
+fn limit_holds_under_many_claimers(cluster: &'static Cluster) -> Result<(), Failed> {
+    const ROWS: u64 = 600;
+    const MAX: u32 = 3;
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::builder(&url).max_connections(16).connect().await?;
+        store.migrate().await?;
+        let limited = |key: &str| Policy { limit: Some(Limit { key: key.to_owned(), max: MAX }), ..crate::policy() };
+        crate::plan_due(&store, "a", ROWS / 2, &limited("a")).await?;
+        crate::plan_due(&store, "a", ROWS / 2, &limited("b")).await?;
+        let (running, done) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicU64::new(0)));
+        let mut claimers = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let (store, running, done) = (store.clone(), running.clone(), done.clone());
+            claimers.spawn(async move {
+                while done.load(Ordering::SeqCst) < ROWS {
+                    let leases = crate::claim(&store, "a", 4).await.map_err(|error| format!("{error:?}"))?;
+                    // Counted after the claim and no longer before the settle: never more than are running.
+                    let now = running.fetch_add(leases.len() as i64, Ordering::SeqCst) + leases.len() as i64;
+                    if now > 2 * i64::from(MAX) {
+                        return Err(format!("{now} rows run, two keys allow {MAX} each"));
+                    }
+                    for lease in leases {
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        let settled = store.call(crate::request(crate::success(lease))).await;
+                        settled.map_err(|error| error.to_string())?;
+                        done.fetch_add(1, Ordering::SeqCst);
+                    }
+                    store.call(crate::request(Rescue { limit: 10 })).await.map_err(|error| error.to_string())?;
+                }
+                Ok(())
+            });
+        }
+        for result in claimers.join_all().await {
+            result?;
+        }
+        let mut connection = crate::connect(&url).await?;
+        let gates = sqlx::query("select count(*) from tourbillon.limit_gate where running <> 0");
+        assert_eq!(gates.fetch_one(&mut connection).await?.get::<i64, _>(0), 0, "gates are closed again");
+        let rows = sqlx::query("select count(*) from tourbillon.history where state = 'succeeded' and attempt = 1");
+        assert_eq!(rows.fetch_one(&mut connection).await?.get::<i64, _>(0), ROWS as i64);
+        Ok(())
+    })
+}
