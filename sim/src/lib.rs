@@ -1,6 +1,15 @@
 //! The simulated world in which the guarantees of Tourbillon are run.
 
+pub mod chance;
 pub mod checker;
+mod failure;
 pub mod fault;
 pub mod history;
 pub mod scenario;
+mod sweep;
+mod verdict;
+pub mod world;
+
+pub use failure::{Budget, Failure, explain};
+pub use sweep::{SeedResult, Seeds, SweepReport, sweep};
+pub use verdict::{EngineFactory, Overrides, Verdict, draw_tick, run_seed};

@@ -1,0 +1,125 @@
+//! What the command line may say.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tourbillon_tests::engines::EngineKind;
+
+/// A high-availability scheduler whose guarantees are run, not claimed.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the scheduler as several replicas in a simulated world with faults.
+    #[command(subcommand)]
+    Sim(SimCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimCommand {
+    /// Run many seeds of a scenario and say whether every guarantee held.
+    Run(RunArgs),
+    /// Run one seed again and show what happened in it.
+    Replay(ReplayArgs),
+    /// Run each seed twice, once here and once in another process, and compare the histories byte by byte.
+    Twice(TwiceArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Common {
+    /// Scenario file, or a regression file.
+    pub(crate) scenario: PathBuf,
+    /// First seed. Default: the file's own, else 0.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// What answers inside the database host.
+    #[arg(long, value_enum, default_value_t = Engine::Sqlite)]
+    pub(crate) engine: Engine,
+    /// Tick of the turmoil lane, for example 20ms. Default: drawn per seed, 1 ms to 100 ms.
+    #[arg(long, value_parser = duration)]
+    pub(crate) tick: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How many seeds: S, S+1, … S+N−1. Default: 1 for a file with a seed of its own, else 50.
+    #[arg(long)]
+    pub(crate) seeds: Option<u64>,
+    /// Only every n-th seed, for spreading a sweep over machines: `k/n`, k from 1.
+    #[arg(long, value_parser = shard, default_value = "1/1")]
+    pub(crate) shard: (u64, u64),
+    /// Simulations at once. Default: one per core.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Print one JSON object on standard output instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do not shrink the plans of failing seeds.
+    #[arg(long)]
+    pub(crate) no_shrink: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Write the history here as JSON lines; `-` is standard output.
+    #[arg(long)]
+    pub(crate) history: Option<PathBuf>,
+    /// Print one JSON object on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TwiceArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How many seeds.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seeds: u64,
+    /// Print one JSON object on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Engine {
+    /// The in-memory store: the executable specification.
+    Memory,
+    /// The SQLite store, in memory.
+    Sqlite,
+    /// The Postgres store on a real server: TOURBILLON_PG_URL, or a throw-away one started from the installed
+    /// binaries.
+    Postgres,
+}
+
+impl Engine {
+    pub(crate) const fn kind(self) -> EngineKind {
+        match self {
+            Self::Memory => EngineKind::Memory,
+            Self::Sqlite => EngineKind::Sqlite,
+            Self::Postgres => EngineKind::Postgres,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let tick = tourbillon_sim::scenario::parse_duration(text)?;
+    let allowed = Duration::from_millis(1)..=Duration::from_secs(1);
+    if allowed.contains(&tick) { Ok(tick) } else { Err("a tick is between 1ms and 1s".to_owned()) }
+}
+
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || "a shard is written k/n with 1 ≤ k ≤ n, for example 2/8".to_owned();
+    let (k, n) = text.split_once('/').ok_or_else(wrong)?;
+    let (k, n): (u64, u64) = (k.parse().map_err(|_| wrong())?, n.parse().map_err(|_| wrong())?);
+    if (1..=n).contains(&k) { Ok((k, n)) } else { Err(wrong()) }
+}

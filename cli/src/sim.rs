@@ -1,0 +1,190 @@
+//! `tourbillon sim`: run, replay, twice.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+    process::Command,
+};
+
+use serde_json::json;
+use tourbillon_sim::{
+    Budget, EngineFactory, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, run_seed,
+    scenario::Scenario, sweep,
+};
+
+use crate::{
+    args::{Common, ReplayArgs, RunArgs, SimCommand, TwiceArgs},
+    output,
+};
+
+/// Seeds of a sweep when nothing is said.
+const DEFAULT_SEEDS: u64 = 50;
+
+pub(crate) enum Verdict {
+    Held,
+    Violated,
+}
+
+impl Verdict {
+    fn of(violations: u64) -> Self {
+        if violations == 0 { Self::Held } else { Self::Violated }
+    }
+}
+
+pub(crate) fn run(command: SimCommand) -> Result<Verdict, String> {
+    match command {
+        SimCommand::Run(args) => sweep_seeds(&args),
+        SimCommand::Replay(args) => replay(&args),
+        SimCommand::Twice(args) => twice(&args),
+    }
+}
+
+struct Prepared {
+    scenario: Scenario,
+    path: String,
+    engine: EngineFactory,
+    engine_name: &'static str,
+    overrides: Overrides,
+    first_seed: u64,
+}
+
+fn prepare(common: &Common) -> Result<Prepared, String> {
+    let scenario = Scenario::load(&common.scenario).map_err(|error| error.to_string())?;
+    let kind = common.engine.kind();
+    let engine = kind.factory().map_err(|error| error.to_string())?;
+    Ok(Prepared {
+        path: common.scenario.display().to_string(),
+        engine,
+        engine_name: kind.name(),
+        overrides: Overrides { tick: common.tick, plan: None },
+        first_seed: common.seed.or(scenario.seed).unwrap_or(0),
+        scenario,
+    })
+}
+
+fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
+    let prepared = prepare(&args.common)?;
+    let own = if prepared.scenario.seed.is_some() && args.common.seed.is_none() { 1 } else { DEFAULT_SEEDS };
+    let (shard, shards) = args.shard;
+    let mut seeds = Seeds { shard: shard - 1, shards, ..Seeds::new(prepared.first_seed, args.seeds.unwrap_or(own)) };
+    seeds.threads = args.threads.unwrap_or(seeds.threads);
+    let bar = output::progress(seeds.total(), args.json);
+    let named = (prepared.engine_name, &prepared.engine);
+    let report = sweep(&prepared.scenario, seeds, &prepared.overrides, named, &|done, violations| {
+        bar.set_position(done);
+        bar.set_message(format!("{violations} violations"));
+    })?;
+    bar.finish_and_clear();
+    if args.json {
+        println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+    } else {
+        print!("{}", output::summary(&report));
+    }
+    // What failed goes to standard error, so that `--json` stays one object.
+    for failure in &report.failures {
+        let verdict = run_seed(&prepared.scenario, failure.seed, &prepared.overrides, &prepared.engine)?;
+        let budget = if args.no_shrink { Budget { runs: 0, ..Budget::default() } } else { Budget::default() };
+        eprintln!("\n{}", explain(&prepared.path, &prepared.scenario, &verdict, named, budget)?);
+    }
+    Ok(Verdict::of(report.violations))
+}
+
+fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
+    let prepared = prepare(&args.common)?;
+    let verdict = run_seed(&prepared.scenario, prepared.first_seed, &prepared.overrides, &prepared.engine)?;
+    let to_stdout = args.history.as_deref() == Some(Path::new("-"));
+    if let Some(path) = &args.history {
+        write_history(&verdict.history, path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    if args.json {
+        let report = json!({
+            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "lane": "turmoil",
+            "seed": verdict.seed, "tick_ms": verdict.tick.as_millis() as u64,
+            "violations": verdict.violations, "history_hash": verdict.hash.to_string(),
+            "checks": verdict.checks, "faults": verdict.fired, "plan": verdict.plan,
+            "events": verdict.history.events.len(), "sim_seconds": verdict.simulated.as_secs_f64(),
+        });
+        println!("{report}");
+    } else if !to_stdout {
+        print!("{}", output::replay(&verdict));
+    }
+    Ok(Verdict::of(verdict.violations.len() as u64))
+}
+
+fn write_history(history: &History, path: &Path) -> io::Result<()> {
+    if path == Path::new("-") {
+        let mut out = BufWriter::new(io::stdout().lock());
+        history.write_lines(&mut out)?;
+        return out.flush();
+    }
+    let mut out = BufWriter::new(File::create(path)?);
+    history.write_lines(&mut out)?;
+    out.flush()
+}
+
+/// Runs each seed here and in a process of its own, and compares the bytes.
+fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
+    let prepared = prepare(&args.common)?;
+    let mut differing = Vec::new();
+    let bar = output::progress(args.seeds, args.json);
+    for seed in prepared.first_seed..prepared.first_seed.saturating_add(args.seeds) {
+        let here = run_seed(&prepared.scenario, seed, &prepared.overrides, &prepared.engine)?;
+        let there = elsewhere(&args.common, seed)?;
+        if let Some(difference) = first_difference(&here, &there)? {
+            differing.push((seed, difference));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if args.json {
+        let seeds: Vec<_> = differing.iter().map(|(seed, text)| json!({"seed": seed, "difference": text})).collect();
+        println!("{}", json!({
+            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "seeds": args.seeds, "differing": seeds,
+        }));
+    } else {
+        for (seed, difference) in &differing {
+            println!("seed {seed} differs between two processes:\n{difference}");
+        }
+        println!("{} of {} seeds byte-equal in two processes", args.seeds - differing.len() as u64, args.seeds);
+    }
+    Ok(Verdict::of(differing.len() as u64))
+}
+
+fn elsewhere(common: &Common, seed: u64) -> Result<Vec<u8>, String> {
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let mut command = Command::new(program);
+    command.args(["sim", "replay"]).arg(&common.scenario).args(["--seed", &seed.to_string(), "--history", "-"]);
+    command.args(["--engine", common.engine.kind().name()]);
+    if let Some(tick) = common.tick {
+        command.args(["--tick", &format!("{}ms", tick.as_millis())]);
+    }
+    let output = command.output().map_err(|error| format!("cannot start a second process: {error}"))?;
+    // 1 means that a guarantee was violated, which is not the question here.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        return Err(format!("the second process failed: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(output.stdout)
+}
+
+/// The first line that differs, as both have it; `None` when the histories are byte-equal.
+fn first_difference(here: &SeedVerdict, there: &[u8]) -> Result<Option<String>, String> {
+    let mut bytes = Vec::new();
+    here.history.write_lines(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes == there {
+        return Ok(None);
+    }
+    let (here, there) = (String::from_utf8_lossy(&bytes), String::from_utf8_lossy(there));
+    let (mut a, mut b) = (here.lines(), there.lines());
+    for number in 1.. {
+        let (left, right) = (a.next(), b.next());
+        if left != right {
+            let show = |line: Option<&str>| line.unwrap_or("(the history ends here)").to_owned();
+            return Ok(Some(format!("  event {number}\n  here:  {}\n  there: {}", show(left), show(right))));
+        }
+        if left.is_none() {
+            break;
+        }
+    }
+    Ok(Some("  only the line ends differ".to_owned()))
+}

@@ -1,0 +1,124 @@
+//! What a person is told when a seed fails: the property, the seed, the smallest plan that still shows it, and one
+//! line that replays it.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    checker::Violation,
+    fault::{self, FaultPlan},
+    history::Phase,
+    scenario::{Scenario, regression_file},
+    verdict::{EngineFactory, Overrides, Verdict, run_seed},
+};
+
+/// How much may be spent on shrinking.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Runs at most.
+    pub runs: u32,
+    /// Real time at most.
+    pub wall: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { runs: 200, wall: Duration::from_secs(60) }
+    }
+}
+
+/// A failing seed, explained.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The first violation.
+    pub violation: Violation,
+    /// How many more there were.
+    pub others: usize,
+    /// The seed.
+    pub seed: u64,
+    /// The tick.
+    pub tick: Duration,
+    /// Phase of the run in which the proof was complete.
+    pub phase: Option<Phase>,
+    /// The smallest plan found that breaks the same guarantee.
+    pub shrunk: FaultPlan,
+    /// Runs that shrinking took.
+    pub runs: u32,
+    /// Faults and triggers of the plan as drawn.
+    pub drawn: usize,
+    /// A file for `scenarios/regressions/`.
+    pub regression: String,
+    /// Replays the seed as it failed.
+    pub replay: String,
+}
+
+/// Shrinks the plan of a failing seed and says how to replay it. `path` is where the scenario was read from.
+///
+/// # Errors
+/// When the verdict holds no violation, or the world itself broke.
+pub fn explain(
+    path: &str,
+    scenario: &Scenario,
+    verdict: &Verdict,
+    (engine_name, engine): (&str, &EngineFactory),
+    budget: Budget,
+) -> Result<Failure, String> {
+    let violation = verdict.violations.first().ok_or("nothing was violated")?.clone();
+    let out_of_time = deadline(budget.wall);
+    let tick = Some(verdict.tick);
+    let shrunk = fault::shrink(&verdict.plan, budget.runs, out_of_time, |plan| {
+        let overrides = Overrides { tick, plan: Some(plan.clone()) };
+        run_seed(scenario, verdict.seed, &overrides, engine).is_ok_and(|again| again.breaks(&violation.guarantee))
+    });
+    let tick_ms = verdict.tick.as_millis();
+    let phase = violation.events.last().and_then(|last| phase_at(verdict, *last));
+    Ok(Failure {
+        others: verdict.violations.len() - 1,
+        seed: verdict.seed,
+        tick: verdict.tick,
+        phase,
+        runs: shrunk.runs,
+        drawn: verdict.plan.faults.len() + verdict.plan.triggers.len(),
+        regression: regression_file(path, verdict.seed, verdict.tick, &shrunk.plan),
+        replay: format!(
+            "cargo run --release --bin tourbillon -- sim replay {path} --seed {} --tick {tick_ms}ms --engine {engine_name}",
+            verdict.seed
+        ),
+        shrunk: shrunk.plan,
+        violation,
+    })
+}
+
+fn phase_at(verdict: &Verdict, event: usize) -> Option<Phase> {
+    let events = verdict.history.events.get(..=event)?;
+    events.iter().rev().find_map(|event| match event.what {
+        crate::history::What::PhaseBegan { phase } => Some(phase),
+        _ => None,
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "shrinking stops after real time; nothing simulated sees it")]
+fn deadline(wall: Duration) -> impl Fn() -> bool {
+    let started = std::time::Instant::now();
+    move || started.elapsed() >= wall
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.violation)?;
+        if self.others > 0 {
+            writeln!(f, "  and {} more in this seed", self.others)?;
+        }
+        let phase = self.phase.map_or("unknown", |phase| match phase {
+            Phase::Chaos => "chaos",
+            Phase::PartialHeal => "partial heal",
+            Phase::Heal => "heal",
+        });
+        writeln!(f, "  seed {}, tick {:?}, phase {phase}", self.seed, self.tick)?;
+        let left = self.shrunk.faults.len() + self.shrunk.triggers.len();
+        writeln!(f, "  shrunk from {} faults to {left} in {} runs:", self.drawn, self.runs)?;
+        for line in self.regression.lines() {
+            writeln!(f, "    {line}")?;
+        }
+        writeln!(f, "  replay: {}", self.replay)
+    }
+}

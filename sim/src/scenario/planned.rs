@@ -1,0 +1,120 @@
+//! The workload of planned executions: turns a scenario's jobs into real ones for each replica.
+
+use std::{sync::Arc, time::Duration};
+
+use tourbillon::{
+    driver::{Scheduler, Settings},
+    job::{Completion, Context, HandlerError, Job, Overlap},
+    model::{JobName, MAX_JSON_BYTES, Scope},
+    plan::{Cadence, Planner, Schedule},
+};
+
+use super::{JobShape, Scenario, Work};
+use crate::{
+    chance,
+    history::JobFacts,
+    world::{App, Host, PLANNED_PANIC},
+};
+
+/// The application that every replica of the scenario runs.
+pub fn app(scenario: &Scenario) -> App {
+    let scenario = Arc::new(scenario.clone());
+    Arc::new(move |host| scheduler(&scenario, host))
+}
+
+fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
+    let settings = Settings {
+        poll_interval: scenario.poll_interval,
+        plan_interval: scenario.plan_interval,
+        rescue_interval: scenario.rescue_interval,
+        call_timeout: scenario.call_timeout,
+        max_concurrency: scenario.max_concurrency,
+        ..Settings::default()
+    };
+    let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings);
+    for (index, shape) in scenario.jobs.iter().enumerate() {
+        let receiver = if scenario.receivers == 0 { 0 } else { u8::try_from(index).unwrap_or(0) % scenario.receivers };
+        builder = builder.job(job(shape, host.clone(), receiver));
+    }
+    builder.build().expect("a scenario is checked when it is read")
+}
+
+/// The job of a shape, without what it does.
+pub(super) fn rules(shape: &JobShape) -> Job {
+    let job = Job::new(&shape.name)
+        .every(shape.every)
+        .delay(shape.delay)
+        .catch_up(shape.catch_up)
+        .run_timeout(shape.run_timeout)
+        .lease(shape.lease)
+        .heartbeat(shape.heartbeat)
+        .reentry(shape.reentry)
+        .max_attempts(shape.max_attempts)
+        .backoff(shape.backoff.clone())
+        .overlap(shape.overlap_max.map_or(Overlap::Allow, Overlap::AtMost))
+        .scopes(shape.scopes.clone());
+    match shape.max_lateness {
+        Some(limit) => job.max_lateness(limit),
+        None => job,
+    }
+}
+
+fn job(shape: &JobShape, host: Host, receiver: u8) -> Job {
+    let work = shape.work;
+    rules(shape).run(move |ctx| {
+        let host = host.clone();
+        async move { perform(&host, &ctx, work, receiver).await }
+    })
+}
+
+/// What a handler does, all drawn from (seed, execution, fence): a replay does the same.
+async fn perform(host: &Host, ctx: &Context, work: Work, receiver: u8) -> Result<Completion, HandlerError> {
+    let (id, _) = ctx.id().0.as_u64_pair();
+    let draw = |what: &str| chance::draw(host.seed(), what, id, ctx.fence().0);
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let takes = chance::between(draw("takes"), micros(work.takes_min), micros(work.takes_max));
+    let half = Duration::from_micros(takes / 2);
+
+    ctx.sleep(half).await;
+    if chance::percent(draw("snoozes"), work.snoozes_percent) {
+        return Err(HandlerError::snooze(Duration::from_secs(chance::between(draw("snooze"), 1, 10))));
+    }
+    for nth in 0..work.effects {
+        let slot = ctx.slot_at().map_or_else(String::new, |slot| slot.to_string());
+        host.send(ctx, receiver, format!("{} {} {slot} #{nth}", ctx.job(), ctx.scope())).await?;
+    }
+    if chance::percent(draw("hangs"), work.hangs_percent) {
+        std::future::pending::<()>().await;
+    }
+    if chance::percent(draw("fails"), work.fails_percent) {
+        return Err(HandlerError::new("planned failure"));
+    }
+    assert!(!chance::percent(draw("panics"), work.panics_percent), "{PLANNED_PANIC}");
+    ctx.sleep(half).await;
+    if chance::percent(draw("oversize"), work.oversize_percent) {
+        return Ok(Completion::new().result("x".repeat(MAX_JSON_BYTES).into()));
+    }
+    Ok(Completion::new().rows_affected(u64::from(work.effects)))
+}
+
+/// What checkers may assume of a job.
+pub fn facts(shape: &JobShape) -> JobFacts {
+    let cadence = Cadence::new(shape.every).expect("a scenario is checked when it is read");
+    JobFacts {
+        job: JobName::new(&shape.name).expect("a scenario is checked when it is read"),
+        scopes: if shape.scopes.is_empty() { vec![Scope::global()] } else { shape.scopes.clone() },
+        planner: Planner {
+            schedule: Schedule::Cadence(cadence),
+            delay: shape.delay,
+            catch_up: shape.catch_up,
+            max_lateness: shape.max_lateness,
+        },
+        max_attempts: shape.max_attempts,
+        lease_ms: u64::try_from(shape.lease.as_millis()).unwrap_or(u64::MAX),
+        reentry: shape.reentry,
+        run_timeout: shape.run_timeout,
+        max_backoff: (1..=shape.max_attempts).map(|n| shape.backoff.delay(n, u64::MAX)).max().unwrap_or_default(),
+        effects_per_start: shape.work.effects.min(1),
+        overlap_max: shape.overlap_max,
+    }
+}

@@ -1,0 +1,170 @@
+//! The clocks of the hosts, each with its own offset, rate and jumps, all derived from true time.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tourbillon::{model::Timestamp, runtime::Monotonic};
+
+/// True time since the start of the run, in microseconds, as the lane tells it.
+#[derive(Clone)]
+pub struct TrueTime {
+    base_us: Arc<AtomicU64>,
+    stepping: Arc<AtomicBool>,
+    within_step: fn() -> Option<Duration>,
+}
+
+impl TrueTime {
+    /// `within_step` asks the lane for the time of the host that is being polled.
+    pub(super) fn new(within_step: fn() -> Option<Duration>) -> Self {
+        Self { base_us: Arc::default(), stepping: Arc::default(), within_step }
+    }
+
+    /// Now. Between steps (while a crash drops a host's tasks, for example) only the world's own time is asked:
+    /// the lane would answer from a runtime that is gone.
+    pub fn now_us(&self) -> u64 {
+        let within = if self.stepping.load(Ordering::Relaxed) { (self.within_step)() } else { None };
+        match within {
+            Some(elapsed) => u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            None => self.base_us.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn set(&self, now_us: u64) {
+        self.base_us.store(now_us, Ordering::Relaxed);
+    }
+
+    pub(super) fn stepping(&self, stepping: bool) {
+        self.stepping.store(stepping, Ordering::Relaxed);
+    }
+}
+
+/// A replica's clocks. The monotonic one has a rate; the wall clock follows it at an offset that can jump. Wall
+/// never touches monotonic.
+#[derive(Clone)]
+pub struct HostClock {
+    truth: TrueTime,
+    epoch: Timestamp,
+    state: Arc<Mutex<ClockState>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct ClockState {
+    /// True time at the last change of rate.
+    base_us: u64,
+    /// Monotonic reading then.
+    monotonic_us: u64,
+    drift_ppm: i32,
+    offset_us: i64,
+}
+
+impl ClockState {
+    fn monotonic_us(&self, true_us: u64) -> u64 {
+        let passed = u128::from(true_us.saturating_sub(self.base_us));
+        let rate = u128::from((1_000_000 + i64::from(self.drift_ppm)).unsigned_abs());
+        self.monotonic_us + u64::try_from(passed * rate / 1_000_000).unwrap_or(u64::MAX)
+    }
+}
+
+impl HostClock {
+    /// A clock that is right.
+    pub(super) fn new(truth: TrueTime, epoch: Timestamp) -> Self {
+        Self { truth, epoch, state: Arc::default() }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut ClockState, u64) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), self.truth.now_us())
+    }
+
+    /// The monotonic clock.
+    pub fn monotonic(&self) -> Monotonic {
+        Monotonic(Duration::from_micros(self.with(|state, now| state.monotonic_us(now))))
+    }
+
+    /// The wall clock.
+    pub fn wall(&self) -> Timestamp {
+        self.with(|state, now| {
+            let monotonic = i64::try_from(state.monotonic_us(now)).unwrap_or(i64::MAX);
+            self.epoch.offset_micros(monotonic).offset_micros(state.offset_us)
+        })
+    }
+
+    /// How much true time a wait of `local` takes at the present rate. Rounded up: a timer is never early.
+    pub fn true_duration(&self, local: Duration) -> Duration {
+        let rate = self.with(|state, _| (1_000_000 + i64::from(state.drift_ppm)).unsigned_abs());
+        let us = (local.as_nanos() * 1_000).div_ceil(u128::from(rate));
+        Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn set_drift(&self, ppm: i32) {
+        self.with(|state, now| {
+            state.monotonic_us = state.monotonic_us(now);
+            state.base_us = now;
+            state.drift_ppm = ppm;
+        });
+    }
+
+    pub(super) fn jump(&self, by_us: i64) {
+        self.with(|state, _| state.offset_us = state.offset_us.saturating_add(by_us));
+    }
+
+    /// (offset, drift) for the history.
+    pub(super) fn error(&self) -> (i64, i32) {
+        self.with(|state, _| (state.offset_us, state.drift_ppm))
+    }
+}
+
+/// The database server's clock: true time plus steps.
+#[derive(Clone)]
+pub struct ServerClock {
+    truth: TrueTime,
+    epoch: Timestamp,
+    offset_us: Arc<AtomicI64>,
+}
+
+impl ServerClock {
+    pub(super) fn new(truth: TrueTime, epoch: Timestamp) -> Self {
+        Self { truth, epoch, offset_us: Arc::default() }
+    }
+
+    /// Now, by the database clock.
+    pub fn now(&self) -> Timestamp {
+        let elapsed = i64::try_from(self.truth.now_us()).unwrap_or(i64::MAX);
+        self.epoch.offset_micros(elapsed).offset_micros(self.offset_us.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn step(&self, by_us: i64) {
+        self.offset_us.fetch_add(by_us, Ordering::Relaxed);
+    }
+
+    pub(super) fn offset_us(&self) -> i64 {
+        self.offset_us.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock() -> (TrueTime, HostClock) {
+        let truth = TrueTime::new(|| None);
+        (truth.clone(), HostClock::new(truth, Timestamp::EPOCH))
+    }
+
+    #[test]
+    fn drift_changes_the_rate_from_now_on_and_a_jump_only_the_wall_clock() {
+        let (truth, clock) = clock();
+        truth.set(1_000_000);
+        clock.set_drift(100_000);
+        truth.set(2_000_000);
+        assert_eq!(clock.monotonic().0, Duration::from_micros(2_100_000));
+        clock.jump(-5_000_000);
+        assert_eq!(clock.wall().as_micros(), 2_100_000 - 5_000_000);
+        assert_eq!(clock.monotonic().0, Duration::from_micros(2_100_000));
+        assert_eq!(clock.true_duration(Duration::from_micros(1_100_000)), Duration::from_micros(1_000_000));
+    }
+}

@@ -1,0 +1,114 @@
+//! The database host: accepts sessions, applies requests on the engine at its own clock, answers. Faults strike
+//! between "received", "applied" and "answered".
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tourbillon::{
+    store::{ErrorKind, PlanOutcome, Reply, Request, StoreError},
+};
+
+use super::{
+    clock::ServerClock,
+    engine::Engine,
+    host::WorldShared,
+    net::BoxStream,
+    strikes::{Fate, Struck},
+    wire::{self, Ask, Told},
+};
+use crate::{
+    fault::TriggerPoint,
+    history::{HostId, What},
+};
+
+/// The database: survives restarts of its host.
+pub(super) struct Database {
+    pub(super) world: Arc<WorldShared>,
+    pub(super) clock: ServerClock,
+    engine: Mutex<Box<dyn Engine + Send>>,
+}
+
+impl Database {
+    pub(super) fn new(world: Arc<WorldShared>, clock: ServerClock, engine: Box<dyn Engine + Send>) -> Self {
+        Self { world, clock, engine: Mutex::new(engine) }
+    }
+
+    /// Applies a request without recording it; for looking at the final state.
+    pub(super) fn look(&self, request: &Request) -> Result<Reply, StoreError> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        engine.apply(self.clock.now(), request)
+    }
+
+    /// Applies a request: the one place where anything becomes true.
+    fn apply(&self, request: Request) -> Result<Reply, StoreError> {
+        let now = self.clock.now();
+        let result = self.engine.lock().unwrap_or_else(PoisonError::into_inner).apply(now, &request);
+        self.world.record(HostId::Database, What::Applied { request, now, result: result.clone() });
+        result
+    }
+
+    /// The host's software.
+    #[expect(clippy::disallowed_methods, reason = "the database host is not a replica: it is never paused")]
+    pub(super) async fn serve(self: Arc<Self>) {
+        let Ok(mut listener) = self.world.net.listen().await else { return };
+        while let Ok(stream) = listener.accept().await {
+            tokio::spawn(Arc::clone(&self).session(stream));
+        }
+    }
+
+    async fn session(self: Arc<Self>, mut stream: BoxStream) {
+        while let Ok(Ask { replica, request }) = wire::receive(&mut stream).await {
+            let told: Told = match self.world.strikes.fate(replica) {
+                Fate::Refuse => Err(StoreError::new(ErrorKind::Unavailable, "refused: too many connections")),
+                Fate::LoseReply => {
+                    let _ = self.apply(request);
+                    return;
+                }
+                Fate::ApplyLate(delay) => {
+                    self.apply_late(request, delay);
+                    // Hangs until the caller gives up and closes.
+                    let _ = wire::receive::<Ask>(&mut stream).await;
+                    return;
+                }
+                Fate::Pass => {
+                    let result = self.apply(request);
+                    if self.pull_trigger(replica, &result) == Struck::ReplyLost {
+                        return;
+                    }
+                    result
+                }
+            };
+            if wire::send(&mut stream, &told).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "as for serve; true time is the database host's time")]
+    fn apply_late(self: &Arc<Self>, request: Request, delay: Duration) {
+        let database = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            let _ = database.apply(request);
+        });
+    }
+
+    fn pull_trigger(&self, replica: u8, result: &Result<Reply, StoreError>) -> Struck {
+        let point = match result {
+            Ok(Reply::Planned(planned)) if planned.outcomes.iter().any(made_something) => TriggerPoint::AppliedPlan,
+            Ok(Reply::Claimed(claimed)) if !claimed.executions.is_empty() => TriggerPoint::AppliedClaim,
+            Ok(Reply::Started(_)) => TriggerPoint::AppliedStart,
+            Ok(Reply::Renewed(_)) => TriggerPoint::AppliedHeartbeat,
+            Ok(Reply::Settled(_)) => TriggerPoint::AppliedSettle,
+            Ok(Reply::Rescued(_)) => TriggerPoint::AppliedRescue,
+            _ => return Struck::No,
+        };
+        self.world.strikes.reached(point, replica)
+    }
+}
+
+fn made_something(outcome: &PlanOutcome) -> bool {
+    matches!(outcome, PlanOutcome::Made(ids) if !ids.is_empty())
+}

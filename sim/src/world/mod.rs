@@ -1,0 +1,24 @@
+//! The simulated world: hosts, clocks, links, the database, receivers, and what is done to them.
+//!
+//! Everything runs on one thread. A *lane* carries hosts and messages (turmoil today; the seam is [`lane::Lane`]
+//! and [`net::Net`]); everything else here is the same on every lane.
+
+pub mod clock;
+mod controller;
+mod database;
+pub mod engine;
+mod gate;
+mod host;
+mod lane;
+mod net;
+mod panics;
+mod receiver;
+mod remote;
+mod runtime;
+mod strikes;
+mod turmoil;
+mod wire;
+
+pub use controller::{RunOutcome, RunSetup, run};
+pub use host::{App, Host};
+pub(crate) use panics::PLANNED as PLANNED_PANIC;

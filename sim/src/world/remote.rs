@@ -1,0 +1,103 @@
+//! The store as a replica sees it: over a network, with connections that can hang, break and lie fallow.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tourbillon::{
+    model::LeaseRef,
+    store::{BoxFuture, ErrorKind, Reply, Request, Store, StoreError, Verb},
+};
+
+use super::{
+    host::Process,
+    net::BoxStream,
+    wire::{self, Ask, Told},
+};
+use crate::history::{Answer, HostId, What};
+
+/// Idle connections kept; more are closed.
+const MAX_IDLE: usize = 8;
+
+pub(super) struct RemoteStore {
+    process: Arc<Process>,
+    idle: Mutex<Vec<BoxStream>>,
+}
+
+impl RemoteStore {
+    pub(super) fn new(process: Arc<Process>) -> Self {
+        Self { process, idle: Mutex::default() }
+    }
+
+    async fn connection(&self) -> io::Result<BoxStream> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(stream) => Ok(stream),
+            None => self.process.world.net.dial(HostId::Database).await,
+        }
+    }
+
+    /// One transmission. A connection goes back to the idle ones only after a complete answer: one that timed out
+    /// is dropped with this future, since a late answer would be taken for that of the next request.
+    async fn transmit(&self, request: Request) -> Result<Reply, StoreError> {
+        let unreachable = |error: io::Error| StoreError::new(ErrorKind::Unavailable, format!("cannot connect: {error}"));
+        let broken = |error: io::Error| StoreError::new(ErrorKind::Unknown, format!("connection broke: {error}"));
+        let mut stream = self.connection().await.map_err(unreachable)?;
+        wire::send(&mut stream, &Ask { replica: self.process.replica, request }).await.map_err(broken)?;
+        let told: Told = wire::receive(&mut stream).await.map_err(broken)?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(stream);
+        }
+        told
+    }
+}
+
+impl Store for RemoteStore {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
+        Box::pin(async move {
+            let verb = request.verb.name();
+            let incarnation = self.process.incarnation();
+            self.process.record(What::Invoked {
+                incarnation,
+                request: request.id,
+                verb: verb.to_owned(),
+                leases: leases(&request.verb),
+            });
+            let mut answered = OnDrop { process: &self.process, request: request.id, verb, answer: None };
+            let result = self.transmit(request).await;
+            answered.answer = Some(match &result {
+                Ok(_) => Answer::Reply,
+                Err(error) => Answer::Error(error.kind(), error.message().to_owned()),
+            });
+            result
+        })
+    }
+}
+
+/// Records how a transmission ended, also when its caller gave up and dropped it.
+struct OnDrop<'a> {
+    process: &'a Process,
+    request: tourbillon::model::RequestId,
+    verb: &'static str,
+    answer: Option<Answer>,
+}
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        let given_up = || Answer::Error(ErrorKind::Unknown, "given up".to_owned());
+        let answer = self.answer.take().unwrap_or_else(given_up);
+        let incarnation = self.process.incarnation();
+        self.process.record(What::Answered { incarnation, request: self.request, verb: self.verb.to_owned(), answer });
+    }
+}
+
+fn leases(verb: &Verb) -> Vec<LeaseRef> {
+    match verb {
+        Verb::Start(verb) => verb.leases.clone(),
+        Verb::Heartbeat(verb) => verb.leases.clone(),
+        Verb::Settle(verb) => verb.settlements.iter().map(|settlement| settlement.lease).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,81 @@
+//! The runtime that a simulated process is given: its host's clock, its gate, its own stream of randomness.
+
+use std::{sync::Arc, time::Duration};
+
+use tourbillon::{
+    model::Timestamp,
+    runtime::{Clock, DriverEvent, Entropy, Monotonic, Observer, Runtime, Spawner, Task},
+    store::BoxFuture,
+};
+
+use super::{clock::HostClock, gate::Gate, host::Process, strikes::Struck};
+use crate::{
+    chance::Stream,
+    fault::TriggerPoint,
+    history::What,
+};
+
+struct SimClock(HostClock);
+
+impl Clock for SimClock {
+    fn monotonic(&self) -> Monotonic {
+        self.0.monotonic()
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.0.wall()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one home of virtual sleep: tokio's paused time is true time")]
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(self.0.true_duration(duration)))
+    }
+}
+
+struct SimSpawner(Gate);
+
+impl Spawner for SimSpawner {
+    #[expect(clippy::disallowed_methods, reason = "the one home of simulated tasks: every one is behind its gate")]
+    fn spawn(&self, name: &str, future: BoxFuture<'static, ()>) -> Task {
+        Task::new(name, tokio::spawn(self.0.guard(future)))
+    }
+}
+
+struct SimEntropy(Stream);
+
+impl Entropy for SimEntropy {
+    fn next_u64(&self) -> u64 {
+        self.0.next()
+    }
+}
+
+struct SimObserver(Arc<Process>);
+
+impl Observer for SimObserver {
+    fn observe(&self, event: &DriverEvent) {
+        let process = &self.0;
+        let incarnation = process.incarnation();
+        match event.clone() {
+            DriverEvent::HandlerStarted { lease, generation, attempt, job, scope, slot_at } => {
+                process.record(What::HandlerStarted { incarnation, lease, generation, attempt, job, scope, slot_at });
+                // A lost reply means nothing here; every other strike works through the gate or the controller.
+                let _: Struck = process.world.strikes.reached(TriggerPoint::HandlerStarted, process.replica);
+            }
+            DriverEvent::HandlerEnded { lease, end } => {
+                process.record(What::HandlerEnded { incarnation, lease, end });
+            }
+        }
+    }
+}
+
+/// The runtime of one process.
+pub(super) fn runtime(process: &Arc<Process>) -> Runtime {
+    // Every boot has a stream of its own, or two incarnations would make the same ids.
+    let host = u64::from(process.replica) << 32 | u64::from(process.boot);
+    Runtime::new(
+        Arc::new(SimClock(process.clock.clone())),
+        Arc::new(SimSpawner(process.gate.clone())),
+        Arc::new(SimEntropy(Stream::new(process.world.seed, "entropy", host))),
+    )
+    .observed_by(Arc::new(SimObserver(Arc::clone(process))))
+}

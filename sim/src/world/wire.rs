@@ -1,0 +1,52 @@
+//! Frames: a length and a JSON document. What a connection carries is decided by who is at its ends.
+
+use std::io;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tourbillon::store::{Reply, Request, StoreError};
+
+use super::net::BoxStream;
+use crate::history::Effect;
+
+/// Longest frame. Far above the largest batch; a longer one is a bug, not a message.
+const MAX_FRAME: u32 = 64 * 1024 * 1024;
+
+/// To the database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Ask {
+    /// Which replica; sessions know who is at the other end.
+    pub(super) replica: u8,
+    pub(super) request: Request,
+}
+
+/// From the database.
+pub(super) type Told = Result<Reply, StoreError>;
+
+/// To a receiver.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Deliver {
+    pub(super) replica: u8,
+    pub(super) effect: Effect,
+}
+
+/// From a receiver: whether it accepted the effect.
+pub(super) type Delivered = bool;
+
+pub(super) async fn send<T: Serialize>(stream: &mut BoxStream, message: &T) -> io::Result<()> {
+    let mut frame = vec![0; 4];
+    serde_json::to_writer(&mut frame, message)?;
+    let len = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
+    frame[..4].copy_from_slice(&len.to_be_bytes());
+    stream.write_all(&frame).await
+}
+
+pub(super) async fn receive<T: DeserializeOwned>(stream: &mut BoxStream) -> io::Result<T> {
+    let len = stream.read_u32().await?;
+    if len > MAX_FRAME {
+        return Err(io::Error::other(format!("frame of {len} bytes")));
+    }
+    let mut frame = vec![0; len as usize];
+    stream.read_exact(&mut frame).await?;
+    Ok(serde_json::from_slice(&frame)?)
+}
