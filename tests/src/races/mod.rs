@@ -1,0 +1,87 @@
+//! Races on real connections, and permutations of verbs on real Postgres.
+//!
+//! The simulation serialises verbs, so row locks, rechecks after a wait, `SKIP LOCKED` and deadlocks never happen in
+//! it. Here they do:
+//!
+//! * `race`: sixteen tasks on the database's own clock, judged from what each call was told (`log`, `life`, `check`);
+//! * `crash`: the same, with the server killed and restarted in the middle.
+//!
+//! Knows the three stores; the judgement knows none.
+
+mod arena;
+mod check;
+mod crash;
+mod life;
+mod log;
+mod race;
+mod work;
+
+pub use check::{Verdict, check, check_errors};
+pub use log::Call;
+use libtest_mimic::{Failed, Trial};
+
+use crate::cluster::Cluster;
+
+/// How long the random races last.
+const LASTING: std::time::Duration = std::time::Duration::from_secs(4);
+
+/// Connections and writer threads on the SQLite file.
+const SQLITE_HANDLES: usize = 4;
+
+/// Pools of connections on Postgres.
+const POSTGRES_HANDLES: usize = 4;
+
+/// All trials. Those that need a Postgres are ignored with the reason as their kind where there is none; with the
+/// environment variable `CI=true` they fail instead.
+///
+/// With `listing`, nothing is started.
+pub fn trials(listing: bool) -> Vec<Trial> {
+    let mut trials = vec![
+        Trial::test("memory::sixteen_tasks_share_rows", || {
+            block_on(async { race::run(&Arena::memory(), LASTING / 4).await }).map_err(Failed::from)
+        }),
+        Trial::test("sqlite::sixteen_tasks_share_rows", || {
+            block_on(async { race::run(&Arena::sqlite(SQLITE_HANDLES), LASTING).await }).map_err(Failed::from)
+        }),
+    ];
+    for (name, run) in POSTGRES {
+        trials.push(on_postgres(name, *run, listing));
+    }
+    trials
+}
+
+type OnPostgres = fn(&'static Cluster) -> Result<(), String>;
+
+const POSTGRES: &[(&str, OnPostgres)] = &[
+    ("postgres::sixteen_tasks_share_rows", |cluster| {
+        block_on(async {
+            let arena = Arena::postgres(cluster.fresh_database(), POSTGRES_HANDLES).await;
+            race::run(&arena, LASTING).await
+        })
+    }),
+    ("postgres::nothing_acknowledged_is_lost_in_a_crash", |_| {
+        let own = Cluster::start().map_err(|error| error.reason)?;
+        block_on(crash::run(&own))
+    }),
+];
+
+fn on_postgres(name: &str, run: OnPostgres, listing: bool) -> Trial {
+    if listing {
+        return Trial::test(name, || Ok(()));
+    }
+    match Cluster::shared() {
+        Ok(cluster) => Trial::test(name, move || run(cluster).map_err(Failed::from)),
+        Err(missing) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
+            Trial::test(name, move || Err(missing.reason.into()))
+        }
+        Err(missing) => Trial::test(name, || Ok(())).with_kind(missing.reason).with_ignored_flag(true),
+    }
+}
+
+use arena::Arena;
+
+/// Runs a race on a runtime of its own, with two worker threads.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be built").block_on(work)
+}
