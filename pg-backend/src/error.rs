@@ -95,9 +95,14 @@ impl Place {
             "57P01" | "57P02" | "57P03" | "57P05" if phase == Phase::Statement => {
                 (ErrorKind::Unknown, format!("server {server} went away during a statement: {text}"))
             }
+            // The server, or a pooler in front of it, lost track of the commit.
+            "40003" => (ErrorKind::Unknown, format!("{server}: {text}")),
+            _ if code.starts_with("08") && phase == Phase::Statement => {
+                (ErrorKind::Unknown, format!("{server}: {text}"))
+            }
             "23505" => (ErrorKind::Conflict, format!("an id of the request is taken at {server}: {text}")),
             "55P03" => (ErrorKind::Unavailable, format!("a lock at {server} was not free in time: {text}")),
-            _ => match &code[..2] {
+            _ => match code.get(..2).unwrap_or_default() {
                 // Connection, resources, operator, system: none was applied, all may pass.
                 "08" | "53" | "57" | "58" | "40" => (ErrorKind::Unavailable, format!("{server}: {text}")),
                 "XX" => (ErrorKind::Corrupt, format!("{server} reports an internal error: {text}")),

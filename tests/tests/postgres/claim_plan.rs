@@ -11,8 +11,11 @@ pub(crate) const CASES: &[Case] = &[("claim_reads_due_rows_only", claim_reads_du
 
 const FUTURE_ROWS: u32 = 100_000;
 
-/// The future rows alone fill some 3,000 pages, and their index entries 500.
-const MAX_PAGES: u64 = 150;
+/// For five rows; the future rows alone fill some 3,000 pages, and their index entries 500.
+const MAX_PAGES_IDLE: u64 = 150;
+
+/// For 50 rows, each of which is written to the table and its four indexes.
+const MAX_PAGES_BUSY: u64 = 1_500;
 
 fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
     crate::block_on(async {
@@ -31,19 +34,23 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
         let claim = store.statement("claim_executions").expect("the claim has a file");
         let prepare = format!("prepare claim (timestamptz, uuid, text[], bigint, uuid, boolean) as {claim}");
         sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;
-        for (settings, analysed) in [
-            ("set plan_cache_mode = force_custom_plan", false),
-            ("set plan_cache_mode = force_generic_plan", false),
-            ("set plan_cache_mode = force_custom_plan; analyze", true),
-            ("set plan_cache_mode = force_generic_plan; analyze", true),
+        for (settings, analysed, max_pages) in [
+            ("set plan_cache_mode = force_custom_plan", false, MAX_PAGES_IDLE),
+            ("set plan_cache_mode = force_generic_plan", false, MAX_PAGES_IDLE),
+            ("set plan_cache_mode = force_custom_plan; analyze", true, MAX_PAGES_IDLE),
+            ("set plan_cache_mode = force_generic_plan; analyze", true, MAX_PAGES_IDLE),
             // A deep backlog of due rows: only as many are read as are taken.
             (
                 "update tourbillon.execution set claimable_at = now() - (claimable_at - now()) \
                 where claimable_at > now(); vacuum analyze",
                 true,
+                MAX_PAGES_BUSY,
             ),
         ] {
-            sqlx::raw_sql(settings).execute(&mut connection).await?;
+            // One by one: several in one message are one transaction, which a vacuum refuses.
+            for setting in settings.split(';') {
+                sqlx::raw_sql(setting).execute(&mut connection).await?;
+            }
             // Rolled back: every round finds the same due rows.
             sqlx::raw_sql("begin").execute(&mut connection).await?;
             let explain = "explain (analyze, buffers) execute claim \
@@ -51,7 +58,7 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
             let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await?;
             sqlx::raw_sql("rollback").execute(&mut connection).await?;
             let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-            if let Some(wrong) = judge(&plan.join("\n"), analysed) {
+            if let Some(wrong) = judge(&plan.join("\n"), analysed, max_pages) {
                 return Err(format!("{settings}: {wrong}\n{}", plan.join("\n")).into());
             }
         }
@@ -60,7 +67,7 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
 }
 
 /// What is wrong with the plan, if anything.
-fn judge(plan: &str, analysed: bool) -> Option<String> {
+fn judge(plan: &str, analysed: bool, max_pages: u64) -> Option<String> {
     let pages = pages_touched(plan);
     if plan.contains("Seq Scan on execution") {
         Some("the whole table is read".to_owned())
@@ -68,11 +75,11 @@ fn judge(plan: &str, analysed: bool) -> Option<String> {
         Some("the claim index is not used".to_owned())
     } else if plan.contains("JIT:") {
         Some("the plan is so dear that it is compiled first".to_owned())
-    } else if analysed && plan.contains("Bitmap") {
+    } else if analysed && plan.contains("Bitmap Index Scan on execution_claim") {
         // Without statistics the planner takes due rows for rare and sorts them; autovacuum soon tells it better.
         Some("the claim index is not read in its order".to_owned())
     } else {
-        (pages > MAX_PAGES).then(|| format!("{pages} pages are touched, at most {MAX_PAGES} are allowed"))
+        (pages > max_pages).then(|| format!("{pages} pages are touched, at most {max_pages} are allowed"))
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use tourbillon::{
     model::{
-        ErrorCode, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution, Outcome, Policy,
-        Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp, transition::Charge,
+        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
+        Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp,
+        transition::Charge,
     },
     store::{
         Cancel, Claim, DatabaseClock, Heartbeat, ListExecutions, ListSkipped, ManualClock, MemoryStore, Plan,
@@ -289,7 +290,7 @@ impl World {
 
     fn learn(&mut self, request: &Request, reply: &Result<Reply, StoreError>) {
         if let Ok(Reply::Claimed(claimed)) = reply {
-            self.leases.extend(claimed.executions.iter().filter_map(|row| row.lease_ref()));
+            self.leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
         }
         self.past.push(request.clone());
         self.replies +=

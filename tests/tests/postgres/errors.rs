@@ -157,7 +157,8 @@ fn crash_of_the_server(_shared: &'static Cluster) -> Result<(), Failed> {
     let cluster = Cluster::start()?;
     crate::block_on(async {
         let (store, cancel, _other) = blocked(&cluster.url(), Duration::from_secs(30)).await?;
-        let call = tokio::spawn({
+        let mut call = tokio::task::JoinSet::new();
+        call.spawn({
             let store = store.clone();
             async move { store.call(crate::request(cancel)).await }
         });
@@ -165,7 +166,7 @@ fn crash_of_the_server(_shared: &'static Cluster) -> Result<(), Failed> {
         let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
         while sqlx::query(waiting).fetch_one(&mut watcher).await?.get::<i64, _>(0) == 0 {}
         cluster.stop_immediate()?;
-        told(call.await?, ErrorKind::Unknown, "during a statement");
+        told(call.join_next().await.expect("one call")?, ErrorKind::Unknown, "during a statement");
         let impatient = PgStore::builder(&cluster.url()).acquire_timeout(Duration::from_millis(300));
         told(impatient.connect().await, ErrorKind::Unavailable, "127.0.0.1");
         cluster.restart()?;

@@ -13,8 +13,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sqlx::{Connection, PgConnection};
 use tourbillon::{
     model::{
-        ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry, RequestId, Scope,
-        Supersede, Timestamp, transition::Charge,
+        Execution, ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry,
+        RequestId, Scope, Supersede, Timestamp, transition::Charge,
     },
     store::{
         Claim, Plan, PlanEntry, PlanOutcome, Register, Registration, Reply, Request, Settle, Settlement, SpecHash,
@@ -77,16 +77,6 @@ async fn plan_due(store: &PgStore, job: &str, count: u64, policy: &Policy) -> Re
     store.call(request(Register { runner, jobs: vec![registration] })).await?;
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let ids: Vec<_> = (0..count).map(|i| ExecutionId(Uuid::from_u64_pair(n << 32 | i, n))).collect();
-    let slot = |id: &ExecutionId| NewExecution {
-        id: *id,
-        slot_at: None,
-        due_at: Timestamp::EPOCH,
-        expires_at: None,
-        priority: 0,
-        payload: None,
-        unique_key: None,
-        policy: policy.clone(),
-    };
     let entry = PlanEntry {
         job,
         scope: Scope::new("batch", &n.to_string())?,
@@ -94,7 +84,7 @@ async fn plan_due(store: &PgStore, job: &str, count: u64, policy: &Policy) -> Re
         expect: None,
         to: Timestamp::EPOCH,
         delay_ms: 0,
-        slots: ids.iter().map(slot).collect(),
+        slots: ids.iter().map(|id| slot(*id, policy)).collect(),
         skipped: Vec::new(),
     };
     match store.call(request(Plan { entries: vec![entry] })).await? {
@@ -103,12 +93,26 @@ async fn plan_due(store: &PgStore, job: &str, count: u64, policy: &Policy) -> Re
     }
 }
 
+/// An execution without a slot, due at once.
+fn slot(id: ExecutionId, policy: &Policy) -> NewExecution {
+    NewExecution {
+        id,
+        slot_at: None,
+        due_at: Timestamp::EPOCH,
+        expires_at: None,
+        priority: 0,
+        payload: None,
+        unique_key: None,
+        policy: policy.clone(),
+    }
+}
+
 /// Claims up to `limit` rows of `job`.
 async fn claim(store: &PgStore, job: &str, limit: u32) -> Result<Vec<LeaseRef>, Failed> {
     let jobs = vec![JobName::new(job)?];
     let runner = Incarnation(Uuid::from_u128(7));
     match store.call(request(Claim { runner, jobs, limit, charge: Charge::AtClaim })).await? {
-        Reply::Claimed(claimed) => Ok(claimed.executions.iter().filter_map(|row| row.lease_ref()).collect()),
+        Reply::Claimed(claimed) => Ok(claimed.executions.iter().filter_map(Execution::lease_ref).collect()),
         other => Err(format!("claimed: {other:?}").into()),
     }
 }

@@ -9,16 +9,21 @@ use std::sync::{
 use libtest_mimic::Failed;
 use sqlx::Row;
 use tourbillon::{
-    model::{Limit, Policy},
-    store::{Cancel, Claimed, Reply, Request, Requeue, Rescue, Store, StoreError},
+    model::{Execution, ExecutionId, Incarnation, JobName, Limit, Policy, Scope, Timestamp, transition::Charge},
+    store::{
+        Cancel, Claim, Claimed, Plan, PlanEntry, PlanOutcome, Reply, Request, Requeue, Rescue, SpecHash, Store,
+        StoreError,
+    },
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
+use uuid::Uuid;
 
 use crate::Case;
 
 pub(crate) const CASES: &[Case] = &[
     ("copies_of_a_request_in_flight_have_one_outcome", copies_of_a_request_in_flight_have_one_outcome),
+    ("first_cursor_is_made_by_one_of_many_planners", first_cursor_is_made_by_one_of_many_planners),
     ("limit_holds_under_many_claimers", limit_holds_under_many_claimers),
 ];
 
@@ -44,21 +49,57 @@ fn copies_of_a_request_in_flight_have_one_outcome(cluster: &'static Cluster) -> 
         let store = crate::fresh_store(cluster).await?;
         for round in 0..40 {
             let ids = crate::plan_due(&store, "job", 8, &crate::policy()).await?;
-            let claim = crate::request(tourbillon::store::Claim {
-                runner: tourbillon::model::Incarnation(uuid::Uuid::from_u128(9)),
-                jobs: vec![tourbillon::model::JobName::new("job")?],
+            let claim = crate::request(Claim {
+                runner: Incarnation(Uuid::from_u128(9)),
+                jobs: vec![JobName::new("job")?],
                 limit: 1,
-                charge: tourbillon::model::transition::Charge::AtClaim,
+                charge: Charge::AtClaim,
             });
             let claims = four_copies(&store, claim).await?;
             all_equal(&claims)?;
             let Reply::Claimed(Claimed { executions, .. }) = &claims[0] else { panic!("a claim was asked for") };
-            let lease = executions.first().and_then(|row| row.lease_ref()).expect("eight rows were due");
+            let lease = executions.first().and_then(Execution::lease_ref).expect("eight rows were due");
             all_equal(&four_copies(&store, crate::request(crate::success(lease))).await?)?;
             all_equal(&four_copies(&store, crate::request(Cancel { ids: ids.clone() })).await?)?;
             all_equal(&four_copies(&store, crate::request(Requeue { ids: ids[..2].to_vec() })).await?)?;
             all_equal(&four_copies(&store, crate::request(Cancel { ids })).await?)
                 .map_err(|error| format!("round {round}: {}", error.message().unwrap_or_default()))?;
+        }
+        Ok(())
+    })
+}
+
+fn first_cursor_is_made_by_one_of_many_planners(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let store = crate::fresh_store(cluster).await?;
+        crate::plan_due(&store, "job", 1, &crate::policy()).await?;
+        for round in 0..30 {
+            let mut planners = tokio::task::JoinSet::new();
+            for planner in 0..8 {
+                let slot = ExecutionId(Uuid::from_u64_pair(1 << 60 | round, planner));
+                let entry = PlanEntry {
+                    job: JobName::new("job")?,
+                    scope: Scope::new("round", &round.to_string())?,
+                    spec_hash: SpecHash("1".into()),
+                    expect: None,
+                    to: Timestamp::EPOCH,
+                    delay_ms: 0,
+                    slots: vec![crate::slot(slot, &crate::policy())],
+                    skipped: Vec::new(),
+                };
+                let (store, request) = (store.clone(), crate::request(Plan { entries: vec![entry] }));
+                planners.spawn(async move { (slot, store.call(request).await) });
+            }
+            let mut made = 0;
+            for (slot, reply) in planners.join_all().await {
+                let Reply::Planned(planned) = reply? else { panic!("a plan was asked for") };
+                match &planned.outcomes[..] {
+                    [PlanOutcome::Made(ids)] if *ids == [slot] => made += 1,
+                    [PlanOutcome::CursorMoved(Some(Timestamp::EPOCH))] => {}
+                    other => return Err(format!("round {round}: {other:?}").into()),
+                }
+            }
+            assert_eq!(made, 1, "round {round}");
         }
         Ok(())
     })
