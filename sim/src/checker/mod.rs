@@ -1,12 +1,40 @@
 //! The checkers: one file per guarantee, reading nothing but the history.
 //!
 //! Unknown stays unknown: a checker accuses only of what the history proves.
+//!
+//! What all of them share is bookkeeping, not judgement: [`track`] sorts the history by execution, [`shadow`] says
+//! what must be true of an execution if every accepted write did what its guarantee promises, [`docket`] counts
+//! and collects. None of it calls the state machine or the stores of core: those are what is being judged.
+
+mod docket;
+mod g01_claims;
+mod g02_terminal;
+mod g03_attempts;
+mod g04_effects;
+mod g05_nothing_lost;
+mod g05_slots;
+mod g06_slots_once;
+mod g08_lost_lease;
+mod g10_clocks;
+mod g13_shutdown;
+mod g14_progress;
+mod g15_overlap;
+mod panics;
+mod shadow;
+#[cfg(test)]
+mod specification;
+#[cfg(test)]
+mod story;
+mod track;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use g10_clocks::same_decisions;
+
 use crate::history::History;
+use track::Track;
 
 /// A guarantee that was broken, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +58,12 @@ impl fmt::Display for Violation {
 pub struct Findings {
     /// How many individual facts were compared; zero means that the guarantee was not exercised.
     pub checks: u64,
-    /// What was broken.
+    /// What was broken: the first [`MAX_VIOLATIONS`], in the order of the history where the checker can.
     pub violations: Vec<Violation>,
 }
+
+/// Most violations that one checker keeps of one history; a broken store breaks everything after the first.
+pub const MAX_VIOLATIONS: usize = 100;
 
 /// A guarantee's checker.
 pub struct Checker {
@@ -42,4 +73,42 @@ pub struct Checker {
     pub about: &'static str,
     /// Reads a finished history.
     pub check: fn(&History) -> Findings,
+}
+
+macro_rules! checkers {
+    ($($guarantee:literal $module:ident $about:literal;)*) => {
+        const ALL: &[Checker] = &[$(Checker {
+            guarantee: $guarantee,
+            about: $about,
+            check: |history| $module::judge(&Track::of(history)),
+        },)*];
+        const JUDGES: &[fn(&Track<'_>) -> Findings] = &[$($module::judge,)*];
+    };
+}
+
+checkers! {
+    "G1" g01_claims "claims have new tokens and growing fences, and take nobody's live lease";
+    "G2" g02_terminal "one terminal transition per generation, and nothing after it";
+    "G3" g03_attempts "charged attempts stay within the budget; due times and backoff are respected";
+    "G4" g04_effects "effects are bounded by handler starts, and those by attempts and give-backs";
+    "G5" g05_nothing_lost "every due execution ends with a reason; every slot is made or recorded as skipped";
+    "G6" g06_slots_once "one slot, one execution; none early, off the grid or before an edit";
+    "G8" g08_lost_lease "a lost lease stops its handler and its writes";
+    "G10" g10_clocks "every stored instant is the database's own";
+    "G13" g13_shutdown "a shutdown that says ok has stopped everything and given back what it interrupted";
+    "G14" g14_progress "unstarted claims cost nothing; every store call has a deadline";
+    "G15" g15_overlap "at most n unexpired leases per limit key";
+    "PANIC" panics "no task panicked";
+}
+
+/// All checkers that judge a single history, in the order of their numbers. [`same_decisions`] judges a pair.
+pub fn all() -> &'static [Checker] {
+    ALL
+}
+
+/// Runs all checkers over `history`, in the order of [`all`]: the same as calling each, but the history is sorted
+/// by execution only once.
+pub fn check_all(history: &History) -> Vec<(&'static str, Findings)> {
+    let track = Track::of(history);
+    ALL.iter().zip(JUDGES).map(|(checker, judge)| (checker.guarantee, judge(&track))).collect()
 }

@@ -1,0 +1,273 @@
+//! G2: per generation exactly one terminal transition, by the holder or by a guarded statement of an operator or
+//! rescuer, and terminal rows never change. (That it is the *current* holder is for G8 to say.)
+
+use std::collections::BTreeMap;
+
+use tourbillon::{
+    model::{Execution, ExecutionId, Generation, Outcome, State, transition::Cancelled},
+    store::Verb,
+};
+
+use super::{
+    Findings,
+    docket::Docket,
+    shadow::{Shadow, Stage},
+    track::{Act, Step, Track},
+};
+use crate::history::What;
+
+pub(super) fn judge(track: &Track<'_>) -> Findings {
+    let mut docket = Docket::new("G2");
+    // Rows as each generation ended, the last one at the end of the history.
+    let mut lives: Vec<(usize, Shadow)> = Vec::new();
+    let last = track.walk(|step, shadows| {
+        let before = shadows[step.row];
+        if let Act::Requeued(generation) = step.act {
+            requeue(&mut docket, track, step, &before, generation);
+            lives.push((step.row, before));
+        } else if let Some(write) = accepted_write(&step.act) {
+            docket.demand(!before.is_terminal(), &[before.last_event, step.event], || {
+                let (name, stage, fence) = (track.name(step.row), before.stage, before.fence);
+                format!("{write} changed {name} at {}, which had ended ({stage:?}) under fence {fence}", step.now)
+            });
+            if !before.is_terminal() {
+                guard(&mut docket, track, step, &before);
+            }
+        }
+    });
+    lives.extend(last.into_iter().enumerate());
+    final_rows(&mut docket, track, &lives);
+    for &(first, again) in &track.broken_repeats {
+        if let What::Applied { request, .. } = &track.history.events[again].what
+            && matches!(request.verb, Verb::Settle(_) | Verb::Cancel(_) | Verb::Requeue(_))
+        {
+            let (id, verb) = (request.id, request.verb.name());
+            docket
+                .demand(false, &[first, again], || format!("repeated {verb} {id} did not return its first outcome"));
+        }
+    }
+    docket.close()
+}
+
+fn accepted_write(act: &Act<'_>) -> Option<&'static str> {
+    match act {
+        Act::Claimed(..) => Some("a claim"),
+        Act::Skipped(_) => Some("a skip"),
+        Act::Started(_, Ok(_)) => Some("a start"),
+        Act::Renewed(_, Ok(_)) => Some("a heartbeat"),
+        Act::Settled(_, Ok(_)) => Some("a settle"),
+        Act::Rescued(_) => Some("a rescue"),
+        Act::Clamped => Some("a clamp"),
+        Act::Cancelled(Cancelled::Now | Cancelled::Requested) => Some("a cancel"),
+        _ => None,
+    }
+}
+
+fn requeue(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shadow, generation: Generation) {
+    let holds = before.is_terminal() && generation == before.generation.next();
+    docket.demand(holds, &[before.last_event, step.event], || {
+        let (name, stage, was) = (track.name(step.row), before.stage, before.generation);
+        format!("{name} got generation {generation} while generation {was} was {stage:?}")
+    });
+}
+
+/// What must hold for a live row to be ended by this statement.
+fn guard(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shadow) {
+    let (holds, what) = match step.act {
+        Act::Settled(settlement, Ok(state)) => {
+            let expected = match &settlement.outcome {
+                Outcome::Succeeded { .. } => *state == State::Succeeded,
+                Outcome::Cancelled { .. } => *state == State::Cancelled,
+                Outcome::Released | Outcome::Snoozed { .. } if before.is_cancel_requested => {
+                    *state == State::Cancelled
+                }
+                Outcome::Released | Outcome::Snoozed { .. } => *state == State::Scheduled,
+                // Where a failure leads is a question of the budget: G3.
+                Outcome::Failed { .. } => true,
+            };
+            let is_entitled = before.is_started || settlement.outcome == Outcome::Released;
+            (expected && is_entitled, format!("settled to {state} by {:?}", settlement.outcome))
+        }
+        Act::Rescued(state) => {
+            let expired = before.stage == Stage::Held && before.expires_at < step.now;
+            (expired && state.is_terminal(), format!("rescued to {state}"))
+        }
+        Act::Skipped(reason) => {
+            (before.attempt == 0 && !before.is_leased(step.now), format!("skipped as {}", reason.as_str()))
+        }
+        Act::Cancelled(Cancelled::Now) => (before.stage != Stage::Held, "cancelled at once".to_owned()),
+        _ => return,
+    };
+    docket.demand(holds, &[before.last_event, step.event], || {
+        let (name, stage, until) = (track.name(step.row), before.stage, before.expires_at);
+        let (now, started, attempt) = (step.now, before.is_started, before.attempt);
+        format!(
+            "{name} was {what} at {now} while {stage:?}, started {started}, attempt {attempt}, lease until {until}"
+        )
+    });
+}
+
+/// What the database holds is what the last accepted write of each generation said.
+fn final_rows(docket: &mut Docket, track: &Track<'_>, lives: &[(usize, Shadow)]) {
+    let Some((end, state)) = track.ended else { return };
+    let rows: BTreeMap<(ExecutionId, Generation), &Execution> =
+        state.executions.iter().map(|row| ((row.id, row.generation), row)).collect();
+    for (index, shadow) in lives {
+        // A row that is missing is for G5 to miss.
+        let Some(row) = rows.get(&(track.rows[*index].id, shadow.generation)) else { continue };
+        let expected = match shadow.stage {
+            Stage::Absent => continue,
+            Stage::Held => State::Running,
+            Stage::Waiting(state) | Stage::Ended(state) => state,
+        };
+        let holds = row.state == expected && row.attempt == shadow.attempt && row.fence == shadow.fence;
+        // Fences go on growing in later generations, so an earlier one is compared as it was then.
+        docket.demand(holds, &[shadow.last_event, end], || {
+            let (name, generation) = (track.name(*index), shadow.generation);
+            let (attempt, fence) = (shadow.attempt, shadow.fence);
+            format!(
+                "{name} generation {generation} ends as {}, attempt {}, fence {}; \
+                 its last accepted write left it {expected}, attempt {attempt}, fence {fence}",
+                row.state, row.attempt, row.fence
+            )
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::{
+        model::{
+            ErrorCode, Failure, Fence, Outcome, Reentry, SkipReason, State,
+            transition::{Cancelled, Refusal},
+        },
+        store::Reply,
+    };
+
+    use super::super::story::{Story, succeeded};
+
+    #[test]
+    fn every_way_to_end_is_fine_once() {
+        let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
+        story.make(1).run(1).effect(1).succeed(1);
+        story.wait(60).make(2).claim(2).start(2).wait(31).rescue(2, State::Dead);
+        story.wait(60).make(3).cancel(3, Cancelled::Now);
+        let failure = Failure::new(ErrorCode::canceled(), "stopped");
+        story.wait(60).make(4).claim(4).start(4).cancel(4, Cancelled::Requested);
+        story.settle(4, Outcome::Cancelled { failure }).cancel(4, Cancelled::AlreadyTerminal);
+        story.wait(60).make(5).wait(60).make(6).skip(5, SkipReason::Superseded);
+        story.claim(6).start(6).fail(6, 0).claim(6).start(6).fail(6, 0).claim(6).start(6).fail(6, 0);
+        story.end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_generation_ends_once() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).succeed(1).succeed(1);
+        story.flagged_by(&["G2"]);
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_row_that_ended() {
+        let ended = || {
+            let mut story = Story::new();
+            story.make(1).run(1).effect(1).succeed(1);
+            story
+        };
+        let mut story = ended();
+        story.heartbeat(1);
+        story.flagged_by(&["G2"]);
+        let mut story = ended();
+        story.claim(1);
+        story.flagged_by(&["G2"]);
+        let mut story = ended();
+        story.wait(31).rescue(1, State::Dead);
+        story.flagged_by(&["G2"]);
+        let mut story = ended();
+        story.cancel(1, Cancelled::Requested);
+        story.flagged_by(&["G2"]);
+    }
+
+    #[test]
+    fn a_rescue_ends_nobody_who_holds_a_lease_and_ends_for_good() {
+        let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
+        story.make(1).claim(1).start(1).wait(29).rescue(1, State::Dead);
+        story.flagged_by(&["G2"]);
+        let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
+        story.make(1).claim(1).start(1).wait(31).rescue(1, State::Retryable);
+        story.flagged_by(&["G2"]);
+    }
+
+    #[test]
+    fn a_skip_ends_only_what_never_started() {
+        let mut story = Story::new();
+        story.make(1).claim(1).start(1).fail(1, 0).wait(60).make(2).skip(1, SkipReason::Superseded);
+        story.flagged_by(&["G2"]);
+        let mut story = Story::new();
+        story.make(1).claim(1).wait(61).make(2).skip(1, SkipReason::Superseded);
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_running_row_is_asked_not_cancelled() {
+        let mut story = Story::new();
+        story.make(1).claim(1).cancel(1, Cancelled::Now);
+        story.flagged_by(&["G2"]);
+    }
+
+    #[test]
+    fn a_settle_leads_where_it_says_and_needs_a_start() {
+        let mut story = Story::new();
+        story.make(1).claim(1).start(1).succeed(1).forge(|_, reply| {
+            if let Reply::Settled(settled) = reply {
+                settled.outcomes[0] = Ok(State::Dead);
+            }
+        });
+        story.flagged_by(&["G2"]);
+        let mut story = Story::new();
+        story.make(1).claim(1).settle(1, succeeded());
+        story.flagged_by(&["G2", "G4"]);
+    }
+
+    #[test]
+    fn a_requeue_gives_the_next_life_to_a_finished_row_only() {
+        let mut story = Story::new();
+        story.make(1).claim(1).requeue(1, 2);
+        story.flagged_by(&["G2"]);
+        let mut story = Story::new();
+        story.make(1).cancel(1, Cancelled::Now).requeue(1, 3);
+        story.flagged_by(&["G2"]);
+    }
+
+    #[test]
+    fn the_database_ends_with_what_was_last_accepted() {
+        for change in [
+            |story: &mut Story| story.row(1).state = State::Dead,
+            |story: &mut Story| story.row(1).attempt = 2,
+            |story: &mut Story| story.row(1).fence = Fence(2),
+        ] {
+            let mut story = Story::new();
+            story.make(1).run(1).effect(1).succeed(1);
+            story.row(1).error = Some(Failure::new(ErrorCode::handler_error(), "a reason"));
+            change(&mut story);
+            story.end();
+            story.flagged_by(&["G2"]);
+        }
+    }
+
+    /// Zoo C2.
+    #[test]
+    fn a_repeated_settle_reports_its_own_success() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).unheard().succeed(1).wait(1).repeat();
+        story.is_fine();
+        story.forge(|_, reply| {
+            if let Reply::Settled(settled) = reply {
+                settled.now = settled.now.offset_micros(1_000_000);
+                settled.outcomes[0] = Err(Refusal::LeaseLost);
+            }
+        });
+        story.flagged_by(&["G2"]);
+    }
+}

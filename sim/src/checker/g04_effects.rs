@@ -1,0 +1,221 @@
+//! G4: bounded duplicates. E(k) ≤ u + s ≤ max attempts + g; succeeded implies E ≥ 1; a receiver that refuses lower
+//! fences accepts in claim order; a handler starts once per charged lease, never before that is durable.
+
+use std::collections::BTreeMap;
+
+use tourbillon::model::{Fence, Generation, Incarnation, LeaseRef, Outcome, State, transition::Charge};
+
+use super::{
+    Findings,
+    docket::Docket,
+    shadow::Shadow,
+    track::{Act, Step, Track},
+};
+use crate::history::Effect;
+
+/// One generation of one execution.
+#[derive(Default)]
+struct Life {
+    /// u + s.
+    starts: u32,
+    last_start: usize,
+    /// g.
+    give_backs: u32,
+    succeeded: Option<usize>,
+    received: u64,
+}
+
+/// One claim.
+struct Claim {
+    runner: Option<Incarnation>,
+    is_charged: bool,
+    handler: Option<usize>,
+}
+
+struct Judge<'t, 'h> {
+    track: &'t Track<'h>,
+    docket: Docket,
+    lives: BTreeMap<(usize, Generation), Life>,
+    claims: BTreeMap<LeaseRef, Claim>,
+    effects: BTreeMap<(usize, Generation, &'h str), u64>,
+    accepted: BTreeMap<(usize, &'h str), (Fence, usize)>,
+}
+
+pub(super) fn judge(track: &Track<'_>) -> Findings {
+    let mut judge = Judge {
+        track,
+        docket: Docket::new("G4"),
+        lives: BTreeMap::new(),
+        claims: BTreeMap::new(),
+        effects: BTreeMap::new(),
+        accepted: BTreeMap::new(),
+    };
+    track.walk(|step, shadows| judge.see(step, &shadows[step.row]));
+    judge.succeeded_had_an_effect();
+    judge.docket.close()
+}
+
+impl<'h> Judge<'_, 'h> {
+    fn see(&mut self, step: &Step<'h>, before: &Shadow) {
+        match step.act {
+            Act::Claimed(execution, charge) => {
+                if let Some(lease) = execution.lease_ref() {
+                    let runner = execution.lease.as_ref().map(|lease| lease.runner);
+                    let is_charged = charge == Charge::AtClaim;
+                    self.claims.insert(lease, Claim { runner, is_charged, handler: None });
+                }
+            }
+            Act::Started(lease, Ok(_)) => {
+                if let Some(claim) = self.claims.get_mut(lease) {
+                    claim.is_charged = true;
+                }
+            }
+            Act::Settled(settlement, Ok(state)) => {
+                let life = self.lives.entry((step.row, before.generation)).or_default();
+                let is_give_back = matches!(settlement.outcome, Outcome::Released | Outcome::Snoozed { .. });
+                life.give_backs += u32::from(is_give_back && before.is_started);
+                if *state == State::Succeeded {
+                    life.succeeded = Some(step.event);
+                }
+            }
+            Act::HandlerStarted(incarnation, lease, generation) => self.start(step, incarnation, lease, generation),
+            Act::EffectReceived(effect, is_accepted) => self.effect(step, effect, is_accepted),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, step: &Step<'h>, incarnation: Incarnation, lease: &LeaseRef, generation: Generation) {
+        let (track, event) = (self.track, step.event);
+        let name = || track.name(step.row);
+        let (token, fence) = (lease.token, lease.fence);
+        let mut earlier = None;
+        let mut is_charged = false;
+        if let Some(claim) = self.claims.get_mut(lease) {
+            is_charged = claim.is_charged && claim.runner == Some(incarnation);
+            earlier = claim.handler.replace(event);
+        }
+        self.docket.demand(is_charged, &[event], || {
+            format!("a handler of {} started in {incarnation} under token {token}, which was not charged", name())
+        });
+        self.docket.demand(earlier.is_none(), &[earlier.unwrap_or(event), event], || {
+            format!("two handlers of {} started under token {token}, fence {fence}", name())
+        });
+        let life = self.lives.entry((step.row, generation)).or_default();
+        life.starts += 1;
+        life.last_start = event;
+        if let Some(policy) = track.rows[step.row].policy {
+            let (starts, give_backs, max) = (life.starts, life.give_backs, policy.max_attempts);
+            self.docket.demand(starts <= max + give_backs, &[event], || {
+                let name = name();
+                format!("{name} was started {starts} times: more than {max} attempts and {give_backs} give-backs")
+            });
+        }
+    }
+
+    fn effect(&mut self, step: &Step<'h>, effect: &'h Effect, is_accepted: bool) {
+        let (track, event, generation) = (self.track, step.event, effect.generation);
+        let life = self.lives.entry((step.row, generation)).or_default();
+        life.received += 1;
+        let received = self.effects.entry((step.row, generation, &effect.key)).or_default();
+        *received += 1;
+        if let Some(facts) = track.job_facts(step.row) {
+            let (received, starts) = (*received, life.starts);
+            let bound = u64::from(starts) * u64::from(facts.effects_per_start);
+            self.docket.demand(received <= bound, &[life.last_start, event], || {
+                let (name, key, fence) = (track.name(step.row), &effect.key, effect.fence);
+                format!("{name} had {received} effects on {key:?} (last: fence {fence}) of {starts} starts")
+            });
+        }
+        if is_accepted {
+            let highest = self.accepted.entry((step.row, &effect.key)).or_insert((effect.fence, event));
+            self.docket.demand(highest.0 <= effect.fence, &[highest.1, event], || {
+                let (name, key, fence) = (track.name(step.row), &effect.key, effect.fence);
+                format!("{name}: an effect on {key:?} with fence {fence} was accepted after one with {}", highest.0)
+            });
+            *highest = (highest.0.max(effect.fence), event);
+        }
+    }
+
+    fn succeeded_had_an_effect(&mut self) {
+        let track = self.track;
+        for ((row, generation), life) in &self.lives {
+            let Some(succeeded) = life.succeeded else { continue };
+            if track.job_facts(*row).is_some_and(|facts| facts.effects_per_start > 0) {
+                self.docket.demand(life.received > 0, &[succeeded], || {
+                    format!("{} generation {generation} succeeded with no effect", track.name(*row))
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::model::{Fence, Outcome, transition::Charge};
+
+    use super::super::story::Story;
+
+    #[test]
+    fn one_effect_per_start_is_fine_whatever_becomes_of_the_mark() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).wait(31).by(1).run(1).effect(1).fail(1, 0).run(1).effect(1).succeed(1).end();
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).claim_with(1, Charge::AtClaim).handler(1).effect(1).succeed(1).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_start_has_so_many_effects_and_no_more() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).effect(1);
+        story.flagged_by(&["G4"]);
+    }
+
+    #[test]
+    fn a_handler_starts_after_a_durable_start_by_its_claimer() {
+        let mut story = Story::new();
+        story.make(1).claim(1).handler(1).start(1);
+        story.flagged_by(&["G4"]);
+        let mut story = Story::new();
+        story.make(1).claim(1).start(1).by(1).handler(1);
+        story.flagged_by(&["G4"]);
+    }
+
+    #[test]
+    fn a_handler_starts_once_per_claim() {
+        let mut story = Story::new();
+        story.make(1).run(1).handler(1);
+        story.flagged_by(&["G4"]);
+    }
+
+    #[test]
+    fn starts_stay_within_attempts_and_give_backs() {
+        let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
+        story.make(1).run(1).settle(1, Outcome::Released).run(1);
+        story.is_fine();
+        let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
+        story.make(1).run(1).wait(31).run(1);
+        story.flagged_by(&["G3", "G4"]);
+    }
+
+    #[test]
+    fn success_implies_an_effect() {
+        let mut story = Story::new();
+        story.make(1).run(1).succeed(1).end();
+        story.flagged_by(&["G4"]);
+        let mut story = Story::with(|facts| facts.jobs[0].effects_per_start = 0);
+        story.make(1).run(1).succeed(1).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_fencing_receiver_accepts_in_claim_order() {
+        let mut story = Story::new();
+        story.make(1).run(1).wait(31).by(1).run(1).receive_as(1, Fence(2)).receive_as(1, Fence(1));
+        story.flagged_by(&["G4"]);
+        let mut story = Story::new();
+        story.make(1).run(1).wait(31).by(1).run(1).receive_as(1, Fence(1)).receive_as(1, Fence(2));
+        story.is_fine();
+    }
+}

@@ -1,0 +1,355 @@
+//! G5, the slots: every slot of every schedule is made or in the missed-slot ledger, with a reason that was true.
+//!
+//! The facts describe a schedule as it is after its last edit, so slots at or before an edit are not held against
+//! the job; that the edit recorded them is. A slot later than the final database clock is not lost.
+
+use std::collections::BTreeSet;
+
+use tourbillon::{
+    model::{ExecutionId, SkipReason, SkippedSlots, Timestamp},
+    plan::CatchUp,
+    store::{PlanEntry, PlanOutcome, RegisterOutcome, Reply, Verb},
+};
+
+use super::{
+    docket::Docket,
+    track::{Series, Track},
+};
+use crate::history::JobFacts;
+
+/// What the history planned for one (job, scope).
+#[derive(Clone, Default)]
+struct Planned {
+    cursor: Option<Timestamp>,
+    furthest: Option<Timestamp>,
+    edited_at: Option<Timestamp>,
+    made: Vec<Timestamp>,
+    skipped: Vec<SkippedSlots>,
+    last_event: usize,
+}
+
+/// (series, entry, recorded at, event)
+type Recorded = (usize, SkippedSlots, Timestamp, usize);
+
+pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, is_healed: bool) {
+    let (planned, recorded) = follow(docket, track);
+    let Some((end, state)) = track.ended else { return };
+    ledger_is_complete(docket, track, &recorded);
+    let Some(settle_within) = track.facts.map(|facts| facts.settle_within + facts.granularity) else { return };
+    for (series, planned) in track.series.iter().zip(&planned) {
+        let Some(facts) = series.facts.filter(|facts| facts.scopes.contains(series.scope)) else { continue };
+        if is_healed {
+            docket.demand(planned.furthest.is_some(), &[end], || format!("{series} was never planned"));
+        }
+        let planner = &facts.planner;
+        let due = is_healed.then(|| state.now - planner.delay - settle_within);
+        let through = due.max(planned.cursor);
+        if let Some(through) = through {
+            covered(docket, series, planned, facts, (through, end));
+        }
+    }
+}
+
+fn follow(docket: &mut Docket, track: &Track<'_>) -> (Vec<Planned>, Vec<Recorded>) {
+    let mut all = vec![Planned::default(); track.series.len()];
+    let mut recorded = Vec::new();
+    for (event, now, request, reply) in track.applied() {
+        match (&request.verb, reply) {
+            (Verb::Plan(plan), Reply::Planned(reply)) => {
+                for (entry, outcome) in plan.entries.iter().zip(&reply.outcomes) {
+                    let (Some(series), PlanOutcome::Made(made)) =
+                        (track.series_at(&entry.job, &entry.scope), outcome)
+                    else {
+                        continue;
+                    };
+                    let facts = track.series[series].facts.filter(|_| all[series].edited_at.is_none());
+                    for slots in &entry.skipped {
+                        if let Some(facts) = facts {
+                            reason_is_true(docket, &track.series[series], facts, (entry, slots), (now, event));
+                        }
+                        recorded.push((series, slots.clone(), now, event));
+                    }
+                    all[series].plan(entry, made, event);
+                }
+            }
+            (Verb::Register(register), Reply::Registered(reply)) => {
+                let edits = register.jobs.iter().zip(&reply.outcomes);
+                for (job, _) in edits.filter(|(_, outcome)| **outcome == RegisterOutcome::ScheduleChanged) {
+                    let of_job = (0..all.len()).filter(|series| *track.series[*series].job == job.job);
+                    for series in of_job {
+                        recorded.extend(all[series].edit(now, event).map(|slots| (series, slots, now, event)));
+                    }
+                }
+            }
+            (Verb::Claim(_), Reply::Claimed(reply)) => {
+                for (id, reason) in &reply.skipped {
+                    skip_is_true(docket, track, &all, (*id, *reason), (now, event));
+                }
+            }
+            _ => {}
+        }
+    }
+    (all, recorded)
+}
+
+impl Planned {
+    fn plan(&mut self, entry: &PlanEntry, made: &[ExecutionId], event: usize) {
+        self.cursor = Some(entry.to);
+        self.furthest = self.furthest.max(Some(entry.to));
+        self.last_event = event;
+        let made = entry.slots.iter().filter(|new| made.contains(&new.id));
+        self.made.extend(made.filter_map(|new| new.slot_at));
+        self.skipped.extend(entry.skipped.iter().cloned());
+    }
+
+    /// What the edit must have recorded.
+    fn edit(&mut self, now: Timestamp, event: usize) -> Option<SkippedSlots> {
+        self.edited_at = Some(now);
+        let after = self.cursor?;
+        self.cursor = Some(now);
+        self.furthest = self.furthest.max(Some(now));
+        self.last_event = event;
+        let reason = SkipReason::ScheduleChanged;
+        (after < now).then_some(SkippedSlots { after, through: now, count: None, reason })
+    }
+}
+
+/// Every slot from the first that was made through `through` is made or recorded.
+fn covered(
+    docket: &mut Docket,
+    series: &Series<'_>,
+    planned: &Planned,
+    facts: &JobFacts,
+    (through, end): (Timestamp, usize),
+) {
+    let schedule = &facts.planner.schedule;
+    let made: BTreeSet<Timestamp> = planned.made.iter().copied().collect();
+    let mut ranges: Vec<_> = planned.skipped.iter().map(|slots| (slots.after, slots.through)).collect();
+    ranges.sort_unstable();
+    let mut ranges = ranges.into_iter().peekable();
+    let from = planned.edited_at.max(made.first().map(|slot| slot.offset_micros(-1)));
+    let (Some(from), false) = (from, made.is_empty()) else { return };
+    let mut recorded_through = from;
+    let mut slot = schedule.next_after(from);
+    while slot <= through {
+        while let Some((_, range_through)) = ranges.next_if(|(after, _)| *after < slot) {
+            recorded_through = recorded_through.max(range_through);
+        }
+        if slot <= recorded_through {
+            docket.demand(true, &[], String::new);
+            slot = schedule.next_after(recorded_through);
+            continue;
+        }
+        docket.demand(made.contains(&slot), &[planned.last_event, end], || {
+            format!("{series}: slot {slot} was neither made nor recorded as skipped (planned through {through})")
+        });
+        slot = schedule.next_after(slot);
+    }
+}
+
+/// What was answered as recorded is in the ledger, unless pruning may have taken it.
+fn ledger_is_complete(docket: &mut Docket, track: &Track<'_>, recorded: &[Recorded]) {
+    let Some((end, state)) = track.ended else { return };
+    let key = |slots: &SkippedSlots, at| (slots.after, slots.through, slots.reason, at);
+    let ledger: BTreeSet<_> = state
+        .skipped
+        .iter()
+        .filter_map(|entry| Some((track.series_at(&entry.job, &entry.scope)?, key(&entry.slots, entry.recorded_at))))
+        .collect();
+    for (series, slots, at, event) in recorded {
+        let is_prunable = track.history_pruned_before.is_some_and(|before| *at < before);
+        docket.demand(is_prunable || ledger.contains(&(*series, key(slots, *at))), &[*event, end], || {
+            let (name, after, through) = (&track.series[*series], slots.after, slots.through);
+            format!("{name}: slots after {after} through {through} were skipped at {at} and are not in the ledger")
+        });
+    }
+}
+
+/// A range is recorded with a reason that applies to its newest slot, and so to all of them.
+fn reason_is_true(
+    docket: &mut Docket,
+    series: &Series<'_>,
+    facts: &JobFacts,
+    (entry, slots): (&PlanEntry, &SkippedSlots),
+    (now, event): (Timestamp, usize),
+) {
+    let newest = facts.planner.schedule.latest(slots.through);
+    let due_at = newest + facts.planner.delay;
+    let is_true = match (slots.reason, facts.planner.catch_up) {
+        (SkipReason::Superseded, CatchUp::LatestOnly) => newest < entry.to,
+        (SkipReason::OutsideWindow, CatchUp::EverySlot { window, .. }) if window.is_zero() => newest < entry.to,
+        (SkipReason::OutsideWindow, CatchUp::EverySlot { window, .. }) => due_at + window < now,
+        (SkipReason::Late, _) => facts.planner.max_lateness.is_some_and(|limit| due_at + limit < now),
+        _ => false,
+    };
+    docket.demand(is_true, &[event], || {
+        let reason = slots.reason.as_str();
+        format!("{series}: slot {newest}, due {due_at}, was recorded as {reason} at {now}, which is not true")
+    });
+}
+
+/// The same for a row that a claim ended unstarted.
+fn skip_is_true(
+    docket: &mut Docket,
+    track: &Track<'_>,
+    planned: &[Planned],
+    (id, reason): (ExecutionId, SkipReason),
+    (now, event): (Timestamp, usize),
+) {
+    let Some(index) = track.row_at(id) else { return };
+    let row = &track.rows[index];
+    let is_true = match reason {
+        SkipReason::Late => row.expires_at.is_some_and(|at| at < now),
+        SkipReason::Superseded => row.series.is_some_and(|series| planned[series].furthest > row.slot_at),
+        SkipReason::OutsideWindow | SkipReason::ScheduleChanged => false,
+    };
+    docket.demand(is_true, &[row.made.unwrap_or(event), event], || {
+        format!("{} was skipped as {} at {now}, which is not true", track.name(index), reason.as_str())
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tourbillon::{
+        model::{SkipReason, SkippedSlots, transition::Cancelled},
+        plan::CatchUp,
+        store::RegisterOutcome,
+    };
+
+    use super::super::story::Story;
+    use crate::history::RunFacts;
+
+    fn range(after: i64, through: i64, count: u64, reason: SkipReason) -> SkippedSlots {
+        SkippedSlots { after: Story::slot(after), through: Story::slot(through), count: Some(count), reason }
+    }
+
+    fn every_slot(facts: &mut RunFacts) {
+        facts.jobs[0].planner.catch_up = CatchUp::EverySlot { window: Duration::from_secs(300), max_slots: 10 };
+    }
+
+    fn skip_late(facts: &mut RunFacts) {
+        facts.jobs[0].planner.max_lateness = Some(Duration::from_secs(90));
+    }
+
+    #[test]
+    fn missed_slots_are_recorded() {
+        let mut story = Story::new();
+        let superseded = range(0, 4, 4, SkipReason::Superseded);
+        story.make(1).cancel(1, Cancelled::Now).wait(300).plan(
+            Story::slot(5),
+            &[(2, Story::slot(5))],
+            vec![superseded],
+        );
+        story.cancel(2, Cancelled::Now).wait(60).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_slot_that_the_cursor_passed_is_made_or_recorded() {
+        let mut story = Story::new();
+        let superseded = range(1, 4, 3, SkipReason::Superseded);
+        story.make(1).cancel(1, Cancelled::Now).wait(300).plan(
+            Story::slot(5),
+            &[(2, Story::slot(5))],
+            vec![superseded],
+        );
+        story.end();
+        story.flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn a_schedule_does_not_fall_silent() {
+        let mut story = Story::new();
+        story.make(1).cancel(1, Cancelled::Now).wait(299).end();
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).cancel(1, Cancelled::Now).wait(361).end();
+        story.flagged_by(&["G5"]);
+        let mut story = Story::new();
+        story.wait(400).end();
+        story.flagged_by(&["G5"]);
+    }
+
+    /// Zoo C8.
+    #[test]
+    fn slots_of_a_withdrawn_future_are_not_lost() {
+        let mut story = Story::new();
+        story.make(1).cancel(1, Cancelled::Now).wait(60).step_clock(86_400);
+        let superseded = range(0, 1_440, 1_440, SkipReason::Superseded);
+        story.plan(Story::slot(1_441), &[(2, Story::slot(1_441))], vec![superseded]).cancel(2, Cancelled::Now);
+        story.step_clock(-86_400).plan(Story::slot(1), &[], Vec::new());
+        for n in 3..10 {
+            story.wait(60).make(n).cancel(n, Cancelled::Now);
+        }
+        story.end();
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).cancel(1, Cancelled::Now).step_clock(86_400).wait(1).step_clock(-86_400).wait(10).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn what_was_recorded_is_in_the_ledger() {
+        let mut story = Story::new();
+        let superseded = range(0, 4, 4, SkipReason::Superseded);
+        story.make(1).cancel(1, Cancelled::Now).wait(300).plan(
+            Story::slot(5),
+            &[(2, Story::slot(5))],
+            vec![superseded],
+        );
+        story.cancel(2, Cancelled::Now).ledger.clear();
+        story.end();
+        story.flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn an_edit_records_what_it_drops() {
+        let mut story = Story::new();
+        story.register("old", RegisterOutcome::New).make(1).cancel(1, Cancelled::Now).wait(150);
+        story.register("new", RegisterOutcome::ScheduleChanged).wait(60).make(2).cancel(2, Cancelled::Now).end();
+        story.is_fine();
+        let mut story = Story::new();
+        story.register("old", RegisterOutcome::New).make(1).cancel(1, Cancelled::Now).wait(150);
+        story.register("new", RegisterOutcome::ScheduleChanged).ledger.clear();
+        story.end();
+        story.flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn a_reason_must_be_true() {
+        // (facts, recorded range, is it true)
+        type Case = (fn(&mut RunFacts), SkippedSlots, bool);
+        let cases: [Case; 6] = [
+            (skip_late, range(0, 3, 3, SkipReason::Late), true),
+            (skip_late, range(0, 4, 4, SkipReason::Late), false),
+            (every_slot, range(0, 4, 4, SkipReason::OutsideWindow), false),
+            (every_slot, range(0, 4, 4, SkipReason::Superseded), false),
+            (|_| {}, range(0, 4, 4, SkipReason::OutsideWindow), false),
+            (|_| {}, range(0, 5, 5, SkipReason::Superseded), false),
+        ];
+        for (facts, range, is_true) in cases {
+            let mut story = Story::with(facts);
+            story.make(1).cancel(1, Cancelled::Now).wait(300);
+            let rest = [(2, Story::slot(4)), (3, Story::slot(5))];
+            story.plan(Story::slot(5), &rest, vec![range.clone()]);
+            story.cancel(2, Cancelled::Now).cancel(3, Cancelled::Now).end();
+            story.flagged_by(if is_true { &[] } else { &["G5"] });
+        }
+    }
+
+    /// Zoo A10.
+    #[test]
+    fn a_claim_skips_for_a_true_reason() {
+        let mut story = Story::new();
+        story.make(1).skip(1, SkipReason::Superseded);
+        story.flagged_by(&["G5"]);
+        let mut story = Story::with(skip_late);
+        story.make(1).wait(90).skip(1, SkipReason::Late);
+        story.flagged_by(&["G5"]);
+        let mut story = Story::with(skip_late);
+        story.make(1).wait(91).skip(1, SkipReason::Late);
+        story.is_fine();
+    }
+}

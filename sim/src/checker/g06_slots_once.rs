@@ -1,0 +1,298 @@
+//! G6: one slot, one execution. No slot is made twice, before it is due, off the grid, at or before an edit, from a
+//! cursor that has moved, or by a spec that has been superseded.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tourbillon::{
+    model::{JobName, Timestamp},
+    store::{Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Reply, SpecHash, Verb},
+};
+
+use super::{Findings, docket::Docket, track::Track};
+use crate::history::{JobFacts, What};
+
+struct Judge<'t, 'h> {
+    track: &'t Track<'h>,
+    docket: Docket,
+    /// Event that made the slot.
+    made: BTreeMap<(usize, Timestamp), usize>,
+    cursors: BTreeMap<usize, (Timestamp, usize)>,
+    specs: BTreeMap<&'h JobName, (&'h SpecHash, usize)>,
+    edits: BTreeMap<&'h JobName, Edit>,
+    /// Event of the last edit. The facts describe the schedule after it; what it was before is not known.
+    last_edits: BTreeMap<&'h JobName, usize>,
+}
+
+/// The last change of a job's slots.
+struct Edit {
+    event: usize,
+    /// `None` once the database clock has withdrawn that instant: slots before it may come again.
+    at: Option<Timestamp>,
+}
+
+pub(super) fn judge(track: &Track<'_>) -> Findings {
+    let mut judge = Judge {
+        track,
+        docket: Docket::new("G6"),
+        made: BTreeMap::new(),
+        cursors: BTreeMap::new(),
+        specs: BTreeMap::new(),
+        edits: BTreeMap::new(),
+        last_edits: last_edits(track),
+    };
+    for (event, now, request, reply) in track.applied() {
+        for edit in judge.edits.values_mut() {
+            edit.at = edit.at.filter(|at| *at <= now);
+        }
+        match (&request.verb, reply) {
+            (Verb::Plan(plan), Reply::Planned(planned)) => judge.plan(event, now, plan, planned),
+            (Verb::Register(register), Reply::Registered(registered)) => {
+                judge.register(event, now, register, registered);
+            }
+            _ => {}
+        }
+    }
+    judge.repeats();
+    judge.final_rows();
+    judge.docket.close()
+}
+
+fn last_edits<'h>(track: &Track<'h>) -> BTreeMap<&'h JobName, usize> {
+    let mut edits = BTreeMap::new();
+    for (event, _, request, reply) in track.applied() {
+        if let (Verb::Register(register), Reply::Registered(registered)) = (&request.verb, reply) {
+            let outcomes = register.jobs.iter().zip(&registered.outcomes);
+            let changed = outcomes.filter(|(_, outcome)| **outcome == RegisterOutcome::ScheduleChanged);
+            edits.extend(changed.map(|(registration, _)| (&registration.job, event)));
+        }
+    }
+    edits
+}
+
+impl<'h> Judge<'_, 'h> {
+    fn register(&mut self, event: usize, now: Timestamp, register: &'h Register, registered: &Registered) {
+        for (registration, outcome) in register.jobs.iter().zip(&registered.outcomes) {
+            self.specs.insert(&registration.job, (&registration.spec_hash, event));
+            if *outcome == RegisterOutcome::ScheduleChanged {
+                self.edits.insert(&registration.job, Edit { event, at: Some(now) });
+                for (series, cursor) in &mut self.cursors {
+                    if *self.track.series[*series].job == registration.job {
+                        *cursor = (now, event);
+                    }
+                }
+            }
+        }
+    }
+
+    fn plan(&mut self, event: usize, now: Timestamp, plan: &'h Plan, planned: &Planned) {
+        for (entry, outcome) in plan.entries.iter().zip(&planned.outcomes) {
+            let PlanOutcome::Made(made) = outcome else { continue };
+            let Some(series) = self.track.series_at(&entry.job, &entry.scope) else { continue };
+            self.moved(event, now, series, entry);
+            for new in entry.slots.iter().filter(|new| made.contains(&new.id)) {
+                if let Some(slot) = new.slot_at {
+                    self.slot(event, now, series, (slot, entry));
+                }
+            }
+        }
+    }
+
+    /// The cursor moved: from where it was, by the spec that counts, to nothing that is not due.
+    fn moved(&mut self, event: usize, now: Timestamp, series: usize, entry: &'h PlanEntry) {
+        let name = &self.track.series[series];
+        let before = self.cursors.insert(series, (entry.to, event));
+        let at = before.map(|(at, _)| at);
+        self.docket.demand(at == entry.expect, &[before.map_or(event, |(_, moved)| moved), event], || {
+            let expect = entry.expect;
+            format!("{name}: the cursor stood at {at:?} and was moved by a planner that expected {expect:?}")
+        });
+        if let Some((spec, registered)) = self.specs.get(&entry.job) {
+            self.docket.demand(**spec == entry.spec_hash, &[*registered, event], || {
+                let old = &entry.spec_hash;
+                format!("{name} was planned at {now} by spec {old} after spec {spec} was registered")
+            });
+        }
+        let due_at = entry.to + self.delay(event, series, entry);
+        self.docket.demand(due_at <= now, &[event], || {
+            format!("{name}: the cursor moved to {} at {now}, before {due_at}, when that is due", entry.to)
+        });
+    }
+
+    fn facts(&self, event: usize, series: usize) -> Option<&'h JobFacts> {
+        let series = &self.track.series[series];
+        series.facts.filter(|_| self.last_edits.get(series.job).is_none_or(|edited| *edited < event))
+    }
+
+    fn delay(&self, event: usize, series: usize, entry: &PlanEntry) -> Duration {
+        let stated = Duration::from_millis(entry.delay_ms);
+        self.facts(event, series).map_or(stated, |facts| facts.planner.delay)
+    }
+
+    fn slot(&mut self, event: usize, now: Timestamp, series: usize, (slot, entry): (Timestamp, &'h PlanEntry)) {
+        let name = &self.track.series[series];
+        let first = *self.made.entry((series, slot)).or_insert(event);
+        self.docket
+            .demand(first == event, &[first, event], || format!("{name}: slot {slot} was made again at {now}"));
+        let due_at = slot + self.delay(event, series, entry);
+        self.docket.demand(due_at <= now, &[event], || {
+            format!("{name}: slot {slot}, due at {due_at}, was made early, at {now}")
+        });
+        if let Some(facts) = self.facts(event, series) {
+            let is_on_grid = facts.planner.schedule.latest(slot) == slot;
+            self.docket.demand(is_on_grid, &[event], || format!("{name}: slot {slot} is not on the schedule"));
+        }
+        if let Some(Edit { event: edited, at: Some(at) }) = self.edits.get(&entry.job) {
+            self.docket.demand(slot > *at, &[*edited, event], || {
+                format!("{name}: slot {slot} was made at {now}, after the schedule was edited at {at}")
+            });
+        }
+    }
+
+    fn repeats(&mut self) {
+        for &(first, again) in &self.track.broken_repeats {
+            if let What::Applied { request, .. } = &self.track.history.events[again].what
+                && matches!(request.verb, Verb::Plan(_))
+            {
+                let id = request.id;
+                self.docket.demand(false, &[first, again], || {
+                    format!("repeated plan {id} did not return its first outcome")
+                });
+            }
+        }
+    }
+
+    /// Nothing in the database that no plan made, and no slot under two ids.
+    fn final_rows(&mut self) {
+        let Some((end, state)) = self.track.ended else { return };
+        let mut ids = BTreeMap::new();
+        for row in &state.executions {
+            let made = self.track.row_at(row.id).and_then(|row| self.track.rows[row].made);
+            self.docket
+                .demand(made.is_some(), &[end], || format!("execution {} is there and was never made", row.id));
+            let Some(slot) = row.slot_at else { continue };
+            let first = *ids.entry((&row.job, &row.scope, slot)).or_insert(row.id);
+            self.docket.demand(first == row.id, &[made.unwrap_or(end), end], || {
+                format!("job {} for {}: slot {slot} is there as {first} and as {}", row.job, row.scope, row.id)
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tourbillon::{
+        model::Timestamp,
+        store::{PlanOutcome, RegisterOutcome, Reply, Verb},
+    };
+
+    use super::super::story::Story;
+
+    #[test]
+    fn a_slot_is_made_once_also_across_clock_steps() {
+        let mut story = Story::new();
+        story.make(1).wait(60).make(2).unheard().wait(60).make(3).repeat();
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).wait(60).make(2).step_clock(-60).plan(Story::slot(0), &[], Vec::new()).wait(60).make(3);
+        story.flagged_by(&["G6"]);
+    }
+
+    #[test]
+    fn a_slot_is_made_when_it_is_due() {
+        let mut story = Story::with(|facts| facts.jobs[0].planner.delay = Duration::from_secs(30));
+        story.wait(30).make_at(1, Story::slot(0));
+        story.is_fine();
+        let mut story = Story::with(|facts| facts.jobs[0].planner.delay = Duration::from_secs(30));
+        story.wait(29).make_at(1, Story::slot(0));
+        story.flagged_by(&["G6"]);
+        let mut story = Story::new();
+        story.plan(Story::slot(1), &[], Vec::new());
+        story.flagged_by(&["G6"]);
+    }
+
+    #[test]
+    fn a_slot_lies_on_the_grid() {
+        let mut story = Story::new();
+        story.wait(31).make_at(1, Story::slot(0) + Duration::from_secs(30));
+        story.flagged_by(&["G6"]);
+    }
+
+    /// Zoo B11.
+    #[test]
+    fn no_slot_is_made_at_or_before_an_edit() {
+        let edited = || {
+            let mut story = Story::new();
+            story.register("old", RegisterOutcome::New).make(1).wait(120);
+            story.register("new", RegisterOutcome::ScheduleChanged);
+            story
+        };
+        let mut story = edited();
+        story.wait(60).make(2);
+        story.is_fine();
+        for minute in [1, 2] {
+            let mut story = edited();
+            story.wait(1).make_at(2, Story::slot(minute));
+            story.flagged_by(&["G6"]);
+        }
+    }
+
+    #[test]
+    fn an_edit_in_a_withdrawn_future_is_forgotten() {
+        let mut story = Story::new();
+        story.register("old", RegisterOutcome::New).make(1).step_clock(3_600);
+        story.register("new", RegisterOutcome::ScheduleChanged).step_clock(-3_600).wait(60);
+        story.plan(Story::slot(1), &[], Vec::new()).wait(60).make(2);
+        story.is_fine();
+    }
+
+    /// Zoo C7.
+    #[test]
+    fn a_superseded_spec_plans_nothing() {
+        let mut story = Story::new();
+        story.register("old", RegisterOutcome::New).make(1).register("new", RegisterOutcome::PolicyChanged).spec =
+            "old";
+        story.wait(60).make(2);
+        story.flagged_by(&["G6"]);
+    }
+
+    #[test]
+    fn a_cursor_moves_from_where_it_is() {
+        let mut story = Story::new();
+        story.make(1).wait(60).make(2).wait(60).cursor = Some(Story::slot(0));
+        story.make(3);
+        story.flagged_by(&["G6"]);
+    }
+
+    #[test]
+    fn a_repeated_plan_returns_its_first_outcome() {
+        let mut story = Story::new();
+        story.make(1).repeat().forge(|_, reply| {
+            if let Reply::Planned(planned) = reply {
+                planned.outcomes[0] = PlanOutcome::CursorMoved(Some(Timestamp::EPOCH));
+            }
+        });
+        story.flagged_by(&["G6"]);
+    }
+
+    #[test]
+    fn the_database_holds_only_what_was_planned_and_each_slot_once() {
+        let mut story = Story::new();
+        story.make(1).wait(60).make(2);
+        let slot = story.row(1).slot_at;
+        story.row(2).slot_at = slot;
+        story.end();
+        story.flagged_by(&["G6"]);
+        let mut story = Story::new();
+        story.make(1).make(2).forge(|verb, reply| {
+            if let (Verb::Plan(plan), Reply::Planned(planned)) = (verb, reply) {
+                plan.entries[0].slots.clear();
+                planned.outcomes[0] = PlanOutcome::Made(Vec::new());
+            }
+        });
+        story.row(2).slot_at = None;
+        story.end();
+        story.flagged_by(&["G6"]);
+    }
+}

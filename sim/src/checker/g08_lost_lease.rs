@@ -1,0 +1,300 @@
+//! G8: losing a lease cancels the handler. It sends nothing after its trust window, nothing after it was told that
+//! the lease is lost, and no store write of a superseded lease is accepted. An expired lease that nobody took may
+//! still finish.
+
+use std::collections::BTreeMap;
+
+use tourbillon::{
+    model::{ExecutionId, Fence, Incarnation, RequestId, transition::Refusal},
+    store::{Reply, Request, Verb},
+};
+
+use super::{
+    Findings,
+    docket::Docket,
+    track::{Act, Track},
+};
+use crate::history::{Answer, Effect, What};
+
+/// A lease as its handler knows it: effects carry the fence, not the token.
+type Held = (Incarnation, ExecutionId, Fence);
+
+/// One request that concerns leases.
+#[derive(Default)]
+struct Call {
+    sent: Option<(usize, u64)>,
+    /// All times it was carried out: repeating a start or a heartbeat may answer differently.
+    applied: Vec<usize>,
+}
+
+struct Judge<'t, 'h> {
+    track: &'t Track<'h>,
+    docket: Docket,
+    calls: BTreeMap<RequestId, Call>,
+    /// Latest sending of an acknowledged claim, start or heartbeat: (true time, event).
+    trust: BTreeMap<Held, (u64, usize)>,
+    /// When the incarnation was told: (true time, event).
+    lost: BTreeMap<Held, (u64, usize)>,
+}
+
+pub(super) fn judge(track: &Track<'_>) -> Findings {
+    let mut judge = Judge {
+        track,
+        docket: Docket::new("G8"),
+        calls: BTreeMap::new(),
+        trust: BTreeMap::new(),
+        lost: BTreeMap::new(),
+    };
+    judge.superseded_writes();
+    for (index, event) in track.history.events.iter().enumerate() {
+        match &event.what {
+            What::Invoked { request, verb, .. } if concerns_leases(verb) => {
+                judge.calls.entry(*request).or_default().sent.get_or_insert((index, event.at_us));
+            }
+            What::Applied { request, result: Ok(_), .. } if concerns_leases(request.verb.name()) => {
+                judge.calls.entry(request.id).or_default().applied.push(index);
+            }
+            What::Answered { incarnation, request, answer: Answer::Reply, .. } => {
+                judge.answered(index, event.at_us, *incarnation, *request);
+            }
+            What::EffectSent { incarnation, effect } => judge.sent(index, event.at_us, *incarnation, effect),
+            _ => {}
+        }
+    }
+    judge.docket.close()
+}
+
+fn concerns_leases(verb: &str) -> bool {
+    matches!(verb, "claim" | "start" | "heartbeat" | "settle")
+}
+
+impl Judge<'_, '_> {
+    fn superseded_writes(&mut self) {
+        let (track, docket) = (self.track, &mut self.docket);
+        track.walk(|step, shadows| {
+            let before = &shadows[step.row];
+            let (lease, what) = match step.act {
+                Act::Started(lease, Ok(_)) => (lease, "start"),
+                Act::Renewed(lease, Ok(_)) => (lease, "heartbeat"),
+                Act::Settled(settlement, Ok(_)) => (&settlement.lease, "settle"),
+                _ => return,
+            };
+            // A write to a row that has ended breaks G2, whoever wrote it.
+            docket.demand(before.is_terminal() || before.is_held_by(lease), &[before.last_event, step.event], || {
+                let (name, token, fence) = (track.name(step.row), lease.token, lease.fence);
+                let (stage, holder, current) = (before.stage, before.lease.token, before.lease.fence);
+                format!(
+                    "{name}: a {what} under token {token}, fence {fence} was accepted at {} while {stage:?}; \
+                     the last lease is token {holder}, fence {current}",
+                    step.now
+                )
+            });
+        });
+    }
+
+    fn answered(&mut self, event: usize, at_us: u64, incarnation: Incarnation, request: RequestId) {
+        let Some(call) = self.calls.get(&request) else { return };
+        let mut verdicts: BTreeMap<(ExecutionId, Fence), Verdict> = BTreeMap::new();
+        for applied in &call.applied {
+            if let What::Applied { request, result: Ok(reply), .. } = &self.track.history.events[*applied].what {
+                each_verdict(request, reply, |lease, verdict| {
+                    // Of several answers the replica saw one, and we do not know which: it is accused only of
+                    // what all of them said, and trusted for what any of them said.
+                    let known = verdicts.entry(lease).or_insert(verdict);
+                    *known = (*known).max(verdict);
+                });
+            }
+        }
+        for ((id, fence), verdict) in verdicts {
+            let held = (incarnation, id, fence);
+            match (verdict, call.sent) {
+                (Verdict::Trusted, Some((sent, sent_us))) => {
+                    let trust = self.trust.entry(held).or_insert((sent_us, sent));
+                    *trust = (*trust).max((sent_us, sent));
+                }
+                (Verdict::Lost, _) => {
+                    self.lost.entry(held).or_insert((at_us, event));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn sent(&mut self, event: usize, at_us: u64, incarnation: Incarnation, effect: &Effect) {
+        let track = self.track;
+        let held = (incarnation, effect.execution, effect.fence);
+        let what = || format!("effect on {:?} of execution {}, fence {}", effect.key, effect.execution, effect.fence);
+        // At one and the same instant the order of tasks within a host is nobody's promise.
+        let lost = self.lost.get(&held).filter(|(told_us, _)| *told_us < at_us);
+        self.docket.demand(lost.is_none(), &[lost.map_or(event, |(_, told)| *told), event], || {
+            format!("{} was sent at {at_us} us by {incarnation}, which had been told that its lease is lost", what())
+        });
+        let trust = self.trust.get(&held);
+        self.docket.demand(trust.is_some(), &[event], || {
+            format!("{} was sent at {at_us} us by {incarnation}, to which no lease was acknowledged", what())
+        });
+        let (Some((sent_us, sent)), Some(row)) = (trust, track.row_at(effect.execution)) else { return };
+        let (Some(policy), Some(facts)) = (track.rows[row].policy, track.facts) else { return };
+        let granularity_us = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX);
+        let until_us = sent_us.saturating_add(policy.lease_ms * 1_000).saturating_add(granularity_us);
+        self.docket.demand(at_us <= until_us, &[*sent, event], || {
+            let lease_ms = policy.lease_ms;
+            format!(
+                "{} was sent at {at_us} us by {incarnation}; its last acknowledged sign of life was sent at \
+                 {sent_us} us for {lease_ms} ms, so its lease could be trusted until {until_us} us",
+                what()
+            )
+        });
+    }
+}
+
+/// What an answer says about a lease; `max` is the benefit of the doubt.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Lost,
+    Nothing,
+    Trusted,
+}
+
+fn each_verdict(request: &Request, reply: &Reply, mut see: impl FnMut((ExecutionId, Fence), Verdict)) {
+    fn of<T>(outcome: &Result<T, Refusal>, when_ok: Verdict) -> Verdict {
+        match outcome {
+            Ok(_) => when_ok,
+            Err(Refusal::LeaseLost) => Verdict::Lost,
+            Err(Refusal::NotStarted) => Verdict::Nothing,
+        }
+    }
+    match (&request.verb, reply) {
+        (Verb::Claim(_), Reply::Claimed(claimed)) => {
+            claimed.executions.iter().for_each(|row| see((row.id, row.fence), Verdict::Trusted));
+        }
+        (Verb::Start(start), Reply::Started(started)) => {
+            let outcomes = start.leases.iter().zip(&started.outcomes);
+            outcomes.for_each(|(lease, outcome)| see((lease.id, lease.fence), of(outcome, Verdict::Trusted)));
+        }
+        (Verb::Heartbeat(heartbeat), Reply::Renewed(renewed)) => {
+            let outcomes = heartbeat.leases.iter().zip(&renewed.outcomes);
+            outcomes.for_each(|(lease, outcome)| see((lease.id, lease.fence), of(outcome, Verdict::Trusted)));
+        }
+        (Verb::Settle(settle), Reply::Settled(settled)) => {
+            let outcomes = settle.settlements.iter().map(|one| &one.lease).zip(&settled.outcomes);
+            outcomes.for_each(|(lease, outcome)| see((lease.id, lease.fence), of(outcome, Verdict::Nothing)));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Story, failed};
+    use crate::history::Answer;
+    use tourbillon::{
+        model::{Outcome, Retry},
+        store::{ErrorKind, Reply},
+    };
+
+    #[test]
+    fn a_lease_is_trusted_from_the_sending_of_its_last_acknowledged_renewal() {
+        let mut story = Story::new();
+        story.make(1).run(1).wait(20).heartbeat(1).wait(30).send(1);
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).run(1).wait(20).heartbeat(1).wait(31).send(1);
+        story.flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn an_unheard_renewal_gives_no_trust() {
+        let mut story = Story::new();
+        story.make(1).run(1).wait(20).unheard().heartbeat(1).wait(11).send(1);
+        story.flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn trust_counts_from_the_first_transmission() {
+        let retried = |wait| {
+            let mut story = Story::new();
+            story.make(1).run(1).wait(10);
+            let lease = story.lease(1);
+            story.heartbeat(1);
+            let (request, sent) = match &story.history.events[story.history.events.len() - 3].what {
+                invoked @ crate::history::What::Invoked { request, .. } => (*request, invoked.clone()),
+                other => panic!("{other:?}"),
+            };
+            story.history.events.pop();
+            story
+                .answer(request, "heartbeat", Answer::Error(ErrorKind::Unknown, "lost".to_owned()))
+                .wait(5)
+                .here(sent);
+            story.repeat().forge(|_, reply| {
+                if let Reply::Renewed(renewed) = reply {
+                    renewed.now = Story::EPOCH.offset_micros(15_000_000);
+                    renewed.outcomes[0].as_mut().unwrap().expires_at = Story::EPOCH.offset_micros(45_000_000);
+                }
+            });
+            assert_eq!(lease, story.lease(1));
+            story.answer(request, "heartbeat", Answer::Reply).wait(wait).send(1);
+            story
+        };
+        retried(25).is_fine();
+        retried(26).flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn an_effect_needs_an_acknowledged_lease() {
+        let mut story = Story::new();
+        story.make(1).unheard().claim(1).unheard().start(1).handler(1).send(1);
+        story.flagged_by(&["G8"]);
+    }
+
+    /// Zoo A3, B20.
+    #[test]
+    fn nothing_is_sent_after_the_loss_is_known() {
+        let mut story = Story::new();
+        story.make(1).run(1).wait(10);
+        let lease = story.lease(1);
+        story.heartbeat_refused(lease).wait_ms(1).send(1);
+        story.flagged_by(&["G8"]);
+        let mut story = Story::new();
+        story.make(1).run(1).wait(10).unheard().heartbeat_refused(lease).wait_ms(1).send(1);
+        story.is_fine();
+    }
+
+    /// Zoo B18, B19.
+    #[test]
+    fn a_superseded_lease_writes_nothing() {
+        type Write = fn(&mut Story, tourbillon::model::LeaseRef);
+        let writes: [Write; 3] = [
+            |story, lease| _ = story.heartbeat_as(lease),
+            |story, lease| _ = story.settle_as(lease, failed(Retry::AfterMs(0))),
+            |story, lease| _ = story.settle_as(lease, Outcome::Released),
+        ];
+        for write in writes {
+            let mut story = Story::new();
+            story.make(1).run(1);
+            let lease = story.lease(1);
+            story.wait(31).by(1).claim(1).start(1).by(0);
+            write(&mut story, lease);
+            story.flagged_by(&["G8"]);
+        }
+        let mut story = Story::new();
+        story.make(1).claim(1);
+        let lease = story.lease(1);
+        story.wait(31).by(1).claim(1).by(0).start_as(lease);
+        story.flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn an_expired_lease_that_nobody_took_may_finish() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).wait(60).succeed(1).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_lease_that_was_given_back_writes_nothing() {
+        let mut story = Story::new();
+        story.make(1).run(1).settle(1, Outcome::Released).heartbeat(1);
+        story.flagged_by(&["G8"]);
+    }
+}

@@ -1,0 +1,173 @@
+//! G13: a shutdown that says `Ok` means that nothing of the process runs any more and that each interrupted row was
+//! given back uncharged; one that says otherwise names what may still run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tourbillon::{
+    model::{Incarnation, LeaseRef, Outcome, transition::Refusal},
+    runtime::HandlerEnd,
+    store::{Reply, Verb},
+};
+
+use super::{Findings, docket::Docket, track::Track};
+use crate::history::{ShutdownOutcome, What};
+
+#[derive(Default)]
+struct Process {
+    running: BTreeMap<LeaseRef, usize>,
+    interrupted: BTreeMap<LeaseRef, usize>,
+    /// Event of the shutdown that said `Ok`.
+    stopped: Option<usize>,
+}
+
+pub(super) fn judge(track: &Track<'_>) -> Findings {
+    let mut docket = Docket::new("G13");
+    let mut processes: BTreeMap<Incarnation, Process> = BTreeMap::new();
+    let mut given_back: BTreeSet<LeaseRef> = BTreeSet::new();
+    for (index, event) in track.history.events.iter().enumerate() {
+        match &event.what {
+            What::Applied { request, result: Ok(reply), .. } => {
+                if let (Verb::Settle(settle), Reply::Settled(settled)) = (&request.verb, reply) {
+                    for (one, outcome) in settle.settlements.iter().zip(&settled.outcomes) {
+                        // A row that somebody else has taken meanwhile cannot be given back, and need not be.
+                        let is_done = matches!(outcome, Ok(_) | Err(Refusal::LeaseLost));
+                        if one.outcome == Outcome::Released && is_done {
+                            given_back.insert(one.lease);
+                        }
+                    }
+                }
+            }
+            What::Invoked { incarnation, verb, .. } => {
+                quiet(&mut docket, &processes, *incarnation, index, || format!("sent a {verb}"));
+            }
+            What::EffectSent { incarnation, effect } => quiet(&mut docket, &processes, *incarnation, index, || {
+                format!("sent an effect of execution {}, fence {}", effect.execution, effect.fence)
+            }),
+            What::HandlerStarted { incarnation, lease, .. } => {
+                quiet(&mut docket, &processes, *incarnation, index, || {
+                    format!("started a handler of execution {} under token {}", lease.id, lease.token)
+                });
+                processes.entry(*incarnation).or_default().running.insert(*lease, index);
+            }
+            What::HandlerEnded { incarnation, lease, end } => {
+                let process = processes.entry(*incarnation).or_default();
+                process.running.remove(lease);
+                if *end == HandlerEnd::Interrupted {
+                    process.interrupted.insert(*lease, index);
+                }
+            }
+            What::ShutdownEnded { incarnation, outcome: ShutdownOutcome::Ok } => {
+                let process = processes.entry(*incarnation).or_default();
+                process.stopped = Some(index);
+                stopped(&mut docket, process, *incarnation, index, &given_back);
+            }
+            What::ShutdownEnded { incarnation, outcome: ShutdownOutcome::Timeout(names) } => {
+                docket.demand(!names.is_empty(), &[index], || {
+                    format!("the shutdown of {incarnation} timed out and names nothing that may still run")
+                });
+            }
+            _ => {}
+        }
+    }
+    docket.close()
+}
+
+fn quiet(
+    docket: &mut Docket,
+    processes: &BTreeMap<Incarnation, Process>,
+    incarnation: Incarnation,
+    event: usize,
+    what: impl FnOnce() -> String,
+) {
+    let stopped = processes.get(&incarnation).and_then(|process| process.stopped);
+    docket.demand(stopped.is_none(), &[stopped.unwrap_or(event), event], || {
+        format!("{incarnation} {} after its shutdown said ok", what())
+    });
+}
+
+fn stopped(
+    docket: &mut Docket,
+    process: &Process,
+    incarnation: Incarnation,
+    event: usize,
+    given_back: &BTreeSet<LeaseRef>,
+) {
+    let running = process.running.iter().next();
+    docket.demand(running.is_none(), &[running.map_or(event, |(_, started)| *started), event], || {
+        let lease =
+            running.map_or_else(String::new, |(lease, _)| format!(" {} under token {}", lease.id, lease.token));
+        format!("the shutdown of {incarnation} said ok while a handler ran of execution{lease}")
+    });
+    for (lease, ended) in &process.interrupted {
+        docket.demand(given_back.contains(lease), &[*ended, event], || {
+            let (id, token) = (lease.id, lease.token);
+            format!(
+                "the shutdown of {incarnation} said ok; execution {id}, interrupted under token {token}, was kept"
+            )
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::{model::Outcome, runtime::HandlerEnd};
+
+    use super::super::story::Story;
+    use crate::history::ShutdownOutcome;
+
+    fn timeout(names: &[&str]) -> ShutdownOutcome {
+        ShutdownOutcome::Timeout(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    fn interrupted() -> Story {
+        let mut story = Story::new();
+        story.make(1).run(1).handler_ends(1, HandlerEnd::Interrupted);
+        story
+    }
+
+    #[test]
+    fn ok_means_given_back_and_quiet() {
+        let mut story = interrupted();
+        story.settle(1, Outcome::Released).shut_down(ShutdownOutcome::Ok).wait(1).by(1).run(1);
+        story.is_fine();
+    }
+
+    #[test]
+    fn nothing_follows_an_ok() {
+        let acts: [fn(&mut Story); 3] =
+            [|story| _ = story.heartbeat(1), |story| _ = story.handler(1), |story| _ = story.send(1)];
+        for act in acts {
+            let mut story = Story::new();
+            story.make(1).claim(1).start(1).shut_down(ShutdownOutcome::Ok);
+            act(&mut story);
+            story.flagged_by(&["G13"]);
+        }
+    }
+
+    #[test]
+    fn ok_leaves_no_handler_running() {
+        let mut story = Story::new();
+        story.make(1).run(1).shut_down(ShutdownOutcome::Ok);
+        story.flagged_by(&["G13"]);
+        let mut story = Story::new();
+        story.make(1).run(1).shut_down(timeout(&["job"]));
+        story.is_fine();
+    }
+
+    #[test]
+    fn what_was_interrupted_is_given_back() {
+        let mut story = interrupted();
+        story.shut_down(ShutdownOutcome::Ok);
+        story.flagged_by(&["G13"]);
+        let mut story = interrupted();
+        story.shut_down(timeout(&["job"]));
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_timeout_names_what_may_still_run() {
+        let mut story = Story::new();
+        story.shut_down(timeout(&[]));
+        story.flagged_by(&["G13"]);
+    }
+}

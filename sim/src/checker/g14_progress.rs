@@ -1,0 +1,240 @@
+//! G14: progress, as far as a history proves it. Rows that were claimed and not started when a process died are not
+//! charged, nor ended for it; every store call has a deadline by its replica's monotonic clock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tourbillon::model::{Incarnation, RequestId, transition::Charge};
+
+use super::{
+    Findings,
+    docket::Docket,
+    shadow::Stage,
+    track::{Act, Track},
+};
+use crate::history::{HostId, RunFacts, What};
+
+pub(super) fn judge(track: &Track<'_>) -> Findings {
+    let mut docket = Docket::new("G14");
+    unstarted_costs_nothing(&mut docket, track);
+    if let Some(facts) = track.facts {
+        every_call_ends(&mut docket, track, facts);
+    }
+    docket.close()
+}
+
+fn unstarted_costs_nothing(docket: &mut Docket, track: &Track<'_>) {
+    track.walk(|step, shadows| {
+        let before = &shadows[step.row];
+        if before.stage != Stage::Held || before.is_started {
+            return;
+        }
+        let (name, token) = (|| track.name(step.row), before.lease.token);
+        match step.act {
+            Act::Claimed(execution, Charge::AtStart) => {
+                docket.demand(execution.attempt == before.attempt, &[before.claim_event, step.event], || {
+                    let (stored, charged) = (execution.attempt, before.attempt);
+                    format!("{}: token {token} never started, yet attempts are {stored}, not {charged}", name())
+                });
+            }
+            Act::Rescued(state) => {
+                docket.demand(before.is_cancel_requested, &[before.claim_event, step.event], || {
+                    format!("{} was ended as {state} at {}; token {token} never started", name(), step.now)
+                });
+            }
+            _ => {}
+        }
+    });
+}
+
+/// A replica's monotonic time while it is scheduled, in millionths of a microsecond, so that drift stays exact.
+/// What passes during a pause is left out: a deadline cannot fire then.
+#[derive(Default)]
+struct Awake {
+    at_us: u64,
+    passed: u128,
+    drift_ppm: i32,
+    is_paused: bool,
+}
+
+impl Awake {
+    fn advance(&mut self, at_us: u64) -> u128 {
+        if !self.is_paused {
+            let rate = u128::from(u32::try_from(1_000_000 + i64::from(self.drift_ppm)).unwrap_or(0));
+            self.passed += u128::from(at_us.saturating_sub(self.at_us)) * rate;
+        }
+        self.at_us = at_us;
+        self.passed
+    }
+}
+
+/// Transmissions under way.
+struct Calls {
+    open: BTreeMap<Incarnation, BTreeMap<RequestId, VecDeque<Open>>>,
+    limit: u128,
+}
+
+struct Open {
+    event: usize,
+    host: HostId,
+    since: u128,
+}
+
+fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
+    let mut awake: BTreeMap<HostId, Awake> = BTreeMap::new();
+    let limit = (facts.call_timeout + facts.granularity).as_micros() * 1_000_000;
+    let mut calls = Calls { open: BTreeMap::new(), limit };
+    for (index, event) in track.history.events.iter().enumerate() {
+        let mut clock = || awake.entry(event.host).or_default().advance(event.at_us);
+        match &event.what {
+            What::ClockSet { drift_ppm, .. } => {
+                clock();
+                awake.entry(event.host).or_default().drift_ppm = *drift_ppm;
+            }
+            // A pause does not outlive the process, whether or not the world says that it is over.
+            What::Paused | What::Resumed | What::Booted { .. } => {
+                clock();
+                awake.entry(event.host).or_default().is_paused = event.what == What::Paused;
+            }
+            What::Invoked { incarnation, request, .. } => {
+                let open = Open { event: index, host: event.host, since: clock() };
+                calls.open.entry(*incarnation).or_default().entry(*request).or_default().push_back(open);
+            }
+            What::Answered { incarnation, request, .. } => {
+                let now = clock();
+                if let Some(of_process) = calls.open.get_mut(incarnation)
+                    && let Some(open) = of_process.get_mut(request)
+                {
+                    let first = open.pop_front();
+                    if open.is_empty() {
+                        of_process.remove(request);
+                    }
+                    let first = first.into_iter();
+                    first.for_each(|call| demand(docket, calls.limit, &call, *request, (now, index)));
+                }
+            }
+            What::Crashed { incarnation, .. } | What::ShutdownEnded { incarnation, .. } => {
+                let now = clock();
+                calls.close(docket, *incarnation, |_| now, index);
+            }
+            What::Ended { .. } => {
+                let processes: Vec<_> = calls.open.keys().copied().collect();
+                for incarnation in processes {
+                    calls.close(
+                        docket,
+                        incarnation,
+                        |host| awake.entry(host).or_default().advance(event.at_us),
+                        index,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Calls {
+    /// The process ended: what was under way need not be answered any more, but may not have been overdue.
+    fn close(
+        &mut self,
+        docket: &mut Docket,
+        incarnation: Incarnation,
+        mut now: impl FnMut(HostId) -> u128,
+        event: usize,
+    ) {
+        for (request, open) in self.open.remove(&incarnation).into_iter().flatten() {
+            for call in open {
+                demand(docket, self.limit, &call, request, (now(call.host), event));
+            }
+        }
+    }
+}
+
+fn demand(docket: &mut Docket, limit: u128, call: &Open, request: RequestId, (now, event): (u128, usize)) {
+    let passed = now - call.since;
+    docket.demand(passed <= limit, &[call.event, event], || {
+        let (host, passed_us, limit_us) = (call.host, passed / 1_000_000, limit / 1_000_000);
+        format!(
+            "request {request} of {host} was under way for {passed_us} us of its clock; its limit is {limit_us} us"
+        )
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::{
+        model::{State, transition::Cancelled},
+        store::{ErrorKind, Reply},
+    };
+
+    use super::super::story::{Story, incarnation};
+    use crate::history::{Answer, HostId, What};
+
+    /// Zoo C4.
+    #[test]
+    fn an_unstarted_claim_costs_nothing() {
+        let mut story = Story::new();
+        story.make(1).claim(1).crash().wait(31).by(1).claim(1);
+        story.is_fine();
+        story.forge(|_, reply| {
+            if let Reply::Claimed(claimed) = reply {
+                claimed.executions[0].attempt = 1;
+            }
+        });
+        story.flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn an_unstarted_claim_is_not_ended_unless_it_was_cancelled() {
+        let mut story = Story::new();
+        story.make(1).claim(1).wait(31).rescue(1, State::Dead);
+        story.flagged_by(&["G14"]);
+        let mut story = Story::new();
+        story.make(1).claim(1).cancel(1, Cancelled::Requested).wait(31).rescue(1, State::Cancelled);
+        story.is_fine();
+    }
+
+    fn call(tell: impl FnOnce(&mut Story)) -> Story {
+        let mut story = Story::new();
+        let request = story.invoke("claim", &[]);
+        tell(&mut story);
+        story.answer(request, "claim", Answer::Error(ErrorKind::Unknown, "deadline".to_owned()));
+        story
+    }
+
+    #[test]
+    fn a_call_ends_by_its_deadline() {
+        call(|story| _ = story.wait_ms(5_100)).is_fine();
+        call(|story| _ = story.wait_ms(5_101)).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn a_slow_clock_and_a_pause_move_the_deadline() {
+        call(|story| _ = story.drift(-50_000).wait_ms(5_300)).is_fine();
+        call(|story| _ = story.drift(50_000).wait_ms(5_000)).flagged_by(&["G14"]);
+        call(|story| _ = story.here(What::Paused).wait(60).here(What::Resumed).wait_ms(100)).is_fine();
+        call(|story| _ = story.here(What::Paused).wait(60).here(What::Resumed).wait_ms(5_200)).flagged_by(&["G14"]);
+    }
+
+    /// Zoo A11.
+    #[test]
+    fn a_call_that_hangs_is_found_at_the_end_but_not_after_a_crash() {
+        let mut story = Story::new();
+        story.invoke("claim", &[]);
+        story.wait(6).end();
+        story.flagged_by(&["G14"]);
+        let mut story = Story::new();
+        story.invoke("claim", &[]);
+        story.wait(4).crash().wait(6).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_pause_does_not_outlive_its_process() {
+        let mut story = Story::new();
+        story.here(What::Paused).crash().here(What::Booted { incarnation: incarnation(0) });
+        let request = story.invoke("claim", &[]);
+        story.wait(6).record(HostId::World, What::FaultEnded { kind: "pause".to_owned() });
+        story.answer(request, "claim", Answer::Reply);
+        story.flagged_by(&["G14"]);
+    }
+}

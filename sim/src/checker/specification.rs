@@ -1,0 +1,259 @@
+//! The checkers against the executable specification: whatever random callers and a jumping database clock do to the
+//! in-memory store, no checker objects. (That they object to wrong stores is shown beside each of them.)
+
+use std::time::Duration;
+
+use tourbillon::{
+    model::{
+        ExecutionId, Incarnation, JobName, LeaseRef, Limit, NewExecution, Outcome, Policy, Reentry, RequestId, Retry,
+        Scope, Supersede, Token, transition::Charge,
+    },
+    plan::CatchUp,
+    store::{
+        Cancel, Claim, Heartbeat, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, Plan, PlanEntry,
+        ReadCursors, Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start,
+        Verb,
+    },
+};
+use uuid::Uuid;
+
+use super::{
+    check_all,
+    story::{Story, failed, succeeded},
+};
+use crate::history::{FinalState, HostId, JobFacts, Phase, RunFacts, What};
+
+struct Callers {
+    story: Story,
+    store: MemoryStore,
+    clock: ManualClock,
+    random: u64,
+    facts: RunFacts,
+    leases: Vec<LeaseRef>,
+    ids: Vec<ExecutionId>,
+    requests: Vec<Request>,
+    edits: u64,
+}
+
+/// A second job: at most one at a time, no re-entry, every slot, with lateness.
+fn strict(facts: &mut RunFacts) {
+    let mut job: JobFacts = facts.jobs[0].clone();
+    job.job = JobName::new("strict").unwrap();
+    job.reentry = Reentry::Forbid;
+    job.overlap_max = Some(1);
+    job.planner.delay = Duration::from_secs(7);
+    job.planner.catch_up = CatchUp::EverySlot { window: Duration::from_secs(600), max_slots: 3 };
+    job.planner.max_lateness = Some(Duration::from_secs(300));
+    facts.jobs.push(job);
+    facts.jobs.iter_mut().for_each(|job| job.effects_per_start = 0);
+}
+
+impl Callers {
+    fn new(seed: u64) -> Self {
+        let mut story = Story::with(strict);
+        story.phase(Phase::Chaos);
+        let What::Began { facts } = story.history.events[0].what.clone() else { unreachable!("a story begins") };
+        let clock = ManualClock::new(Story::EPOCH);
+        let store = MemoryStore::new(clock.clone());
+        let (leases, ids, requests) = (Vec::new(), Vec::new(), Vec::new());
+        let mut callers = Self { story, store, clock, random: seed, facts: *facts, leases, ids, requests, edits: 0 };
+        callers.register();
+        callers
+    }
+
+    /// Splitmix64.
+    fn draw(&mut self, below: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        Uuid::from_u64_pair(self.draw(u64::MAX), self.draw(u64::MAX))
+    }
+
+    fn send(&mut self, request: Request) -> Reply {
+        let result = self.store.apply(&request);
+        let reply = result.clone().expect("the request is well formed");
+        let now = self.clock.now();
+        self.requests.push(request.clone());
+        self.story.record(HostId::Database, What::Applied { request, now, result });
+        reply
+    }
+
+    fn call(&mut self, verb: impl Into<Verb>) -> (RequestId, Reply) {
+        let id = RequestId(self.uuid());
+        (id, self.send(Request { id, verb: verb.into() }))
+    }
+
+    fn jobs(&self) -> Vec<JobName> {
+        self.facts.jobs.iter().map(|job| job.job.clone()).collect()
+    }
+
+    /// The first job's schedule is "edited" now and then; its slots stay the same.
+    fn spec(&self, job: &JobName) -> SpecHash {
+        let edits = if *job == self.facts.jobs[0].job { self.edits } else { 0 };
+        SpecHash(format!("spec {edits}").into())
+    }
+
+    fn register(&mut self) {
+        let registration = |job| Registration { spec_hash: self.spec(&job), schedule_hash: self.spec(&job), job };
+        let jobs = self.jobs().into_iter().map(registration).collect();
+        self.call(Register { runner: Incarnation(Uuid::nil()), jobs });
+    }
+
+    fn plan(&mut self) {
+        let (_, reply) = self.call(ReadCursors { jobs: self.jobs() });
+        let Reply::CursorsRead(read) = reply else { panic!("{reply:?}") };
+        let mut entries = Vec::new();
+        for (facts, known) in self.facts.jobs.clone().iter().zip(read.jobs) {
+            let expect = known.cursors.first().map(|cursor| cursor.at);
+            let Some(step) = facts.planner.step(expect, known.edited_at, read.now) else { continue };
+            let slots = step.slots.iter().map(|slot| NewExecution {
+                id: ExecutionId(self.uuid()),
+                slot_at: Some(*slot),
+                due_at: facts.planner.due_at(*slot),
+                expires_at: facts.planner.expires_at(*slot),
+                priority: 0,
+                payload: None,
+                unique_key: None,
+                policy: Policy {
+                    max_attempts: facts.max_attempts,
+                    lease_ms: facts.lease_ms,
+                    reentry: facts.reentry,
+                    supersede: match facts.planner.catch_up {
+                        CatchUp::LatestOnly => Supersede::ByNewerSlot,
+                        CatchUp::EverySlot { .. } => Supersede::Never,
+                    },
+                    limit: facts.overlap_max.map(|max| Limit { key: facts.job.to_string(), max }),
+                },
+            });
+            entries.push(PlanEntry {
+                slots: slots.collect(),
+                job: facts.job.clone(),
+                scope: Scope::global(),
+                spec_hash: self.spec(&facts.job),
+                expect,
+                to: step.to,
+                delay_ms: u64::try_from(facts.planner.delay.as_millis()).unwrap(),
+                skipped: step.skipped,
+            });
+        }
+        self.ids.extend(entries.iter().flat_map(|entry| entry.slots.iter().map(|slot| slot.id)));
+        self.call(Plan { entries });
+    }
+
+    fn claim(&mut self) {
+        let charge = if self.draw(4) == 0 { Charge::AtClaim } else { Charge::AtStart };
+        let limit = u32::try_from(1 + self.draw(3)).unwrap();
+        let (id, reply) = self.call(Claim { runner: Incarnation(Uuid::nil()), jobs: self.jobs(), limit, charge });
+        let Reply::Claimed(claimed) = reply else { panic!("{reply:?}") };
+        let lease =
+            |row: &tourbillon::model::Execution| LeaseRef { id: row.id, token: Token(id.0), fence: row.fence };
+        self.leases.extend(claimed.executions.iter().map(lease));
+    }
+
+    /// A recent lease, whether or not it still holds.
+    fn lease(&mut self) -> Option<LeaseRef> {
+        let back = usize::try_from(self.draw(4)).unwrap();
+        self.leases.iter().rev().nth(back).copied()
+    }
+
+    fn id(&mut self) -> Option<ExecutionId> {
+        let back = usize::try_from(self.draw(8)).unwrap();
+        self.ids.iter().rev().nth(back).copied()
+    }
+
+    fn settle(&mut self) {
+        let Some(lease) = self.lease() else { return };
+        let outcome = match self.draw(8) {
+            0 | 1 => succeeded(),
+            2..5 => failed(Retry::AfterMs(self.draw(20_000))),
+            5 => failed(Retry::Never),
+            6 => Outcome::Released,
+            _ => Outcome::Snoozed { for_ms: self.draw(20_000) },
+        };
+        self.call(Settle { settlements: vec![Settlement { lease, outcome }] });
+    }
+
+    fn pass_time(&mut self) {
+        let by_us = i64::try_from(self.draw(20_000_000)).unwrap();
+        let by_us = match self.draw(60) {
+            0 => by_us * 600,
+            1 => -by_us * 200,
+            2 => -by_us,
+            _ => by_us,
+        };
+        self.clock.set(self.clock.now().offset_micros(by_us));
+    }
+
+    fn act(&mut self) {
+        match self.draw(24) {
+            0..5 => self.claim(),
+            5..9 => _ = self.lease().map(|lease| self.call(Start { leases: vec![lease] })),
+            9..11 => _ = self.lease().map(|lease| self.call(Heartbeat { leases: vec![lease] })),
+            11..15 => self.settle(),
+            15..18 => _ = self.call(Rescue { limit: 10 }),
+            18..20 => self.plan(),
+            20 if self.draw(4) == 0 => _ = self.id().map(|id| self.call(Cancel { ids: vec![id] })),
+            21 if self.draw(4) == 0 => _ = self.id().map(|id| self.call(Requeue { ids: vec![id] })),
+            22 => {
+                let back = usize::try_from(self.draw(6)).unwrap();
+                let request = self.requests.iter().rev().nth(back).cloned();
+                _ = request.map(|request| self.send(request));
+            }
+            23 if self.draw(30) == 0 => {
+                self.edits += 1;
+                self.register();
+            }
+            _ => self.pass_time(),
+        }
+    }
+
+    fn end(&mut self) {
+        let (mut executions, mut skipped) = (Vec::new(), Vec::new());
+        loop {
+            let after = executions.last().map(|row: &tourbillon::model::Execution| (row.id, row.generation));
+            let (_, reply) = self.call(ListExecutions { after, limit: MAX_BATCH, ..ListExecutions::default() });
+            let Reply::ExecutionPage(page) = reply else { panic!("{reply:?}") };
+            if page.executions.is_empty() {
+                break;
+            }
+            executions.extend(page.executions);
+        }
+        loop {
+            let offset = u32::try_from(skipped.len()).unwrap();
+            let (_, reply) = self.call(ListSkipped { job: None, offset, limit: MAX_BATCH });
+            let Reply::SkippedPage(page) = reply else { panic!("{reply:?}") };
+            if page.entries.is_empty() {
+                break;
+            }
+            skipped.extend(page.entries);
+        }
+        let state = FinalState { now: self.clock.now(), executions, skipped };
+        self.story.record(HostId::Database, What::Ended { state: Box::new(state) });
+    }
+}
+
+#[test]
+fn no_checker_objects_to_the_executable_specification() {
+    let mut checks = [0; 12];
+    for seed in 0..150 {
+        let mut callers = Callers::new(seed);
+        for _ in 0..600 {
+            callers.act();
+        }
+        callers.end();
+        for ((guarantee, findings), checks) in check_all(&callers.story.history).into_iter().zip(&mut checks) {
+            let first = findings.violations.first();
+            assert_eq!(first, None, "seed {seed}, {guarantee}");
+            *checks += findings.checks;
+        }
+    }
+    // Handlers, effects, calls and shutdowns do not happen here: G4, G13 have nothing to compare.
+    let idle: Vec<_> =
+        super::all().iter().zip(checks).filter(|(_, checks)| *checks == 0).map(|(c, _)| c.guarantee).collect();
+    assert_eq!(idle, ["G4", "G13"]);
+}

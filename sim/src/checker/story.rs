@@ -1,0 +1,532 @@
+//! Hand-written histories: a forgiving narrator that records whatever it is told, right or wrong, in the words of
+//! the history. It starts with one job on a grid of one minute, leases of 30 s and 3 attempts.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tourbillon::{
+    model::{
+        ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Lease, LeaseRef,
+        Limit, NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State,
+        Supersede, Timestamp, Token,
+        transition::{Cancelled, Charge, Refusal},
+    },
+    plan::{Cadence, CatchUp, Planner, Schedule},
+    runtime::HandlerEnd,
+    store::{
+        Cancel, CancelOutcomes, CancelRequest, Claim, Claimed, ErrorKind, Heartbeat, Plan, PlanEntry, PlanOutcome,
+        Planned, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request, Requeue,
+        RequeueOutcome, Requeued, Rescue, Rescued, Settle, Settled, Settlement, SkippedEntry, SpecHash, Start,
+        Started, Verb,
+    },
+};
+use uuid::Uuid;
+
+use super::check_all;
+use crate::history::{
+    Answer, CrashKind, Effect, Event, FinalState, History, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, What,
+};
+
+pub(super) struct Story {
+    pub(super) history: History,
+    pub(super) rows: BTreeMap<u8, Execution>,
+    pub(super) ledger: Vec<SkippedEntry>,
+    pub(super) cursor: Option<Timestamp>,
+    pub(super) spec: &'static str,
+    replica: u8,
+    true_us: u64,
+    clock_offset_us: i64,
+    requests: u128,
+    is_heard: bool,
+}
+
+pub(super) fn job() -> JobName {
+    JobName::new("job").unwrap()
+}
+
+pub(super) fn incarnation(replica: u8) -> Incarnation {
+    Incarnation(Uuid::from_u128(0x1000 + u128::from(replica)))
+}
+
+fn execution(n: u8) -> ExecutionId {
+    ExecutionId(Uuid::from_u128(n.into()))
+}
+
+pub(super) fn succeeded() -> Outcome {
+    Outcome::Succeeded { result: Json::empty(), rows_affected: None }
+}
+
+pub(super) fn failed(retry: Retry) -> Outcome {
+    Outcome::Failed { failure: Failure::new(ErrorCode::handler_error(), "no"), retry }
+}
+
+impl Story {
+    pub(super) const EPOCH: Timestamp = Timestamp::from_secs(1_200_000_000);
+
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With other facts.
+    pub(super) fn with(change: impl FnOnce(&mut RunFacts)) -> Self {
+        let schedule = Schedule::Cadence(Cadence::new(Duration::from_secs(60)).unwrap());
+        let planner = Planner { schedule, delay: Duration::ZERO, catch_up: CatchUp::LatestOnly, max_lateness: None };
+        let job = JobFacts {
+            job: job(),
+            scopes: vec![Scope::global()],
+            planner,
+            max_attempts: 3,
+            lease_ms: 30_000,
+            reentry: Reentry::Allow,
+            run_timeout: Duration::from_secs(20),
+            max_backoff: Duration::from_secs(10),
+            effects_per_start: 1,
+            overlap_max: None,
+        };
+        let mut facts = RunFacts {
+            scenario: "story".to_owned(),
+            seed: 0,
+            epoch: Self::EPOCH,
+            replicas: 2,
+            jobs: vec![job],
+            call_timeout: Duration::from_secs(5),
+            poll_interval: Duration::from_secs(1),
+            rescue_interval: Duration::from_secs(5),
+            granularity: Duration::from_millis(100),
+            settle_within: Duration::from_secs(300),
+        };
+        change(&mut facts);
+        let mut story = Self {
+            history: History::default(),
+            rows: BTreeMap::new(),
+            ledger: Vec::new(),
+            cursor: None,
+            spec: "spec",
+            replica: 0,
+            true_us: 0,
+            clock_offset_us: 0,
+            requests: 0x10_0000,
+            is_heard: true,
+        };
+        story.record(HostId::World, What::Began { facts: Box::new(facts) });
+        story
+    }
+
+    pub(super) fn record(&mut self, host: HostId, what: What) -> &mut Self {
+        self.history.events.push(Event { at_us: self.true_us, host, what });
+        self
+    }
+
+    fn facts(&self) -> &RunFacts {
+        match &self.history.events[0].what {
+            What::Began { facts } => facts,
+            _ => unreachable!("a story begins with its facts"),
+        }
+    }
+
+    /// The database clock.
+    pub(super) fn now(&self) -> Timestamp {
+        let passed = i64::try_from(self.true_us).unwrap() + self.clock_offset_us;
+        Self::EPOCH.offset_micros(passed)
+    }
+
+    /// The grid slot `minutes` after the epoch.
+    pub(super) fn slot(minutes: i64) -> Timestamp {
+        Self::EPOCH.offset_micros(minutes * 60_000_000)
+    }
+
+    // Time, places, phases.
+
+    pub(super) fn wait(&mut self, seconds: u64) -> &mut Self {
+        self.wait_ms(seconds * 1_000)
+    }
+
+    pub(super) fn wait_ms(&mut self, ms: u64) -> &mut Self {
+        self.true_us += ms * 1_000;
+        self
+    }
+
+    pub(super) fn step_clock(&mut self, seconds: i64) -> &mut Self {
+        self.clock_offset_us += seconds * 1_000_000;
+        let offset_us = self.clock_offset_us;
+        self.record(HostId::Database, What::ClockSet { offset_us, drift_ppm: 0 })
+    }
+
+    /// Who acts from here on.
+    pub(super) fn by(&mut self, replica: u8) -> &mut Self {
+        self.replica = replica;
+        self
+    }
+
+    /// The next reply is lost.
+    pub(super) fn unheard(&mut self) -> &mut Self {
+        self.is_heard = false;
+        self
+    }
+
+    pub(super) fn phase(&mut self, phase: Phase) -> &mut Self {
+        self.record(HostId::World, What::PhaseBegan { phase })
+    }
+
+    pub(super) fn here(&mut self, what: What) -> &mut Self {
+        self.record(HostId::Replica(self.replica), what)
+    }
+
+    pub(super) fn drift(&mut self, drift_ppm: i32) -> &mut Self {
+        self.here(What::ClockSet { offset_us: 0, drift_ppm })
+    }
+
+    pub(super) fn crash(&mut self) -> &mut Self {
+        let incarnation = incarnation(self.replica);
+        self.here(What::Crashed { incarnation, kind: CrashKind::PowerLoss })
+    }
+
+    pub(super) fn shut_down(&mut self, outcome: ShutdownOutcome) -> &mut Self {
+        let incarnation = incarnation(self.replica);
+        self.here(What::ShutdownEnded { incarnation, outcome })
+    }
+
+    // Requests.
+
+    pub(super) fn invoke(&mut self, verb: &str, leases: &[LeaseRef]) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(Uuid::from_u128(self.requests));
+        let incarnation = incarnation(self.replica);
+        self.here(What::Invoked { incarnation, request, verb: verb.to_owned(), leases: leases.to_vec() });
+        request
+    }
+
+    pub(super) fn answer(&mut self, request: RequestId, verb: &str, answer: Answer) -> &mut Self {
+        let incarnation = incarnation(self.replica);
+        self.here(What::Answered { incarnation, request, verb: verb.to_owned(), answer })
+    }
+
+    pub(super) fn exchange(&mut self, leases: &[LeaseRef], verb: impl Into<Verb>, reply: Reply) -> &mut Self {
+        let verb = verb.into();
+        let name = verb.name();
+        let id = self.invoke(name, leases);
+        let (now, request) = (self.now(), Request { id, verb });
+        self.record(HostId::Database, What::Applied { request, now, result: Ok(reply) });
+        let answer = match self.is_heard {
+            true => Answer::Reply,
+            false => Answer::Error(ErrorKind::Unknown, "reply lost".to_owned()),
+        };
+        self.is_heard = true;
+        self.answer(id, name, answer)
+    }
+
+    /// Changes the last applied request after the fact.
+    pub(super) fn forge(&mut self, change: impl FnOnce(&mut Verb, &mut Reply)) -> &mut Self {
+        let applied = self.history.events.iter_mut().rev().find_map(|event| match &mut event.what {
+            What::Applied { request, result: Ok(reply), .. } => Some((&mut request.verb, reply)),
+            _ => None,
+        });
+        let (verb, reply) = applied.expect("a request was applied");
+        change(verb, reply);
+        self
+    }
+
+    /// The last applied request reaches the database again and is answered the same.
+    pub(super) fn repeat(&mut self) -> &mut Self {
+        let last = self.history.events.iter().rev().find(|event| matches!(event.what, What::Applied { .. }));
+        let what = match last.map(|event| event.what.clone()) {
+            Some(What::Applied { request, result, .. }) => What::Applied { request, now: self.now(), result },
+            _ => unreachable!("a request was applied"),
+        };
+        self.record(HostId::Database, what)
+    }
+
+    // Planning.
+
+    /// Registers the job under `spec`.
+    pub(super) fn register(&mut self, spec: &'static str, outcome: RegisterOutcome) -> &mut Self {
+        self.spec = spec;
+        if outcome == RegisterOutcome::ScheduleChanged {
+            if let Some(after) = self.cursor {
+                let through = self.now();
+                self.skip_slots(SkippedSlots { after, through, count: None, reason: SkipReason::ScheduleChanged });
+            }
+            self.cursor = Some(self.now());
+        }
+        let hash = SpecHash(spec.into());
+        let registration = Registration { job: job(), spec_hash: hash.clone(), schedule_hash: hash };
+        let verb = Register { runner: incarnation(self.replica), jobs: vec![registration] };
+        self.exchange(&[], verb, Reply::Registered(Registered { outcomes: vec![outcome] }))
+    }
+
+    fn skip_slots(&mut self, slots: SkippedSlots) {
+        let recorded_at = self.now();
+        self.ledger.push(SkippedEntry { job: job(), scope: Scope::global(), slots, recorded_at });
+    }
+
+    /// Makes execution `n` of the newest slot.
+    pub(super) fn make(&mut self, n: u8) -> &mut Self {
+        let slot = self.facts().jobs[0].planner.schedule.latest(self.now());
+        self.make_at(n, slot)
+    }
+
+    /// Makes execution `n` of `slot`.
+    pub(super) fn make_at(&mut self, n: u8, slot: Timestamp) -> &mut Self {
+        self.plan(slot, &[(n, slot)], Vec::new())
+    }
+
+    pub(super) fn plan(&mut self, to: Timestamp, slots: &[(u8, Timestamp)], skipped: Vec<SkippedSlots>) -> &mut Self {
+        let facts = self.facts().jobs[0].clone();
+        let limit = facts.overlap_max.map(|max| Limit { key: "job".to_owned(), max });
+        let new = |(n, slot): &(u8, Timestamp)| NewExecution {
+            id: execution(*n),
+            slot_at: Some(*slot),
+            due_at: facts.planner.due_at(*slot),
+            expires_at: facts.planner.expires_at(*slot),
+            priority: 0,
+            payload: None,
+            unique_key: None,
+            policy: Policy {
+                max_attempts: facts.max_attempts,
+                lease_ms: facts.lease_ms,
+                reentry: facts.reentry,
+                supersede: Supersede::ByNewerSlot,
+                limit: limit.clone(),
+            },
+        };
+        let news: Vec<_> = slots.iter().map(new).collect();
+        let now = self.now();
+        for ((n, _), new) in slots.iter().zip(&news) {
+            self.rows.insert(*n, Execution::fresh(job(), Scope::global(), new.clone(), now));
+        }
+        for slots in &skipped {
+            self.skip_slots(slots.clone());
+        }
+        let ids = news.iter().map(|new| new.id).collect();
+        let entry = PlanEntry {
+            job: job(),
+            scope: Scope::global(),
+            spec_hash: SpecHash(self.spec.into()),
+            expect: self.cursor.replace(to),
+            to,
+            delay_ms: u64::try_from(facts.planner.delay.as_millis()).unwrap(),
+            slots: news,
+            skipped,
+        };
+        let planned = Planned { now, outcomes: vec![PlanOutcome::Made(ids)] };
+        self.exchange(&[], Plan { entries: vec![entry] }, Reply::Planned(planned))
+    }
+
+    // One execution's life. Everything is accepted.
+
+    /// The last lease of execution `n`.
+    pub(super) fn lease(&self, n: u8) -> LeaseRef {
+        let row = &self.rows[&n];
+        let token = row.lease.as_ref().map_or(Token(Uuid::nil()), |lease| lease.token);
+        LeaseRef { id: row.id, token, fence: row.fence }
+    }
+
+    fn number(lease: &LeaseRef) -> u8 {
+        u8::try_from(lease.id.0.as_u128()).unwrap()
+    }
+
+    pub(super) fn row(&mut self, n: u8) -> &mut Execution {
+        self.rows.get_mut(&n).expect("it was made")
+    }
+
+    pub(super) fn claim(&mut self, n: u8) -> &mut Self {
+        self.claim_with(n, Charge::AtStart)
+    }
+
+    pub(super) fn claim_with(&mut self, n: u8, charge: Charge) -> &mut Self {
+        let (now, runner) = (self.now(), incarnation(self.replica));
+        let token = Token(Uuid::from_u128(self.requests + 1));
+        let row = self.row(n);
+        let expires_at = now + Duration::from_millis(row.policy.lease_ms);
+        row.state = State::Running;
+        row.fence = Fence(row.fence.0 + 1);
+        let started_at = (charge == Charge::AtClaim).then_some(now);
+        row.attempt += u32::from(charge == Charge::AtClaim);
+        row.lease = Some(Lease { token, runner, claimed_at: now, started_at, heartbeat_at: now, expires_at });
+        row.updated_at = now;
+        let claimed = Claimed { now, executions: vec![row.clone()], skipped: Vec::new() };
+        self.exchange(&[], Claim { runner, jobs: vec![job()], limit: 1, charge }, Reply::Claimed(claimed))
+    }
+
+    pub(super) fn skip(&mut self, n: u8, reason: SkipReason) -> &mut Self {
+        let (now, runner) = (self.now(), incarnation(self.replica));
+        let row = self.row(n);
+        (row.state, row.skip_reason) = (State::Skipped, Some(reason));
+        let claimed = Claimed { now, executions: Vec::new(), skipped: vec![(row.id, reason)] };
+        let verb = Claim { runner, jobs: vec![job()], limit: 1, charge: Charge::AtStart };
+        self.exchange(&[], verb, Reply::Claimed(claimed))
+    }
+
+    pub(super) fn start(&mut self, n: u8) -> &mut Self {
+        self.start_as(self.lease(n))
+    }
+
+    pub(super) fn start_as(&mut self, lease: LeaseRef) -> &mut Self {
+        let now = self.now();
+        let row = self.row(Self::number(&lease));
+        row.attempt += 1;
+        if let Some(lease) = &mut row.lease {
+            lease.started_at = Some(now);
+        }
+        let outcomes = vec![Ok(row.attempt)];
+        self.exchange(&[lease], Start { leases: vec![lease] }, Reply::Started(Started { now, outcomes }))
+    }
+
+    pub(super) fn heartbeat(&mut self, n: u8) -> &mut Self {
+        self.heartbeat_as(self.lease(n))
+    }
+
+    pub(super) fn heartbeat_as(&mut self, lease: LeaseRef) -> &mut Self {
+        let now = self.now();
+        let expires_at = now + Duration::from_millis(self.rows[&Self::number(&lease)].policy.lease_ms);
+        let outcomes = vec![Ok(Renewal { expires_at, cancel: CancelRequest::None })];
+        self.exchange(&[lease], Heartbeat { leases: vec![lease] }, Reply::Renewed(Renewed { now, outcomes }))
+    }
+
+    pub(super) fn heartbeat_refused(&mut self, lease: LeaseRef) -> &mut Self {
+        let (now, outcomes) = (self.now(), vec![Err(Refusal::LeaseLost)]);
+        self.exchange(&[lease], Heartbeat { leases: vec![lease] }, Reply::Renewed(Renewed { now, outcomes }))
+    }
+
+    pub(super) fn settle(&mut self, n: u8, outcome: Outcome) -> &mut Self {
+        self.settle_as(self.lease(n), outcome)
+    }
+
+    pub(super) fn settle_as(&mut self, lease: LeaseRef, outcome: Outcome) -> &mut Self {
+        let now = self.now();
+        let row = self.row(Self::number(&lease));
+        let is_started = row.lease.as_ref().is_some_and(|lease| lease.started_at.is_some());
+        row.state = match &outcome {
+            Outcome::Succeeded { .. } => State::Succeeded,
+            Outcome::Failed { retry: Retry::AfterMs(_), .. } if row.attempt < row.policy.max_attempts => {
+                State::Retryable
+            }
+            Outcome::Failed { .. } => State::Dead,
+            Outcome::Released | Outcome::Snoozed { .. } => {
+                row.attempt -= u32::from(is_started);
+                State::Scheduled
+            }
+            Outcome::Cancelled { .. } => State::Cancelled,
+        };
+        if let Outcome::Failed { failure, .. } | Outcome::Cancelled { failure } = &outcome {
+            row.error = Some(failure.clone());
+        }
+        let settled = Settled { now, outcomes: vec![Ok(row.state)] };
+        let settlements = vec![Settlement { lease, outcome }];
+        self.exchange(&[lease], Settle { settlements }, Reply::Settled(settled))
+    }
+
+    pub(super) fn succeed(&mut self, n: u8) -> &mut Self {
+        self.settle(n, succeeded())
+    }
+
+    pub(super) fn fail(&mut self, n: u8, retry_ms: u64) -> &mut Self {
+        self.settle(n, failed(Retry::AfterMs(retry_ms)))
+    }
+
+    pub(super) fn rescue(&mut self, n: u8, state: State) -> &mut Self {
+        let now = self.now();
+        let row = self.row(n);
+        row.state = state;
+        row.error = Some(Failure::new(ErrorCode::stale_timeout(), "expired"));
+        let rescued = Rescued { now, ended: vec![(row.id, state)], clamped: Vec::new() };
+        self.exchange(&[], Rescue { limit: 10 }, Reply::Rescued(rescued))
+    }
+
+    /// A rescue notices that the clock stepped back.
+    pub(super) fn clamp(&mut self, n: u8) -> &mut Self {
+        let rescued = Rescued { now: self.now(), ended: Vec::new(), clamped: vec![execution(n)] };
+        self.exchange(&[], Rescue { limit: 10 }, Reply::Rescued(rescued))
+    }
+
+    pub(super) fn cancel(&mut self, n: u8, outcome: Cancelled) -> &mut Self {
+        let row = self.row(n);
+        if outcome == Cancelled::Now {
+            row.state = State::Cancelled;
+            row.error = Some(Failure::new(ErrorCode::canceled(), "cancelled"));
+        }
+        let outcomes = vec![outcome];
+        self.exchange(&[], Cancel { ids: vec![execution(n)] }, Reply::CancelOutcomes(CancelOutcomes { outcomes }))
+    }
+
+    /// Gives another life; the story goes on with that one only.
+    pub(super) fn requeue(&mut self, n: u8, generation: u32) -> &mut Self {
+        let row = self.row(n);
+        (row.generation, row.state, row.attempt) = (Generation(generation), State::Scheduled, 0);
+        let outcomes = vec![RequeueOutcome::Requeued(Generation(generation))];
+        self.exchange(&[], Requeue { ids: vec![execution(n)] }, Reply::Requeued(Requeued { outcomes }))
+    }
+
+    // Handlers and effects.
+
+    pub(super) fn handler(&mut self, n: u8) -> &mut Self {
+        let (lease, incarnation) = (self.lease(n), incarnation(self.replica));
+        let row = &self.rows[&n];
+        let (generation, attempt, slot_at) = (row.generation, row.attempt, row.slot_at);
+        let (job, scope) = (job(), Scope::global());
+        self.here(What::HandlerStarted { incarnation, lease, generation, attempt, job, scope, slot_at })
+    }
+
+    pub(super) fn handler_ends(&mut self, n: u8, end: HandlerEnd) -> &mut Self {
+        let (lease, incarnation) = (self.lease(n), incarnation(self.replica));
+        self.here(What::HandlerEnded { incarnation, lease, end })
+    }
+
+    /// Claim, start, handler.
+    pub(super) fn run(&mut self, n: u8) -> &mut Self {
+        self.claim(n).start(n).handler(n)
+    }
+
+    fn effect_of(&self, n: u8, fence: Fence) -> Effect {
+        let row = &self.rows[&n];
+        let key = format!("key-{n}");
+        Effect { execution: row.id, generation: row.generation, fence, attempt: row.attempt, key }
+    }
+
+    pub(super) fn send(&mut self, n: u8) -> &mut Self {
+        let (effect, incarnation) = (self.effect_of(n, self.lease(n).fence), incarnation(self.replica));
+        self.here(What::EffectSent { incarnation, effect })
+    }
+
+    pub(super) fn receive(&mut self, n: u8) -> &mut Self {
+        self.receive_as(n, self.lease(n).fence)
+    }
+
+    pub(super) fn receive_as(&mut self, n: u8, fence: Fence) -> &mut Self {
+        let effect = self.effect_of(n, fence);
+        self.record(HostId::Receiver(0), What::EffectReceived { effect, accepted: true })
+    }
+
+    pub(super) fn effect(&mut self, n: u8) -> &mut Self {
+        self.send(n).receive(n)
+    }
+
+    // The end.
+
+    /// The run ends; the database holds what the story left.
+    pub(super) fn end(&mut self) -> &mut Self {
+        let mut executions: Vec<_> = self.rows.values().cloned().collect();
+        executions.sort_by_key(|row| (row.id, row.generation));
+        let state = FinalState { now: self.now(), executions, skipped: self.ledger.clone() };
+        self.record(HostId::Database, What::Ended { state: Box::new(state) })
+    }
+
+    /// Which checkers object to the story as told so far.
+    #[track_caller]
+    pub(super) fn flagged_by(&self, expected: &[&str]) {
+        let findings = check_all(&self.history);
+        let flagged = findings.iter().filter(|(_, findings)| !findings.violations.is_empty());
+        let names: Vec<_> = flagged.clone().map(|(name, _)| *name).collect();
+        let all: Vec<_> = flagged.flat_map(|(_, findings)| &findings.violations).collect();
+        assert_eq!(names, expected, "{all:#?}");
+        for violation in all {
+            assert!(violation.events.is_sorted() && !violation.events.is_empty(), "{violation:?}");
+            assert!(violation.events.iter().all(|event| *event < self.history.events.len()), "{violation:?}");
+        }
+    }
+
+    /// Nobody objects.
+    #[track_caller]
+    pub(super) fn is_fine(&self) {
+        self.flagged_by(&[]);
+    }
+}

@@ -1,0 +1,359 @@
+//! Sorts a history by execution: which rows there are, and what happened to each, in true order. One pass, nothing
+//! cloned. Says nothing about right and wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    fmt,
+};
+
+use tourbillon::{
+    model::{
+        Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, Policy, RequestId, Scope, SkipReason,
+        State, Timestamp,
+        transition::{Cancelled, Charge, Refusal},
+    },
+    store::{PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome, Settlement, StoreError, Verb},
+};
+
+use super::shadow::{Shadow, after_ms};
+use crate::history::{Effect, FinalState, History, JobFacts, RunFacts, What};
+
+/// A history, sorted.
+pub(super) struct Track<'h> {
+    pub(super) history: &'h History,
+    pub(super) facts: Option<&'h RunFacts>,
+    /// The last event, if the run got that far.
+    pub(super) ended: Option<(usize, &'h FinalState)>,
+    /// Every execution that the history names.
+    pub(super) rows: Vec<Row<'h>>,
+    /// Every (job, scope) that the facts or a plan name.
+    pub(super) series: Vec<Series<'h>>,
+    /// What happened to rows, in true order.
+    pub(super) steps: Vec<Step<'h>>,
+    /// (first, again): repetitions of a request id that did not return the first outcome.
+    pub(super) broken_repeats: Vec<(usize, usize)>,
+    /// Finished rows and ledger entries older than this may have been pruned.
+    pub(super) history_pruned_before: Option<Timestamp>,
+    index: BTreeMap<ExecutionId, usize>,
+    series_index: BTreeMap<(&'h JobName, &'h Scope), usize>,
+    receipts: BTreeMap<RequestId, usize>,
+    receipts_pruned_before: Option<Timestamp>,
+    repeats: BTreeSet<usize>,
+}
+
+/// One execution: what never changes about it.
+pub(super) struct Row<'h> {
+    pub(super) id: ExecutionId,
+    /// Index into [`Track::series`].
+    pub(super) series: Option<usize>,
+    pub(super) slot_at: Option<Timestamp>,
+    pub(super) due_at: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) policy: Option<&'h Policy>,
+    /// Event that made it.
+    pub(super) made: Option<usize>,
+}
+
+impl Row<'_> {
+    /// When a lease taken or renewed at `now` ends.
+    pub(super) fn lease_end(&self, now: Timestamp) -> Timestamp {
+        after_ms(now, self.policy.map_or(0, |policy| policy.lease_ms))
+    }
+}
+
+/// One (job, scope).
+pub(super) struct Series<'h> {
+    pub(super) job: &'h JobName,
+    pub(super) scope: &'h Scope,
+    pub(super) facts: Option<&'h JobFacts>,
+}
+
+impl fmt::Display for Series<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {} for {}", self.job, self.scope)
+    }
+}
+
+/// Something that happened to one row.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'h> {
+    /// Index of the event.
+    pub(super) event: usize,
+    /// Index of the row.
+    pub(super) row: usize,
+    /// Database clock of the event, or of the last applied one before it.
+    pub(super) now: Timestamp,
+    pub(super) act: Act<'h>,
+}
+
+/// What happened.
+#[derive(Clone, Copy)]
+pub(super) enum Act<'h> {
+    Made,
+    /// The row as the claim answered it.
+    Claimed(&'h Execution, Charge),
+    Skipped(SkipReason),
+    Started(&'h LeaseRef, &'h Result<u32, Refusal>),
+    Renewed(&'h LeaseRef, &'h Result<Renewal, Refusal>),
+    Settled(&'h Settlement, &'h Result<State, Refusal>),
+    Rescued(State),
+    Clamped,
+    Cancelled(Cancelled),
+    Requeued(Generation),
+    HandlerStarted(Incarnation, &'h LeaseRef, Generation),
+    EffectReceived(&'h Effect, bool),
+}
+
+impl<'h> Track<'h> {
+    pub(super) fn of(history: &'h History) -> Self {
+        let mut track = Self {
+            history,
+            facts: None,
+            ended: None,
+            rows: Vec::new(),
+            series: Vec::new(),
+            steps: Vec::new(),
+            broken_repeats: Vec::new(),
+            history_pruned_before: None,
+            index: BTreeMap::new(),
+            series_index: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            receipts_pruned_before: None,
+            repeats: BTreeSet::new(),
+        };
+        let mut clock = Timestamp::EPOCH;
+        for (event, what) in history.events.iter().map(|event| &event.what).enumerate() {
+            match what {
+                What::Began { facts } => {
+                    track.facts = Some(facts);
+                    clock = facts.epoch;
+                    for job in &facts.jobs {
+                        for scope in &job.scopes {
+                            track.series_of(&job.job, scope);
+                        }
+                    }
+                }
+                What::Applied { request, now, result } => {
+                    clock = *now;
+                    track.applied_event(event, *now, request, result);
+                }
+                What::HandlerStarted { incarnation, lease, generation, .. } => {
+                    track.push(event, clock, lease.id, Act::HandlerStarted(*incarnation, lease, *generation));
+                }
+                What::EffectReceived { effect, accepted } => {
+                    track.push(event, clock, effect.execution, Act::EffectReceived(effect, *accepted));
+                }
+                What::Ended { state } => track.ended = Some((event, state)),
+                _ => {}
+            }
+        }
+        track
+    }
+
+    /// Shows every step with all rows as they are *before* it, and returns the rows as they are at the end.
+    pub(super) fn walk(&self, mut see: impl FnMut(&Step<'h>, &[Shadow])) -> Vec<Shadow> {
+        let mut shadows = vec![Shadow::ABSENT; self.rows.len()];
+        for step in &self.steps {
+            see(step, &shadows);
+            shadows[step.row].apply(step, &self.rows[step.row]);
+        }
+        shadows
+    }
+
+    /// The requests that changed or read something: neither failed ones nor answers from a receipt.
+    pub(super) fn applied(&self) -> impl Iterator<Item = (usize, Timestamp, &'h Request, &'h Reply)> + '_ {
+        let fresh = |event: &usize| !self.repeats.contains(event);
+        let events = self.history.events.iter().enumerate().filter(move |(event, _)| fresh(event));
+        events.filter_map(|(event, at)| match &at.what {
+            What::Applied { request, now, result: Ok(reply) } => Some((event, *now, request, reply)),
+            _ => None,
+        })
+    }
+
+    /// The index of a (job, scope) that was planned or is in the facts.
+    pub(super) fn series_at(&self, job: &JobName, scope: &Scope) -> Option<usize> {
+        self.series_index.get(&(job, scope)).copied()
+    }
+
+    pub(super) fn row_at(&self, id: ExecutionId) -> Option<usize> {
+        self.index.get(&id).copied()
+    }
+
+    pub(super) fn job_facts(&self, row: usize) -> Option<&'h JobFacts> {
+        self.rows[row].series.and_then(|series| self.series[series].facts)
+    }
+
+    /// The execution for messages.
+    pub(super) fn name(&self, row: usize) -> String {
+        let row = &self.rows[row];
+        let series = row.series.map_or_else(|| "an unknown job".to_owned(), |series| self.series[series].to_string());
+        let slot = row.slot_at.map_or_else(String::new, |slot| format!(", slot {slot}"));
+        format!("execution {} ({series}{slot})", row.id)
+    }
+
+    fn applied_event(
+        &mut self,
+        event: usize,
+        now: Timestamp,
+        request: &'h Request,
+        result: &'h Result<Reply, StoreError>,
+    ) {
+        let Ok(reply) = result else { return };
+        if self.is_repeat(event, request, reply) {
+            self.repeats.insert(event);
+            return;
+        }
+        match (&request.verb, reply) {
+            (Verb::Plan(plan), Reply::Planned(planned)) => {
+                for (entry, outcome) in plan.entries.iter().zip(&planned.outcomes) {
+                    self.planned(event, now, entry, outcome);
+                }
+            }
+            (Verb::Claim(claim), Reply::Claimed(claimed)) => {
+                for execution in &claimed.executions {
+                    let row = self.intern(execution.id);
+                    self.describe(row, execution);
+                    self.steps.push(Step { event, row, now, act: Act::Claimed(execution, claim.charge) });
+                }
+                for (id, reason) in &claimed.skipped {
+                    self.push(event, now, *id, Act::Skipped(*reason));
+                }
+            }
+            (Verb::Start(start), Reply::Started(started)) => {
+                for (lease, outcome) in start.leases.iter().zip(&started.outcomes) {
+                    self.push(event, now, lease.id, Act::Started(lease, outcome));
+                }
+            }
+            (Verb::Heartbeat(heartbeat), Reply::Renewed(renewed)) => {
+                for (lease, outcome) in heartbeat.leases.iter().zip(&renewed.outcomes) {
+                    self.push(event, now, lease.id, Act::Renewed(lease, outcome));
+                }
+            }
+            (Verb::Settle(settle), Reply::Settled(settled)) => {
+                for (settlement, outcome) in settle.settlements.iter().zip(&settled.outcomes) {
+                    self.push(event, now, settlement.lease.id, Act::Settled(settlement, outcome));
+                }
+            }
+            (Verb::Rescue(_), Reply::Rescued(rescued)) => {
+                // In the order of the verb: first the clock's step is undone, then expiry is judged.
+                for id in &rescued.clamped {
+                    self.push(event, now, *id, Act::Clamped);
+                }
+                for (id, state) in &rescued.ended {
+                    self.push(event, now, *id, Act::Rescued(*state));
+                }
+            }
+            (Verb::Cancel(cancel), Reply::CancelOutcomes(cancelled)) => {
+                for (id, outcome) in cancel.ids.iter().zip(&cancelled.outcomes) {
+                    self.push(event, now, *id, Act::Cancelled(*outcome));
+                }
+            }
+            (Verb::Requeue(requeue), Reply::Requeued(requeued)) => {
+                for (id, outcome) in requeue.ids.iter().zip(&requeued.outcomes) {
+                    if let RequeueOutcome::Requeued(generation) = outcome {
+                        self.push(event, now, *id, Act::Requeued(*generation));
+                    }
+                }
+            }
+            (Verb::Prune(prune), Reply::Pruned(_)) => {
+                let before = |ms: u64| Some(now.offset_micros(-i64::try_from(ms * 1_000).unwrap_or(i64::MAX)));
+                self.history_pruned_before = self.history_pruned_before.max(before(prune.history_ms));
+                self.receipts_pruned_before = self.receipts_pruned_before.max(before(prune.receipts_ms));
+            }
+            _ => {}
+        }
+    }
+
+    /// True for an answer from a receipt, which changed nothing. A repetition with another answer was carried out
+    /// anew; it is remembered as broken unless the receipt may have been pruned.
+    fn is_repeat(&mut self, event: usize, request: &'h Request, reply: &'h Reply) -> bool {
+        let has_receipt = match reply {
+            // A claim that found nothing leaves no trace: repeating it may find something.
+            Reply::Claimed(claimed) => !(claimed.executions.is_empty() && claimed.skipped.is_empty()),
+            Reply::Planned(_) | Reply::Settled(_) | Reply::CancelOutcomes(_) | Reply::Requeued(_) => true,
+            _ => false,
+        };
+        match self.receipts.entry(request.id) {
+            Entry::Vacant(entry) if has_receipt => {
+                entry.insert(event);
+                false
+            }
+            Entry::Vacant(_) => false,
+            Entry::Occupied(entry) => {
+                let first = *entry.get();
+                let What::Applied { now, result: Ok(first_reply), .. } = &self.history.events[first].what else {
+                    return false;
+                };
+                let is_equal = first_reply == reply;
+                if !is_equal && self.receipts_pruned_before.is_none_or(|before| *now >= before) {
+                    self.broken_repeats.push((first, event));
+                }
+                is_equal
+            }
+        }
+    }
+
+    fn planned(&mut self, event: usize, now: Timestamp, entry: &'h PlanEntry, outcome: &'h PlanOutcome) {
+        let series = self.series_of(&entry.job, &entry.scope);
+        let PlanOutcome::Made(made) = outcome else { return };
+        for new in entry.slots.iter().filter(|new| made.contains(&new.id)) {
+            let row = self.intern(new.id);
+            // Of an id made twice the first making counts; that it was made twice is for G6 to say.
+            if self.rows[row].made.is_none() {
+                self.rows[row] = Row {
+                    id: new.id,
+                    series: Some(series),
+                    slot_at: new.slot_at,
+                    due_at: new.due_at,
+                    expires_at: new.expires_at,
+                    policy: Some(&new.policy),
+                    made: Some(event),
+                };
+                self.steps.push(Step { event, row, now, act: Act::Made });
+            }
+        }
+    }
+
+    /// Learns about a row that no plan made from the claim that shows it.
+    fn describe(&mut self, row: usize, execution: &'h Execution) {
+        if self.rows[row].policy.is_some() {
+            return;
+        }
+        let series = self.series_of(&execution.job, &execution.scope);
+        self.rows[row] = Row {
+            id: execution.id,
+            series: Some(series),
+            slot_at: execution.slot_at,
+            due_at: execution.due_at,
+            expires_at: execution.expires_at,
+            policy: Some(&execution.policy),
+            made: None,
+        };
+    }
+
+    fn push(&mut self, event: usize, now: Timestamp, id: ExecutionId, act: Act<'h>) {
+        let row = self.intern(id);
+        self.steps.push(Step { event, row, now, act });
+    }
+
+    fn intern(&mut self, id: ExecutionId) -> usize {
+        let next = self.rows.len();
+        let row = *self.index.entry(id).or_insert(next);
+        if row == next {
+            let due_at = Timestamp::EPOCH;
+            let unknown = Row { id, series: None, slot_at: None, due_at, expires_at: None, policy: None, made: None };
+            self.rows.push(unknown);
+        }
+        row
+    }
+
+    fn series_of(&mut self, job: &'h JobName, scope: &'h Scope) -> usize {
+        let next = self.series.len();
+        let series = *self.series_index.entry((job, scope)).or_insert(next);
+        if series == next {
+            let facts = self.facts.and_then(|facts| facts.jobs.iter().find(|facts| facts.job == *job));
+            self.series.push(Series { job, scope, facts });
+        }
+        series
+    }
+}
