@@ -96,6 +96,14 @@ impl Cluster {
         shared.as_ref().map_err(Clone::clone)
     }
 
+    /// Whether [`Cluster::shared`] has something to start or to connect to. Looks only, and starts nothing.
+    ///
+    /// # Errors
+    /// [`NoPostgres`] when there are no binaries and [`URL_VARIABLE`] is not set.
+    pub fn available() -> Result<(), NoPostgres> {
+        std::env::var(URL_VARIABLE).map(drop).or_else(|_| find_binaries().map(drop))
+    }
+
     /// A private server, which a test may stop and restart.
     ///
     /// # Errors

@@ -1,0 +1,36 @@
+//! Owns what the suite must be told about a store. Knows no store.
+
+use std::sync::Arc;
+
+use tourbillon::store::{BoxFuture, ManualClock, Store, StoreError};
+
+/// Generated sequences unless a fixture or `TOURBILLON_CASES` says otherwise.
+pub const DEFAULT_SEQUENCES: u32 = 200;
+
+/// A store under test: how to make empty ones.
+///
+/// Implement it for your own store and hand it to [`trials`](super::trials). Every call makes a store with no
+/// rows, migrated to its newest schema, that shares nothing with any other. What must be removed afterwards is
+/// best removed when the last [`Arc`] is dropped.
+pub trait Fixture: Send + Sync + 'static {
+    /// First part of every trial's name, such as `sqlite`. One word.
+    fn name(&self) -> &str;
+
+    /// Why this store cannot be tested on this machine, or `None`. Asked whenever trials are collected, hence also
+    /// for `--list`: it should look, and start nothing.
+    fn absent(&self) -> Option<String> {
+        None
+    }
+
+    /// An empty store whose database clock is `clock`.
+    fn on_manual_clock(&self, clock: ManualClock) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>>;
+
+    /// `handles` (1 or more) independent ways into one empty store on the database's own clock: connections of their
+    /// own where there are connections. For races.
+    fn on_own_clock(&self, handles: usize) -> BoxFuture<'_, Result<Vec<Arc<dyn Store>>, StoreError>>;
+
+    /// How many generated sequences are compared with the memory store. `TOURBILLON_CASES` overrides it.
+    fn sequences(&self) -> u32 {
+        DEFAULT_SEQUENCES
+    }
+}

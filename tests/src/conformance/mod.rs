@@ -1,0 +1,143 @@
+//! The store conformance suite: what every [`Store`](tourbillon::store::Store) must do, as named tests.
+//!
+//! Two kinds of trial for each store:
+//!
+//! * *cases*, one behaviour each, on a clock that the case sets. Each reply is also compared with the memory
+//!   store's, and at the end so is everything stored;
+//! * *generated sequences* of verbs, compared reply by reply and row by row with the memory store (`generated`).
+//!
+//! Where a case holds a behaviour of the parity list or a guarantee, its doc comment names the number (`P-5`, `G1`).
+//!
+//! To test a store of your own, implement [`Fixture`] and write a test target with `harness = false`:
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use tourbillon::store::{BoxFuture, ManualClock, MemoryStore, Store, StoreError};
+//! # struct Mine;
+//! # impl tourbillon_tests::conformance::Fixture for Mine {
+//! #     fn name(&self) -> &str { "mine" }
+//! #     fn on_manual_clock(&self, clock: ManualClock) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
+//! #         Box::pin(async { Ok(Arc::new(MemoryStore::new(clock)) as _) })
+//! #     }
+//! #     fn on_own_clock(&self, _: usize) -> BoxFuture<'_, Result<Vec<Arc<dyn Store>>, StoreError>> {
+//! #         Box::pin(async { Ok(Vec::new()) })
+//! #     }
+//! # }
+//! use tourbillon_tests::conformance::{Arguments, run, trials};
+//! let arguments = Arguments::from_args();
+//! run(&arguments, trials(Mine)).exit();
+//! ```
+//!
+//! Knows no store but the memory store, which is the specification.
+
+mod bounds;
+mod cancel;
+mod claim;
+mod claim_end;
+mod clock_steps;
+mod fixture;
+mod generated;
+mod heartbeat;
+mod limits;
+mod list;
+mod plan;
+mod prune;
+mod receipts;
+mod register;
+mod requeue;
+mod rescue;
+mod settle;
+mod start;
+mod step;
+mod subject;
+
+use std::{future::Future, sync::Arc};
+
+pub use fixture::{DEFAULT_SEQUENCES, Fixture};
+pub use libtest_mimic::{Arguments, Trial, run};
+use tourbillon::store::BoxFuture;
+
+use subject::Subject;
+
+/// One behaviour.
+struct Case {
+    name: &'static str,
+    run: for<'a> fn(&'a Subject) -> BoxFuture<'a, ()>,
+}
+
+/// Declares the cases of a topic. A function left out is dead code, and the compiler says so.
+macro_rules! cases {
+    ($($name:ident,)*) => {
+        pub(super) const CASES: &[super::Case] = &[$(super::Case {
+            name: stringify!($name),
+            run: |subject| Box::pin($name(subject)),
+        },)*];
+    };
+}
+use cases;
+
+const TOPICS: &[(&str, &[Case])] = &[
+    ("register", register::CASES),
+    ("plan", plan::CASES),
+    ("claim", claim::CASES),
+    ("claim", claim_end::CASES),
+    ("start", start::CASES),
+    ("heartbeat", heartbeat::CASES),
+    ("settle", settle::CASES),
+    ("rescue", rescue::CASES),
+    ("cancel", cancel::CASES),
+    ("requeue", requeue::CASES),
+    ("limits", limits::CASES),
+    ("receipts", receipts::CASES),
+    ("clock_steps", clock_steps::CASES),
+    ("list", list::CASES),
+    ("prune", prune::CASES),
+    ("bounds", bounds::CASES),
+];
+
+/// All trials of one store, named `store::topic::behaviour`.
+///
+/// Where the fixture is [absent](Fixture::absent) its trials are marked ignored, with the reason as their kind;
+/// with the environment variable `CI=true` they are run, and fail with it.
+pub fn trials(fixture: impl Fixture) -> Vec<Trial> {
+    let fixture = Arc::new(fixture);
+    let absent = fixture.absent();
+    let mut trials = Vec::new();
+    for (topic, cases) in TOPICS {
+        for case in *cases {
+            let name = format!("{}::{topic}::{}", fixture.name(), case.name);
+            let fixture = Arc::clone(&fixture);
+            trials.push(trial(name, absent.as_deref(), move || run_case(&*fixture, case)));
+        }
+    }
+    let name = format!("{}::generated::sequences_equal_the_memory_store", fixture.name());
+    trials.push(trial(name.clone(), absent.as_deref(), move || generated::run(&*fixture, &name)));
+    trials
+}
+
+/// One trial: ignored, or failing where the environment says `CI=true`, when `absent` says what it lacks.
+pub fn trial(name: String, absent: Option<&str>, run: impl FnOnce() + Send + 'static) -> Trial {
+    let Some(reason) = absent.map(str::to_owned) else {
+        return Trial::test(name, move || {
+            run();
+            Ok(())
+        });
+    };
+    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    let fails = format!("{reason} (with CI=true that is a failure)");
+    Trial::test(name, move || Err(fails.into())).with_kind(reason).with_ignored_flag(!in_ci)
+}
+
+fn run_case(fixture: &dyn Fixture, case: &Case) {
+    block_on(async {
+        let subject = Subject::new(fixture).await;
+        (case.run)(&subject).await;
+        subject.compare_everything().await;
+    });
+}
+
+/// Runs a future to its end on a runtime of its own. Worker threads, since a store may need its own tasks.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.expect("a runtime can be built").block_on(future)
+}

@@ -1,0 +1,180 @@
+//! Owns the alphabet of generated sequences: short steps that name rows and leases by their place in what has
+//! happened so far, so that a sequence stays meaningful while it is shrunk.
+
+use proptest::{
+    collection::vec,
+    prelude::{Just, Strategy, any},
+    prop_oneof,
+    sample::select,
+};
+
+/// Which of the leases handed out so far: counted from the newest, modulo their number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pick {
+    pub(super) back: u8,
+    pub(super) forged: Forged,
+}
+
+/// What is wrong with a lease that a runner shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Forged {
+    Nothing,
+    Token,
+    Fence,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending {
+    Succeeded,
+    RetryMs(u64),
+    NoRetry,
+    Released,
+    SnoozedMs(u64),
+    Cancelled,
+}
+
+/// A row to make. Its slot lies `back` grid steps before the cursor's new place.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub(super) back: u8,
+    pub(super) due_ms: i64,
+    pub(super) expires_ms: Option<i64>,
+    pub(super) priority: i16,
+    pub(super) max_attempts: u32,
+    pub(super) lease_ms: u64,
+    pub(super) reentry: bool,
+    pub(super) newest_only: bool,
+    pub(super) limit: Option<(u8, u32)>,
+}
+
+/// One step. Jobs, scopes, specs and schedules are small numbers.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    PassMs(i64),
+    PassMicros(i64),
+    Register {
+        job: u8,
+        spec: u8,
+        schedule: u8,
+    },
+    Plan {
+        job: u8,
+        scope: u8,
+        stale_cursor: bool,
+        stale_spec: bool,
+        ahead: i8,
+        rows: Vec<Shape>,
+        skipped: u8,
+    },
+    Claim {
+        jobs: Vec<u8>,
+        limit: u32,
+        at_claim: bool,
+    },
+    Start(Vec<Pick>),
+    Heartbeat(Vec<Pick>),
+    Settle(Vec<(Pick, Ending)>),
+    Rescue {
+        limit: u32,
+    },
+    Cancel(Vec<u8>),
+    Requeue(Vec<u8>),
+    /// The same request once more, counted from the newest.
+    Repeat {
+        back: u8,
+    },
+    Prune {
+        history_ms: u64,
+        receipts_ms: u64,
+        limit: u32,
+    },
+    List {
+        job: u8,
+        states: u8,
+        back: u8,
+        limit: u32,
+    },
+}
+
+pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 1..60)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => select(vec![1, 999, 1_000, 4_000, 5_000, 10_000, 20_000, 60_000, 600_000]).prop_map(Step::PassMs),
+        1 => select(vec![-1, -5_000, -30_000, -600_000]).prop_map(Step::PassMs),
+        1 => select(vec![1, -1]).prop_map(Step::PassMicros),
+        2 => (0..3u8, 0..2u8, 0..6u8)
+            .prop_map(|(job, spec, schedule)| Step::Register { job, spec, schedule: schedule / 5 }),
+        8 => plan(),
+        8 => (vec(0..3u8, 1..4), 1..5u32, any::<bool>())
+            .prop_map(|(jobs, limit, at_claim)| Step::Claim { jobs, limit, at_claim }),
+        6 => vec(pick(), 1..4).prop_map(Step::Start),
+        3 => vec(pick(), 1..4).prop_map(Step::Heartbeat),
+        6 => vec((pick(), ending()), 1..4).prop_map(Step::Settle),
+        3 => (1..4u32).prop_map(|limit| Step::Rescue { limit }),
+        2 => vec(0..12u8, 1..4).prop_map(Step::Cancel),
+        2 => vec(0..12u8, 1..4).prop_map(Step::Requeue),
+        3 => (0..8u8).prop_map(|back| Step::Repeat { back }),
+        1 => (0..3u64, 0..3u64, 1..4u32).prop_map(|(history, receipts, limit)| Step::Prune {
+            history_ms: history * 30_000,
+            receipts_ms: receipts * 30_000,
+            limit,
+        }),
+        1 => (0..4u8, any::<u8>(), 0..12u8, 1..5u32)
+            .prop_map(|(job, states, back, limit)| Step::List { job, states, back, limit }),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Step> {
+    let rare = || proptest::bool::weighted(0.1);
+    (0..3u8, 0..2u8, rare(), rare(), select(vec![0, 0, 0, 1, -1, 3]), vec(shape(), 0..4), 0..4u8).prop_map(
+        |(job, scope, stale_cursor, stale_spec, ahead, rows, skipped)| Step::Plan {
+            job,
+            scope,
+            stale_cursor,
+            stale_spec,
+            ahead,
+            rows,
+            skipped,
+        },
+    )
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let times = (0..4u8, select(vec![0, 0, 0, -5_000, 1_000]), proptest::option::weighted(0.3, 0..30_000i64));
+    let policy = (1..4u32, select(vec![1, 5_000, 60_000]), any::<bool>(), any::<bool>());
+    let limit = proptest::option::weighted(0.4, (0..2u8, 1..3u32));
+    (times, select(vec![0, 0, -1, 7]), policy, limit).prop_map(|(times, priority, policy, limit)| Shape {
+        back: times.0,
+        due_ms: times.1,
+        expires_ms: times.2,
+        priority,
+        max_attempts: policy.0,
+        lease_ms: policy.1,
+        reentry: policy.2,
+        newest_only: policy.3,
+        limit,
+    })
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    let forged = prop_oneof![
+        10 => Just(Forged::Nothing),
+        1 => Just(Forged::Token),
+        1 => Just(Forged::Fence),
+    ];
+    (0..6u8, forged).prop_map(|(back, forged)| Pick { back, forged })
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        3 => Just(Ending::Succeeded),
+        3 => select(vec![0, 1_000, 60_000]).prop_map(Ending::RetryMs),
+        1 => Just(Ending::NoRetry),
+        2 => Just(Ending::Released),
+        1 => select(vec![0, 1_000, 60_000]).prop_map(Ending::SnoozedMs),
+        1 => Just(Ending::Cancelled),
+    ]
+}

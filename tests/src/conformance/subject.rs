@@ -1,0 +1,375 @@
+//! Owns the store under test as a case sees it: short verbs, a clock to set, and a memory store as its shadow.
+//!
+//! Every request goes to both stores and every reply must be equal, so a case asserts what it is about and the
+//! shadow asserts every other field of every row. On the memory store itself only the assertions count.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tourbillon::{
+    model::{
+        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome,
+        Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp,
+        transition::{Cancelled, Charge, Refusal},
+    },
+    store::{
+        Cancel, Claim, Claimed, Heartbeat, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore,
+        Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadStats, Register, RegisterOutcome, Registration,
+        Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle, Settlement, SpecHash, Start,
+        Store, StoreError, Verb,
+    },
+};
+use uuid::Uuid;
+
+use super::Fixture;
+
+/// Where every case's clock starts: 2027-01-15T08:00:00Z.
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// Lease of [`Subject::row`], in milliseconds.
+pub(crate) const LEASE_MS: u64 = 60_000;
+
+/// The spec and schedule hash under which [`Subject::add`] registers a job.
+pub(crate) const SPEC: &str = "spec-1";
+
+pub(crate) struct Subject {
+    store: Arc<dyn Store>,
+    shadow: MemoryStore,
+    pub(crate) clock: ManualClock,
+    serial: AtomicU64,
+    jobs: Mutex<BTreeSet<JobName>>,
+}
+
+impl Subject {
+    pub(crate) async fn new(fixture: &dyn Fixture) -> Self {
+        let clock = ManualClock::new(START);
+        let store = fixture.on_manual_clock(clock.clone()).await;
+        Self {
+            store: store.unwrap_or_else(|error| panic!("the fixture failed to make a store: {error:?}")),
+            shadow: MemoryStore::new(clock.clone()),
+            clock,
+            serial: AtomicU64::new(0),
+            jobs: Mutex::default(),
+        }
+    }
+
+    // Time and identity.
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The instant `ms` milliseconds from now; negative is earlier.
+    pub(crate) fn after(&self, ms: i64) -> Timestamp {
+        self.now().offset_micros(ms * 1_000)
+    }
+
+    /// Moves the database clock by `ms` milliseconds, forwards or back.
+    pub(crate) fn pass(&self, ms: i64) {
+        self.clock.set(self.after(ms));
+    }
+
+    /// Moves the database clock on by microseconds.
+    pub(crate) fn pass_micros(&self, micros: i64) {
+        self.clock.set(self.now().offset_micros(micros));
+    }
+
+    /// A fresh id. Not in order, so that "ordered by id" is not "ordered by insertion".
+    pub(crate) fn uuid(&self) -> Uuid {
+        let serial = self.serial.fetch_add(1, Ordering::SeqCst) + 1;
+        scrambled(serial)
+    }
+
+    pub(crate) fn id(&self) -> ExecutionId {
+        ExecutionId(self.uuid())
+    }
+
+    // Calls.
+
+    /// Sends one request to both stores and returns the reply on which they agree.
+    pub(crate) async fn send(&self, request: Request) -> Result<Reply, StoreError> {
+        self.note_jobs(&request.verb);
+        let expected = self.shadow.apply(&request);
+        let got = self.store.call(request.clone()).await;
+        match (&got, &expected) {
+            (Ok(got), Ok(expected)) => {
+                assert_eq!(got, expected, "reply differs from the memory store's at {} for {request:?}", self.now());
+            }
+            (Err(got), Err(expected)) => {
+                assert_eq!(got.kind(), expected.kind(), "error kind of {got:?} for {request:?}");
+            }
+            _ => panic!("{request:?}: the store says {got:?}, the memory store says {expected:?}"),
+        }
+        got
+    }
+
+    fn note_jobs(&self, verb: &Verb) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        match verb {
+            Verb::Register(verb) => jobs.extend(verb.jobs.iter().map(|job| job.job.clone())),
+            Verb::Plan(verb) => jobs.extend(verb.entries.iter().map(|entry| entry.job.clone())),
+            _ => {}
+        }
+    }
+
+    /// A request with a fresh id.
+    pub(crate) fn request(&self, verb: impl Into<Verb>) -> Request {
+        Request { id: RequestId(self.uuid()), verb: verb.into() }
+    }
+
+    /// Sends under a fresh request id; the store must accept it.
+    pub(crate) async fn call<V: Operation>(&self, verb: V) -> V::Reply {
+        self.repeat::<V>(&self.request(verb)).await
+    }
+
+    /// Sends this very request, again if it was sent before; the store must accept it.
+    pub(crate) async fn repeat<V: Operation>(&self, request: &Request) -> V::Reply {
+        let reply = self.send(request.clone()).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{request:?} was refused: {error:?}"));
+        V::reply(reply).expect("the reply is of the verb's own kind")
+    }
+
+    /// Sends something that the store must refuse.
+    pub(crate) async fn refused(&self, verb: impl Into<Verb>) -> StoreError {
+        let request = self.request(verb);
+        match self.send(request.clone()).await {
+            Err(error) => error,
+            Ok(reply) => panic!("{request:?} should be refused and was answered {reply:?}"),
+        }
+    }
+
+    // Set-up.
+
+    /// Registers a job with spec and schedule hash [`SPEC`].
+    pub(crate) async fn register(&self, name: &JobName) -> RegisterOutcome {
+        self.register_as(name, SPEC, SPEC).await
+    }
+
+    pub(crate) async fn register_as(&self, name: &JobName, spec: &str, schedule: &str) -> RegisterOutcome {
+        let jobs = vec![Registration { job: name.clone(), spec_hash: hash(spec), schedule_hash: hash(schedule) }];
+        self.call(Register { runner: runner(), jobs }).await.outcomes[0]
+    }
+
+    /// A row without a slot, due now: lease 60 s, three attempts, re-entry allowed, no limit.
+    pub(crate) fn row(&self) -> NewExecution {
+        NewExecution {
+            id: self.id(),
+            slot_at: None,
+            due_at: self.now(),
+            expires_at: None,
+            priority: 0,
+            payload: None,
+            unique_key: None,
+            policy: Policy {
+                max_attempts: 3,
+                lease_ms: LEASE_MS,
+                reentry: Reentry::Allow,
+                supersede: Supersede::Never,
+                limit: None,
+            },
+        }
+    }
+
+    /// [`Subject::row`], changed.
+    pub(crate) fn row_with(&self, change: impl FnOnce(&mut NewExecution)) -> NewExecution {
+        let mut row = self.row();
+        change(&mut row);
+        row
+    }
+
+    /// An entry that makes `slots` for the global scope and moves the cursor from `expect` to `to`.
+    pub(crate) fn entry(
+        &self,
+        job: &JobName,
+        expect: Option<Timestamp>,
+        to: Timestamp,
+        slots: Vec<NewExecution>,
+    ) -> PlanEntry {
+        PlanEntry {
+            job: job.clone(),
+            scope: Scope::global(),
+            spec_hash: hash(SPEC),
+            expect,
+            to,
+            delay_ms: 0,
+            slots,
+            skipped: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn plan(&self, entry: PlanEntry) -> PlanOutcome {
+        self.call(Plan { entries: vec![entry] }).await.outcomes.remove(0)
+    }
+
+    /// Stores rows, registering the job first if need be. Moves the global cursor by one microsecond, a day ago.
+    pub(crate) async fn add(&self, job: &JobName, rows: Vec<NewExecution>) {
+        let read = self.call(ReadCursors { jobs: vec![job.clone()] }).await.jobs.remove(0);
+        if read.spec_hash.is_none() {
+            self.register(job).await;
+        }
+        let at = read.cursors.iter().find(|cursor| cursor.scope == Scope::global()).map(|cursor| cursor.at);
+        let to = at.map_or(self.after(-86_400_000), |at| at.offset_micros(1));
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        assert_eq!(self.plan(self.entry(job, at, to, rows)).await, PlanOutcome::Made(ids));
+    }
+
+    /// Stores one row and returns its id.
+    pub(crate) async fn add_one(&self, job: &JobName, change: impl FnOnce(&mut NewExecution)) -> ExecutionId {
+        let row = self.row_with(change);
+        let id = row.id;
+        self.add(job, vec![row]).await;
+        id
+    }
+
+    /// Stores one row and claims it.
+    pub(crate) async fn claimed(&self, job: &JobName, change: impl FnOnce(&mut NewExecution)) -> LeaseRef {
+        let id = self.add_one(job, change).await;
+        let (row, lease) = self.claim_one(job).await;
+        assert_eq!(row.id, id, "the row just added is the one claimed");
+        lease
+    }
+
+    /// Stores one row, claims and starts it.
+    pub(crate) async fn running(&self, job: &JobName, change: impl FnOnce(&mut NewExecution)) -> LeaseRef {
+        let lease = self.claimed(job, change).await;
+        assert_eq!(self.start(lease).await, Ok(1));
+        lease
+    }
+
+    /// Stores one row and settles its first attempt.
+    pub(crate) async fn ended(&self, job: &JobName, outcome: Outcome) -> ExecutionId {
+        let lease = self.running(job, |_| {}).await;
+        assert_eq!(self.settle(lease, outcome).await.map(State::is_terminal), Ok(true));
+        lease.id
+    }
+
+    // Verbs on one row.
+
+    pub(crate) async fn claim(&self, job: &JobName) -> Claimed {
+        self.call(claim_of(&[job], 10)).await
+    }
+
+    /// Claims, expects exactly one row, and returns it with its lease.
+    pub(crate) async fn claim_one(&self, job: &JobName) -> (Execution, LeaseRef) {
+        let mut rows = self.claim(job).await.executions;
+        assert_eq!(rows.len(), 1, "exactly one row is claimed: {rows:?}");
+        let row = rows.remove(0);
+        let lease = row.lease_ref().expect("a claimed row is running");
+        (row, lease)
+    }
+
+    /// True when a claim takes nothing and skips nothing.
+    pub(crate) async fn nothing_to_claim(&self, job: &JobName) -> bool {
+        let claimed = self.claim(job).await;
+        claimed.executions.is_empty() && claimed.skipped.is_empty()
+    }
+
+    pub(crate) async fn start(&self, lease: LeaseRef) -> Result<u32, Refusal> {
+        self.call(Start { leases: vec![lease] }).await.outcomes.remove(0)
+    }
+
+    pub(crate) async fn heartbeat(&self, lease: LeaseRef) -> Result<Renewal, Refusal> {
+        self.call(Heartbeat { leases: vec![lease] }).await.outcomes.remove(0)
+    }
+
+    pub(crate) async fn settle(&self, lease: LeaseRef, outcome: Outcome) -> Result<State, Refusal> {
+        self.call(Settle { settlements: vec![Settlement { lease, outcome }] }).await.outcomes.remove(0)
+    }
+
+    pub(crate) async fn rescue(&self) -> Rescued {
+        self.call(Rescue { limit: 100 }).await
+    }
+
+    pub(crate) async fn cancel(&self, id: ExecutionId) -> Cancelled {
+        self.call(Cancel { ids: vec![id] }).await.outcomes[0]
+    }
+
+    pub(crate) async fn requeue(&self, id: ExecutionId) -> RequeueOutcome {
+        self.call(Requeue { ids: vec![id] }).await.outcomes[0]
+    }
+
+    // Looking.
+
+    /// How far the global scope of this job is planned.
+    pub(crate) async fn cursor(&self, job: &JobName) -> Option<Timestamp> {
+        let read = self.call(ReadCursors { jobs: vec![job.clone()] }).await.jobs.remove(0);
+        read.cursors.iter().find(|cursor| cursor.scope == Scope::global()).map(|cursor| cursor.at)
+    }
+
+    /// All generations of one execution, oldest first.
+    pub(crate) async fn generations(&self, id: ExecutionId) -> Vec<Execution> {
+        self.call(ListExecutions { id: Some(id), limit: MAX_BATCH, ..ListExecutions::default() }).await.executions
+    }
+
+    /// The newest generation of one execution.
+    pub(crate) async fn get(&self, id: ExecutionId) -> Execution {
+        self.generations(id).await.pop().unwrap_or_else(|| panic!("no execution {id}"))
+    }
+
+    /// Sends every read there is, so that all that is stored is compared with the shadow.
+    pub(crate) async fn compare_everything(&self) {
+        let mut after = None;
+        loop {
+            let page = ListExecutions { after, limit: MAX_BATCH, ..ListExecutions::default() };
+            let rows = self.call(page).await.executions;
+            let Some(last) = rows.last().filter(|_| rows.len() == MAX_BATCH as usize) else { break };
+            after = Some((last.id, last.generation));
+        }
+        self.call(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await;
+        self.call(ReadStats {}).await;
+        let jobs: Vec<_> = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        for jobs in jobs.chunks(MAX_BATCH as usize) {
+            self.call(ReadCursors { jobs: jobs.to_vec() }).await;
+        }
+    }
+}
+
+/// A claim of these jobs that charges at start.
+pub(crate) fn claim_of(jobs: &[&JobName], limit: u32) -> Claim {
+    let jobs = jobs.iter().map(|job| (*job).clone()).collect();
+    Claim { runner: runner(), jobs, limit, charge: Charge::AtStart }
+}
+
+pub(crate) fn runner() -> Incarnation {
+    Incarnation(Uuid::from_u128(0xace))
+}
+
+pub(crate) fn job(name: &str) -> JobName {
+    JobName::new(name).expect("names in cases are valid")
+}
+
+pub(crate) fn scope(id: &str) -> Scope {
+    Scope::new("tenant", id).expect("scopes in cases are valid")
+}
+
+pub(crate) fn hash(text: &str) -> SpecHash {
+    SpecHash(text.into())
+}
+
+pub(crate) fn succeeded() -> Outcome {
+    Outcome::Succeeded { result: Json::empty(), rows_affected: None }
+}
+
+pub(crate) fn failure(text: &str) -> Failure {
+    Failure::new(ErrorCode::handler_error(), text)
+}
+
+/// A failure to be retried after this many milliseconds.
+pub(crate) fn failed(retry_ms: u64) -> Outcome {
+    Outcome::Failed { failure: failure("it broke"), retry: Retry::AfterMs(retry_ms) }
+}
+
+pub(crate) fn failed_for_good() -> Outcome {
+    Outcome::Failed { failure: failure("it broke for good"), retry: Retry::Never }
+}
+
+/// Distinct for distinct serials, in no order.
+pub(crate) fn scrambled(serial: u64) -> Uuid {
+    let mixed = serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Uuid::from_u64_pair(mixed ^ (mixed >> 29), serial)
+}

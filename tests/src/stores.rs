@@ -1,0 +1,215 @@
+//! Owns the fixtures of our own stores: memory, SQLite in memory and in a file, Postgres.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tourbillon::{
+    model::Timestamp,
+    store::{BoxFuture, DatabaseClock, ErrorKind, ManualClock, MemoryStore, Reply, Request, Store, StoreError},
+};
+use tourbillon_pg::{PgStore, PgStoreBuilder};
+use tourbillon_sqlite::{Builder, SqliteInline, SqliteStore, Synchronous};
+
+use crate::{cluster::Cluster, conformance::Fixture};
+
+type Made<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// [`MemoryStore`]: the specification itself, so that each case is seen to hold for it too.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory;
+
+impl Fixture for Memory {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn on_manual_clock(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async move { Ok(Arc::new(MemoryStore::new(clock)) as Arc<dyn Store>) })
+    }
+
+    fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
+        let clock = ManualClock::new(host_now());
+        let store = HostClocked { store: MemoryStore::new(clock.clone()), clock };
+        Box::pin(async move { Ok(vec![Arc::new(store) as Arc<dyn Store>; handles]) })
+    }
+}
+
+/// A memory store whose clock is the host's, as of the moment before each call.
+struct HostClocked {
+    store: MemoryStore,
+    clock: ManualClock,
+}
+
+impl Store for HostClocked {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
+        self.clock.set(host_now());
+        self.store.call(request)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "here the host's clock plays the database's own")]
+fn host_now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp::EPOCH + Duration::new(since.as_secs(), since.subsec_micros() * 1_000)
+}
+
+/// [`SqliteInline`] in memory. It cannot share an in-memory database between connections: handles are one store.
+#[derive(Clone, Copy, Debug)]
+pub struct Sqlite;
+
+impl Fixture for Sqlite {
+    fn name(&self) -> &str {
+        "sqlite"
+    }
+
+    fn on_manual_clock(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async { Ok(Arc::new(SqliteInline::in_memory(DatabaseClock::Manual(clock))?) as Arc<dyn Store>) })
+    }
+
+    fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
+        Box::pin(async move {
+            let store = Arc::new(SqliteInline::in_memory(DatabaseClock::Database)?) as Arc<dyn Store>;
+            Ok(vec![store; handles])
+        })
+    }
+}
+
+/// [`SqliteStore`] in a file, each handle with a writer thread and connection of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct SqliteFile;
+
+impl SqliteFile {
+    /// No case takes the power away, so the disk need not be waited for.
+    fn builder(folder: &Folder) -> Builder {
+        SqliteStore::builder(folder.0.join("jobs.db")).synchronous(Synchronous::Normal)
+    }
+}
+
+impl Fixture for SqliteFile {
+    fn name(&self) -> &str {
+        "sqlite_file"
+    }
+
+    fn on_manual_clock(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async {
+            let folder = Arc::new(Folder::new()?);
+            let store = Self::builder(&folder).clock(DatabaseClock::Manual(clock)).open()?;
+            Ok(Arc::new(InFolder { store, _folder: folder }) as Arc<dyn Store>)
+        })
+    }
+
+    fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
+        Box::pin(async move {
+            let folder = Arc::new(Folder::new()?);
+            let handle = |_| {
+                let store = Self::builder(&folder).open()?;
+                Ok(Arc::new(InFolder { store, _folder: Arc::clone(&folder) }) as Arc<dyn Store>)
+            };
+            (0..handles).map(handle).collect()
+        })
+    }
+
+    fn sequences(&self) -> u32 {
+        60
+    }
+}
+
+/// A store and the folder that goes when it goes.
+struct InFolder {
+    store: SqliteStore,
+    _folder: Arc<Folder>,
+}
+
+impl Store for InFolder {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
+        self.store.call(request)
+    }
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, StoreError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("tourbillon-conformance-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|error| {
+            StoreError::new(ErrorKind::Unavailable, format!("no folder {}", path.display())).with_source(error)
+        })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder left behind in the system's temporary one is no reason to fail.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// [`PgStore`] on the shared throw-away server: one database per process, one schema per store.
+#[derive(Clone, Copy, Debug)]
+pub struct Postgres;
+
+impl Postgres {
+    /// A builder for a schema that nobody else uses.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no server to test against.
+    pub fn builder() -> Result<PgStoreBuilder, StoreError> {
+        static DATABASE: OnceLock<Result<String, String>> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // On a thread of its own: starting a server blocks, and the callers are asynchronous.
+        let make = || Cluster::shared().map(Cluster::fresh_database).map_err(|error| error.reason);
+        let url = thread::scope(|scope| scope.spawn(|| DATABASE.get_or_init(make)).join());
+        let url = match url {
+            Ok(Ok(url)) => url,
+            Ok(Err(reason)) => return Err(StoreError::new(ErrorKind::Unavailable, reason.clone())),
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(PgStore::builder(url).schema(&format!("store_{number}")))
+    }
+}
+
+impl Fixture for Postgres {
+    fn name(&self) -> &str {
+        "postgres"
+    }
+
+    fn absent(&self) -> Option<String> {
+        Cluster::available().err().map(|error| error.reason)
+    }
+
+    fn on_manual_clock(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async {
+            let store = Self::builder()?.max_connections(1).clock(DatabaseClock::Manual(clock)).connect().await?;
+            store.migrate().await?;
+            Ok(Arc::new(store) as Arc<dyn Store>)
+        })
+    }
+
+    fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
+        Box::pin(async move {
+            let builder = Self::builder()?.max_connections(1);
+            let mut stores = Vec::new();
+            for _ in 0..handles {
+                let store = builder.clone().connect().await?;
+                store.migrate().await?;
+                stores.push(Arc::new(store) as Arc<dyn Store>);
+            }
+            Ok(stores)
+        })
+    }
+
+    fn sequences(&self) -> u32 {
+        40
+    }
+}
