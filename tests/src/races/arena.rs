@@ -22,6 +22,9 @@ use uuid::Uuid;
 /// Connections of each Postgres handle.
 const CONNECTIONS: u32 = 4;
 
+/// Longest wait for one of them, so that a crash is noticed soon.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Ways into one store.
 pub(crate) struct Arena {
     pub(crate) name: &'static str,
@@ -52,7 +55,7 @@ impl Arena {
     pub(crate) async fn postgres(url: String, handles: usize) -> Self {
         let mut all: Vec<Arc<dyn Store>> = Vec::new();
         for _ in 0..handles {
-            let store = PgStore::builder(&url).max_connections(CONNECTIONS).connect().await;
+            let store = PgStore::builder(&url).max_connections(CONNECTIONS).acquire_timeout(PATIENCE).connect().await;
             let store = store.expect("the throw-away server takes connections");
             store.migrate().await.expect("an empty database can be migrated");
             all.push(Arc::new(store));

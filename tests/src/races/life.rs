@@ -110,24 +110,23 @@ fn attempts(around: Surroundings<'_>, events: &[Event], judged: &mut Judged) -> 
         judged.findings.push(format!("G1: {missing} of the fences 1 to {last} are in no claim's reply"));
     }
     if let Some(beyond) = attempts.keys().find(|fence| fence.0 > last) {
-        judged.findings.push(format!("G1: fence {beyond} was given out, and the end knows only {last}: it went back"));
+        judged
+            .findings
+            .push(format!("G1: fence {beyond} was given out, and the end knows only {last}: it went back"));
     }
     attempts
 }
 
 /// Sorts what was accepted under its claim.
-fn attach(
-    around: Surroundings<'_>,
-    attempts: &mut BTreeMap<Fence, Attempt>,
-    events: &[Event],
-    judged: &mut Judged,
-) {
+fn attach(around: Surroundings<'_>, attempts: &mut BTreeMap<Fence, Attempt>, events: &[Event], judged: &mut Judged) {
     for event in events {
         let attempt = match &event.deed {
             Deed::Started(lease, ..) | Deed::Renewed(lease, _) | Deed::Settled(lease, ..) => {
                 let attempt = attempts.get_mut(&lease.fence).filter(|attempt| attempt.lease == *lease);
                 if attempt.is_none() {
-                    judged.findings.push(format!("G1: {:?} was accepted under a lease that no claim gave", event.deed));
+                    judged
+                        .findings
+                        .push(format!("G1: {:?} was accepted under a lease that no claim gave", event.deed));
                 }
                 attempt
             }
@@ -257,7 +256,9 @@ fn charges(around: Surroundings<'_>, attempts: &[Attempt], events: &[Event], jud
         let at_claim = u32::from(attempt.row.lease.as_ref().is_some_and(|lease| lease.started_at.is_some()));
         let before = attempt.row.attempt - at_claim;
         if before != charged && !(uncertain && before == charged + 1) {
-            judged.findings.push(format!("G3: claim {fence} shows {before} charged attempts, {charged} were charged"));
+            judged
+                .findings
+                .push(format!("G3: claim {fence} shows {before} charged attempts, {charged} were charged"));
         }
         charged = before + at_claim;
         let mut started = at_claim == 1;
@@ -307,10 +308,13 @@ fn refusals(around: Surroundings<'_>, attempts: &[Attempt], events: &[Event], ju
         let Some(attempt) = attempts.iter().find(|attempt| attempt.lease == *lease) else { continue };
         let ended = attempt.end.is_some_and(|(at, _)| at <= event.at)
             || around.finished_at(attempt.generation).is_some_and(|at| at <= event.at);
-        let expired = *write == Write::Start
-            && attempt.row.lease.as_ref().is_some_and(|lease| lease.expires_at < event.at);
+        let expired =
+            *write == Write::Start && attempt.row.lease.as_ref().is_some_and(|lease| lease.expires_at < event.at);
         if !(taken || ended || expired) {
-            judged.findings.push(format!("G8: {write:?} of attempt {} was refused at {} without a cause", lease.fence, event.at));
+            judged.findings.push(format!(
+                "G8: {write:?} of attempt {} was refused at {} without a cause",
+                lease.fence, event.at
+            ));
         }
     }
 }

@@ -113,7 +113,9 @@ impl Ledger {
                     None => first.insert(id, reply),
                     Some(told) if *told == reply => continue,
                     Some(told) => {
-                        ledger.contradictions.push(format!("{:?} was answered {told:?}, then {reply:?}", call.request));
+                        ledger
+                            .contradictions
+                            .push(format!("{:?} was answered {told:?}, then {reply:?}", call.request));
                         continue;
                     }
                 };

@@ -4,21 +4,30 @@
 //! it. Here they do:
 //!
 //! * `race`: sixteen tasks on the database's own clock, judged from what each call was told (`log`, `life`, `check`);
-//! * `crash`: the same, with the server killed and restarted in the middle.
+//! * `crash`: the same, with the server killed and restarted in the middle;
+//! * `twice`: one request, sent twice at once;
+//! * `permute`: each ordered pair of writing verbs on shared rows (`scene`), both in flight at once (`stage`), every
+//!   result equal to a serial order on the in-memory store.
 //!
 //! Knows the three stores; the judgement knows none.
 
 mod arena;
 mod check;
 mod crash;
+mod explain;
 mod life;
 mod log;
+mod permute;
 mod race;
+mod scene;
+mod stage;
+mod twice;
 mod work;
 
+use arena::Arena;
 pub use check::{Verdict, check, check_errors};
-pub use log::Call;
 use libtest_mimic::{Failed, Trial};
+pub use log::Call;
 
 use crate::cluster::Cluster;
 
@@ -44,6 +53,9 @@ pub fn trials(listing: bool) -> Vec<Trial> {
             block_on(async { race::run(&Arena::sqlite(SQLITE_HANDLES), LASTING).await }).map_err(Failed::from)
         }),
     ];
+    trials.push(Trial::test("sqlite::a_request_sent_twice_at_once_has_one_effect", || {
+        block_on(async { twice::run(&Arena::sqlite(2)).await }).map_err(Failed::from)
+    }));
     for (name, run) in POSTGRES {
         trials.push(on_postgres(name, *run, listing));
     }
@@ -63,22 +75,28 @@ const POSTGRES: &[(&str, OnPostgres)] = &[
         let own = Cluster::start().map_err(|error| error.reason)?;
         block_on(crash::run(&own))
     }),
+    ("postgres::a_request_sent_twice_at_once_has_one_effect", |cluster| {
+        block_on(async { twice::run(&Arena::postgres(cluster.fresh_database(), 2).await).await })
+    }),
+    ("postgres::every_pair_of_verbs_equals_a_serial_order", |cluster| block_on(permute::run(cluster))),
 ];
 
 fn on_postgres(name: &str, run: OnPostgres, listing: bool) -> Trial {
     if listing {
         return Trial::test(name, || Ok(()));
     }
-    match Cluster::shared() {
-        Ok(cluster) => Trial::test(name, move || run(cluster).map_err(Failed::from)),
-        Err(missing) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
-            Trial::test(name, move || Err(missing.reason.into()))
+    match Cluster::available() {
+        Ok(()) => Trial::test(name, move || {
+            let cluster = Cluster::shared().map_err(|missing| missing.reason)?;
+            run(cluster).map_err(Failed::from)
+        }),
+        Err(missing) => {
+            let on_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+            let reason = missing.reason.clone();
+            Trial::test(name, move || Err(missing.reason.into())).with_kind(reason).with_ignored_flag(!on_ci)
         }
-        Err(missing) => Trial::test(name, || Ok(())).with_kind(missing.reason).with_ignored_flag(true),
     }
 }
-
-use arena::Arena;
 
 /// Runs a race on a runtime of its own, with two worker threads.
 fn block_on<T>(work: impl Future<Output = T>) -> T {

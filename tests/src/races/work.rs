@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution, Outcome,
-        Policy, Reentry, RequestId, Retry, Scope, Supersede, Timestamp, transition::Charge,
+        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
+        Outcome, Policy, Reentry, RequestId, Retry, Scope, Supersede, Timestamp, transition::Charge,
     },
     runtime::{Monotonic, Runtime},
     store::{
@@ -67,11 +67,28 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(number: usize, store: Arc<dyn Store>, jobs: Vec<JobName>, seed: u64, give_up_at: Monotonic) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        store: Arc<dyn Store>,
+        jobs: Vec<JobName>,
+        seed: u64,
+        give_up_at: Monotonic,
+    ) -> Self {
         let mut chance = Chance(seed ^ (number as u64).wrapping_mul(0xd6e8_feb8_6659_fd93));
         let me = Incarnation(chance.uuid());
         let runtime = Runtime::tokio();
-        Self { number, store, runtime, chance, jobs, give_up_at, calls: Vec::new(), me, pocket: Vec::new(), seen: Vec::new() }
+        Self {
+            number,
+            store,
+            runtime,
+            chance,
+            jobs,
+            give_up_at,
+            calls: Vec::new(),
+            me,
+            pocket: Vec::new(),
+            seen: Vec::new(),
+        }
     }
 
     /// Sends a request until it is answered, and keeps every try.
@@ -173,7 +190,11 @@ impl Worker {
                 max_attempts: u32::try_from(1 + self.chance.below(4)).unwrap_or(1),
                 lease_ms: 30 + 40 * self.chance.below(3),
                 reentry: if self.chance.below(3) == 0 { Reentry::Forbid } else { Reentry::Allow },
-                supersede: if n == 0 && self.chance.below(2) == 0 { Supersede::ByNewerSlot } else { Supersede::Never },
+                supersede: if n == 0 && self.chance.below(2) == 0 {
+                    Supersede::ByNewerSlot
+                } else {
+                    Supersede::Never
+                },
                 limit,
             },
         }
@@ -214,7 +235,8 @@ impl Worker {
             return;
         }
         let Some(started) = self.call(Start { leases: leases.clone() }).await else { return };
-        let held: Vec<_> = leases.iter().zip(&started.outcomes).filter(|(_, told)| told.is_ok()).map(|(l, _)| *l).collect();
+        let held: Vec<_> =
+            leases.iter().zip(&started.outcomes).filter(|(_, told)| told.is_ok()).map(|(l, _)| *l).collect();
         if self.chance.below(10) == 0 {
             // Told twice, charged once.
             self.call(Start { leases: held.clone() }).await;
@@ -294,4 +316,3 @@ impl Worker {
         self.call(Rescue { limit: 200 }).await;
     }
 }
-

@@ -1,0 +1,453 @@
+//! Owns the state in which permutations start, and the verbs that meet in it.
+//!
+//! One scene with a row of every kind, and every verb asks for all the rows that it can concern, so that any two of
+//! them share rows, gates, cursors and jobs. Knows no database.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tourbillon::{
+    model::{
+        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
+        Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, transition::Charge,
+    },
+    store::{
+        Cancel, Claim, Heartbeat, ListExecutions, MAX_BATCH, ManualClock, MemoryStore, Operation, Plan, PlanEntry,
+        Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start, Verb,
+    },
+};
+use uuid::Uuid;
+
+/// When the rows are planned; the first claims are of this instant, too.
+const BEFORE: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// When the verbs meet: leases of [`BEFORE`] have expired.
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_060);
+
+const LEASE_MS: u64 = 30_000;
+
+/// A verb with a way to use it. All of them write.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Kind {
+    Claim,
+    ClaimTwo,
+    Start,
+    Heartbeat,
+    SettleOk,
+    SettleFail,
+    SettleRelease,
+    SettleSnooze,
+    SettleCancelled,
+    Rescue,
+    Cancel,
+    Requeue,
+    Plan,
+    Register,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Claim,
+        Self::ClaimTwo,
+        Self::Start,
+        Self::Heartbeat,
+        Self::SettleOk,
+        Self::SettleFail,
+        Self::SettleRelease,
+        Self::SettleSnooze,
+        Self::SettleCancelled,
+        Self::Rescue,
+        Self::Cancel,
+        Self::Requeue,
+        Self::Plan,
+        Self::Register,
+    ];
+}
+
+/// Which of the two calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// Starts first, and also asks for the private row or job.
+    A,
+    /// Its batches are in opposite order.
+    B,
+}
+
+/// Lowest id: only A asks for it, so holding it stops A alone, with a snapshot that grows old.
+pub(crate) const PRIVATE: u128 = 1;
+
+/// Lowest name: the same for jobs.
+pub(crate) const PRIVATE_JOB: &str = "a_private";
+
+/// How a row is made to look.
+struct Kept {
+    number: u128,
+    becomes: Becomes,
+    limit: Option<(&'static str, u32)>,
+    reentry: Reentry,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Becomes {
+    Waiting,
+    /// Due too long ago.
+    Late,
+    /// Its slot has a successor.
+    Superseded,
+    /// Failed once, due again.
+    Retryable,
+    /// Its lease has expired.
+    Expired {
+        started: bool,
+        cancelled: bool,
+    },
+    /// Due too long ago, and claimed once, and never started: a claim ends it, which frees its gate.
+    ExpiredLate,
+    Running {
+        started: bool,
+        cancelled: bool,
+    },
+    Succeeded,
+    Dead,
+}
+
+const fn kept(number: u128, becomes: Becomes, limit: Option<(&'static str, u32)>) -> Kept {
+    Kept { number, becomes, limit, reentry: Reentry::Allow }
+}
+
+const ROWS: [Kept; 24] = [
+    kept(PRIVATE, Becomes::Running { started: true, cancelled: false }, None),
+    kept(2, Becomes::Waiting, Some(("alpha", 1))),
+    kept(3, Becomes::Expired { started: true, cancelled: false }, Some(("gamma", 1))),
+    kept(4, Becomes::Waiting, Some(("beta", 2))),
+    kept(5, Becomes::Running { started: true, cancelled: false }, Some(("alpha", 1))),
+    Kept {
+        number: 6,
+        becomes: Becomes::Expired { started: true, cancelled: false },
+        limit: Some(("delta", 1)),
+        reentry: Reentry::Forbid,
+    },
+    kept(7, Becomes::Running { started: false, cancelled: false }, Some(("beta", 2))),
+    kept(8, Becomes::Waiting, Some(("epsilon", 2))),
+    kept(9, Becomes::Running { started: true, cancelled: false }, None),
+    kept(10, Becomes::Running { started: true, cancelled: true }, None),
+    kept(11, Becomes::Expired { started: false, cancelled: true }, None),
+    kept(12, Becomes::Retryable, None),
+    kept(13, Becomes::Waiting, None),
+    kept(14, Becomes::Waiting, Some(("delta", 1))),
+    kept(15, Becomes::Expired { started: false, cancelled: false }, None),
+    kept(16, Becomes::Succeeded, None),
+    kept(17, Becomes::Dead, Some(("gamma", 1))),
+    kept(18, Becomes::Late, None),
+    kept(19, Becomes::Superseded, None),
+    kept(20, Becomes::Waiting, Some(("gamma", 1))),
+    kept(21, Becomes::ExpiredLate, Some(("beta", 2))),
+    kept(22, Becomes::Waiting, Some(("epsilon", 2))),
+    kept(23, Becomes::Waiting, Some(("epsilon", 2))),
+    kept(24, Becomes::Running { started: true, cancelled: false }, Some(("aleph", 1))),
+];
+
+/// The scene: the requests that make it, and the leases that are out.
+#[derive(Clone)]
+pub(crate) struct Scene {
+    /// Each with the instant of the database clock at which it is sent.
+    pub(crate) setup: Vec<(Timestamp, Request)>,
+    pub(crate) leases: BTreeMap<ExecutionId, LeaseRef>,
+    pub(crate) start: Vec<Execution>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let mut maker = Maker { clock: ManualClock::new(BEFORE), setup: Vec::new(), next: 1_000 };
+        let leases = maker.make();
+        let mut scene = Self { setup: maker.setup, leases, start: Vec::new() };
+        scene.start = listing(&scene.memory());
+        scene
+    }
+
+    /// A memory store in the starting state, its clock at [`NOW`].
+    pub(crate) fn memory(&self) -> MemoryStore {
+        let clock = ManualClock::new(BEFORE);
+        let store = MemoryStore::new(clock.clone());
+        for (at, request) in &self.setup {
+            clock.set(*at);
+            store.apply(request).expect("the scene is made of requests that are accepted");
+        }
+        clock.set(NOW);
+        store
+    }
+
+    /// Names of all jobs that any request mentions.
+    pub(crate) fn jobs() -> Vec<JobName> {
+        let rows = ROWS.iter().map(|row| row_job(row.number));
+        rows.chain([PRIVATE_JOB, "brand", "fresh", "planned"].map(name)).collect()
+    }
+
+    /// The verb that this side sends.
+    pub(crate) fn verb(&self, kind: Kind, side: Side) -> Verb {
+        match kind {
+            Kind::Claim => claim(MAX_BATCH, side).into(),
+            Kind::ClaimTwo => claim(2, side).into(),
+            Kind::Start => Start { leases: self.held(side) }.into(),
+            Kind::Heartbeat => Heartbeat { leases: self.held(side) }.into(),
+            Kind::SettleOk => {
+                self.settle(side, &Outcome::Succeeded { result: Json::empty(), rows_affected: Some(7) })
+            }
+            Kind::SettleFail => self.settle(side, &Outcome::Failed { failure: failure(), retry: Retry::AfterMs(0) }),
+            Kind::SettleRelease => self.settle(side, &Outcome::Released),
+            Kind::SettleSnooze => self.settle(side, &Outcome::Snoozed { for_ms: 5_000 }),
+            Kind::SettleCancelled => self.settle(side, &Outcome::Cancelled { failure: failure() }),
+            Kind::Rescue => Rescue { limit: MAX_BATCH }.into(),
+            Kind::Cancel => Cancel { ids: ids(side) }.into(),
+            Kind::Requeue => Requeue { ids: ids(side) }.into(),
+            Kind::Plan => Plan { entries: plan_entries(side) }.into(),
+            Kind::Register => register(side).into(),
+        }
+    }
+
+    /// Rows that the verb may lock in the starting state.
+    pub(crate) fn touches(&self, kind: Kind, side: Side) -> BTreeSet<ExecutionId> {
+        let rows = self.start.iter();
+        let live = |row: &&Execution| !row.state.is_terminal();
+        let ids: BTreeSet<ExecutionId> = match kind {
+            Kind::Claim | Kind::ClaimTwo => {
+                rows.filter(|row| row.claimable_at.is_some_and(|at| at <= NOW)).map(|row| row.id).collect()
+            }
+            Kind::Rescue => rows
+                .filter(|row| row.state == State::Running && row.claimable_at.is_none())
+                .map(|row| row.id)
+                .collect(),
+            Kind::Cancel => rows.filter(live).map(|row| row.id).collect(),
+            Kind::Requeue | Kind::Plan | Kind::Register => BTreeSet::new(),
+            _ => self.leases.keys().copied().collect(),
+        };
+        ids.into_iter().filter(|id| side == Side::A || id.0.as_u128() != PRIVATE).collect()
+    }
+
+    fn held(&self, side: Side) -> Vec<LeaseRef> {
+        ordered(side, self.leases.values().copied().collect(), |lease| lease.id)
+    }
+
+    fn settle(&self, side: Side, outcome: &Outcome) -> Verb {
+        let settlement = |lease| Settlement { lease, outcome: outcome.clone() };
+        Settle { settlements: self.held(side).into_iter().map(settlement).collect() }.into()
+    }
+}
+
+/// The job of row `number`; every row has its own, so that a claim can be asked to leave out single rows.
+pub(crate) fn row_job(number: u128) -> JobName {
+    name(&format!("row_{number:02}"))
+}
+
+fn name(name: &str) -> JobName {
+    JobName::new(name).expect("names in the scene are plain")
+}
+
+fn row_id(number: u128) -> ExecutionId {
+    ExecutionId(Uuid::from_u128(number))
+}
+
+/// Everything that the store lists.
+fn listing(store: &MemoryStore) -> Vec<Execution> {
+    let verb = ListExecutions { limit: MAX_BATCH, ..ListExecutions::default() };
+    match store.apply(&Request { id: RequestId(Uuid::nil()), verb: verb.into() }) {
+        Ok(Reply::ExecutionPage(page)) => page.executions,
+        other => panic!("a list is answered with a page, not {other:?}"),
+    }
+}
+
+fn ordered<T>(side: Side, mut items: Vec<T>, id: impl Fn(&T) -> ExecutionId) -> Vec<T> {
+    if side == Side::B {
+        items.retain(|item| id(item) != row_id(PRIVATE));
+        items.reverse();
+    }
+    items
+}
+
+fn ids(side: Side) -> Vec<ExecutionId> {
+    let all = ROWS.iter().map(|row| row_id(row.number)).chain([row_id(999)]);
+    ordered(side, all.collect(), |id| *id)
+}
+
+fn claim(limit: u32, side: Side) -> Claim {
+    let jobs = ROWS.iter().map(|row| row_job(row.number)).chain([name("planned"), name("fresh")]).collect();
+    Claim { runner: runner(side), jobs, limit, charge: Charge::AtStart }
+}
+
+fn runner(side: Side) -> Incarnation {
+    Incarnation(Uuid::from_u128(if side == Side::A { 0xa } else { 0xb }))
+}
+
+fn failure() -> Failure {
+    Failure::new(ErrorCode::handler_error(), "it broke")
+}
+
+fn hash(text: &str) -> SpecHash {
+    SpecHash(text.into())
+}
+
+/// Both sides move the same two cursors, one of which does not exist yet, and make rows with ids of their own.
+fn plan_entries(side: Side) -> Vec<PlanEntry> {
+    let entry = |job: &str, expect: Option<Timestamp>, slots: Vec<NewExecution>| PlanEntry {
+        job: name(job),
+        scope: Scope::global(),
+        spec_hash: hash("spec"),
+        expect,
+        to: NOW,
+        delay_ms: 0,
+        slots,
+        skipped: Vec::new(),
+    };
+    let base = if side == Side::A { 100 } else { 200 };
+    let slot = |n: u128, limit| NewExecution { slot_at: Some(NOW), ..new_row(base + n, limit, Reentry::Allow) };
+    let mut entries = vec![
+        entry("fresh", None, vec![slot(1, Some(("omega", 1)))]),
+        entry("planned", Some(BEFORE), vec![slot(2, Some(("alpha", 1))), slot(3, None)]),
+    ];
+    match side {
+        Side::A => entries.insert(0, entry(PRIVATE_JOB, Some(BEFORE), Vec::new())),
+        Side::B => entries.reverse(),
+    }
+    entries
+}
+
+fn register(side: Side) -> Register {
+    let edit = if side == Side::A { "schedule-a" } else { "schedule-b" };
+    let registration = |job: &str| Registration { job: name(job), spec_hash: hash(edit), schedule_hash: hash(edit) };
+    let mut jobs = vec![registration("brand"), registration("fresh"), registration("planned")];
+    match side {
+        Side::A => jobs.insert(0, registration(PRIVATE_JOB)),
+        Side::B => jobs.reverse(),
+    }
+    Register { runner: runner(side), jobs }
+}
+
+fn new_row(number: u128, limit: Option<(&str, u32)>, reentry: Reentry) -> NewExecution {
+    NewExecution {
+        id: row_id(number),
+        slot_at: None,
+        due_at: BEFORE,
+        expires_at: None,
+        priority: 0,
+        payload: None,
+        unique_key: None,
+        policy: Policy {
+            max_attempts: 3,
+            lease_ms: LEASE_MS,
+            reentry,
+            supersede: Supersede::Never,
+            limit: limit.map(|(key, max)| Limit { key: key.to_owned(), max }),
+        },
+    }
+}
+
+/// Makes the scene on a memory store, noting each request.
+struct Maker {
+    clock: ManualClock,
+    setup: Vec<(Timestamp, Request)>,
+    next: u128,
+}
+
+impl Maker {
+    fn make(&mut self) -> BTreeMap<ExecutionId, LeaseRef> {
+        let store = MemoryStore::new(self.clock.clone());
+        let registration =
+            |job: JobName| Registration { job, spec_hash: hash("spec"), schedule_hash: hash("schedule") };
+        let jobs = Scene::jobs().into_iter().filter(|job| job.as_str() != "brand").map(registration).collect();
+        self.send(&store, Register { runner: runner(Side::A), jobs });
+        let entries = ROWS.iter().map(planned_row).collect();
+        self.send(&store, Plan { entries });
+        let cursors = [PRIVATE_JOB, "planned", "row_19"].map(|job| PlanEntry {
+            job: name(job),
+            scope: Scope::global(),
+            spec_hash: hash("spec"),
+            expect: (job == "row_19").then_some(BEFORE - Duration::from_secs(9)),
+            to: BEFORE,
+            delay_ms: 0,
+            slots: Vec::new(),
+            skipped: Vec::new(),
+        });
+        self.send(&store, Plan { entries: cursors.to_vec() });
+        let done = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
+        self.finish(&store, Becomes::Succeeded, &done);
+        self.finish(&store, Becomes::Dead, &Outcome::Failed { failure: failure(), retry: Retry::Never });
+        self.finish(&store, Becomes::Retryable, &Outcome::Failed { failure: failure(), retry: Retry::AfterMs(1) });
+        let mut leases = self.take(&store, |becomes| match becomes {
+            Becomes::Expired { started, cancelled } => Some((started, cancelled)),
+            Becomes::ExpiredLate => Some((false, false)),
+            _ => None,
+        });
+        self.clock.set(NOW);
+        leases.extend(self.take(&store, |becomes| match becomes {
+            Becomes::Running { started, cancelled } => Some((started, cancelled)),
+            _ => None,
+        }));
+        leases
+    }
+
+    fn send<V: Operation>(&mut self, store: &MemoryStore, verb: V) -> V::Reply {
+        self.next += 1;
+        let request = Request { id: RequestId(Uuid::from_u128(self.next)), verb: verb.into() };
+        let reply = store.apply(&request).expect("the scene is made of requests that are accepted");
+        self.setup.push((self.clock.now(), request));
+        V::reply(reply).expect("a verb is answered by its reply")
+    }
+
+    /// Claims the chosen rows, starts some and asks for the cancellation of some.
+    fn take(
+        &mut self,
+        store: &MemoryStore,
+        chosen: impl Fn(Becomes) -> Option<(bool, bool)>,
+    ) -> BTreeMap<ExecutionId, LeaseRef> {
+        let rows: Vec<_> = ROWS.iter().filter_map(|row| Some((row.number, chosen(row.becomes)?))).collect();
+        let jobs = rows.iter().map(|(number, _)| row_job(*number)).collect();
+        let verb = Claim { runner: runner(Side::A), jobs, limit: MAX_BATCH, charge: Charge::AtStart };
+        let claimed = self.send(store, verb).executions;
+        assert_eq!(claimed.len(), rows.len(), "all chosen rows are claimable");
+        let leases: BTreeMap<_, _> = claimed.iter().filter_map(|row| Some((row.id, row.lease_ref()?))).collect();
+        let started = rows.iter().filter(|(_, (started, _))| *started);
+        let started = started.filter_map(|(number, _)| leases.get(&row_id(*number)).copied()).collect();
+        self.send(store, Start { leases: started });
+        let cancelled = rows.iter().filter(|(_, (_, cancelled))| *cancelled).map(|(number, _)| row_id(*number));
+        self.send(store, Cancel { ids: cancelled.collect() });
+        leases
+    }
+
+    fn finish(&mut self, store: &MemoryStore, wanted: Becomes, outcome: &Outcome) {
+        let leases = self.take(store, |becomes| (becomes == wanted).then_some((true, false)));
+        let settlement = |lease: &LeaseRef| Settlement { lease: *lease, outcome: outcome.clone() };
+        self.send(store, Settle { settlements: leases.values().map(settlement).collect() });
+    }
+}
+
+fn planned_row(row: &Kept) -> PlanEntry {
+    let mut slot = new_row(row.number, row.limit, row.reentry);
+    let mut to = BEFORE;
+    if row.reentry == Reentry::Forbid {
+        // The last that a rescue takes: a rescue that passes it over took the others, as one with a lower limit does.
+        slot.policy.lease_ms = LEASE_MS + 1_000;
+    }
+    match row.becomes {
+        Becomes::Late | Becomes::ExpiredLate => slot.expires_at = Some(BEFORE + Duration::from_secs(10)),
+        Becomes::Superseded => {
+            to = BEFORE - Duration::from_secs(9);
+            slot.slot_at = Some(to);
+            slot.policy.supersede = Supersede::ByNewerSlot;
+        }
+        // Behind the expired ones in the claim's order.
+        Becomes::Waiting => slot.due_at = BEFORE + Duration::from_secs(50),
+        _ => {}
+    }
+    PlanEntry {
+        job: row_job(row.number),
+        scope: Scope::global(),
+        spec_hash: hash("spec"),
+        expect: None,
+        to,
+        delay_ms: 0,
+        slots: vec![slot],
+        skipped: Vec::new(),
+    }
+}
