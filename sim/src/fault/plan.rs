@@ -18,8 +18,9 @@ pub struct FaultPlan {
 }
 
 /// One fault at a fixed time.
+// No `deny_unknown_fields`: beside `flatten` serde would refuse `kind` itself. Files are read by `scenario`, which
+// checks keys.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When it begins, in seconds since the start.
     pub at_s: u32,
@@ -120,6 +121,11 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $name,)* }
             }
 
+            /// The kind with this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.name() == name)
+            }
+
             /// One line for people.
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$kind => $about,)* }
@@ -151,6 +157,28 @@ kinds! {
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl FaultKind {
+    /// Whether it takes time; the other kinds ignore [`Fault::lasts_s`].
+    pub const fn lasts(self) -> bool {
+        !matches!(self, Self::ClockOffset | Self::ClockDrift | Self::ClockJump | Self::DatabaseClockStep)
+    }
+
+    /// Whether it strikes the database rather than one replica; such a kind ignores [`Fault::replica`].
+    pub const fn strikes_database(self) -> bool {
+        matches!(self, Self::DatabaseClockStep | Self::DatabaseRestart)
+    }
+
+    /// The least [`Fault::lasts_s`] at which it does something: a process may be started again at once, but a
+    /// partition of no time is none.
+    pub const fn shortest_s(self) -> u32 {
+        match self {
+            Self::Crash | Self::PowerLoss | Self::Shutdown | Self::DatabaseRestart => 0,
+            _ if self.lasts() => 1,
+            _ => 0,
+        }
     }
 }
 
@@ -195,44 +223,143 @@ pub struct Trigger {
     pub lasts_s: u32,
 }
 
-/// The events that a trigger can wait for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TriggerPoint {
-    /// The database applied a plan that made at least one slot; the reply is not sent yet.
-    AppliedPlan,
-    /// … a claim that took at least one row.
-    AppliedClaim,
-    /// … a start.
-    AppliedStart,
-    /// … a heartbeat.
-    AppliedHeartbeat,
-    /// … a settle.
-    AppliedSettle,
-    /// … a rescue.
-    AppliedRescue,
-    /// A handler is about to be polled for the first time.
-    HandlerStarted,
-    /// A receiver got an effect; its answer is not sent yet.
-    EffectReceived,
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$about])* $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name used in plans.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
 }
 
-/// What a trigger does to the replica concerned.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Then {
-    /// As [`Bad::PowerLoss`].
-    PowerLoss,
-    /// As [`Bad::Crash`].
-    Crash,
-    /// As [`Bad::Pause`].
-    Pause,
-    /// As [`Bad::Partition`].
-    Partition,
-    /// This one reply or answer is lost and its connection broken.
-    LoseReply,
-    /// As [`Bad::Shutdown`] with no grace.
-    Shutdown,
-    /// As [`Bad::DatabaseRestart`].
-    DatabaseRestart,
+named! {
+    /// The events that a trigger can wait for.
+    TriggerPoint {
+        /// The database applied a plan that made at least one slot; the reply is not sent yet.
+        AppliedPlan = "applied_plan",
+        /// … a claim that took at least one row.
+        AppliedClaim = "applied_claim",
+        /// … a start.
+        AppliedStart = "applied_start",
+        /// … a heartbeat.
+        AppliedHeartbeat = "applied_heartbeat",
+        /// … a settle.
+        AppliedSettle = "applied_settle",
+        /// … a rescue.
+        AppliedRescue = "applied_rescue",
+        /// A handler is about to be polled for the first time.
+        HandlerStarted = "handler_started",
+        /// A receiver got an effect; its answer is not sent yet.
+        EffectReceived = "effect_received",
+    }
+}
+
+named! {
+    /// What a trigger does to the replica concerned.
+    Then {
+        /// As [`Bad::PowerLoss`].
+        PowerLoss = "power_loss",
+        /// As [`Bad::Crash`].
+        Crash = "crash",
+        /// As [`Bad::Pause`].
+        Pause = "pause",
+        /// As [`Bad::Partition`].
+        Partition = "partition",
+        /// This one reply or answer is lost and its connection broken.
+        LoseReply = "lose_reply",
+        /// As [`Bad::Shutdown`] with no grace.
+        Shutdown = "shutdown",
+        /// As [`Bad::DatabaseRestart`].
+        DatabaseRestart = "database_restart",
+    }
+}
+
+impl Trigger {
+    /// The kind of fault that it amounts to: a lost reply of a receiver counts as a lost effect reply.
+    pub const fn kind(&self) -> FaultKind {
+        match (self.then, self.after) {
+            (Then::PowerLoss, _) => FaultKind::PowerLoss,
+            (Then::Crash, _) => FaultKind::Crash,
+            (Then::Pause, _) => FaultKind::Pause,
+            (Then::Partition, _) => FaultKind::Partition,
+            (Then::LoseReply, TriggerPoint::EffectReceived) => FaultKind::LoseEffectReply,
+            (Then::LoseReply, _) => FaultKind::LoseReply,
+            (Then::Shutdown, _) => FaultKind::Shutdown,
+            (Then::DatabaseRestart, _) => FaultKind::DatabaseRestart,
+        }
+    }
+
+    /// Whether it takes time; a lost reply does not, and ignores [`Trigger::lasts_s`].
+    pub const fn lasts(&self) -> bool {
+        !matches!(self.then, Then::LoseReply)
+    }
+
+    /// Whether the event has what the consequence needs: no reply follows the start of a handler.
+    pub const fn is_possible(&self) -> bool {
+        !matches!((self.after, self.then), (TriggerPoint::HandlerStarted, Then::LoseReply))
+    }
+}
+
+impl FaultPlan {
+    /// How many faults and triggers.
+    pub fn len(&self) -> usize {
+        self.faults.len() + self.triggers.len()
+    }
+
+    /// Whether nothing goes wrong.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// This plan and another one.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.faults.extend_from_slice(&other.faults);
+        self.triggers.extend_from_slice(&other.triggers);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and kinds are written down twice, for serde and for people.
+    #[test]
+    fn names_agree_with_what_serde_writes() {
+        let text = |value: serde_json::Value| value.as_str().expect("a name").to_owned();
+        for kind in FaultKind::ALL {
+            assert_eq!(text(serde_json::to_value(kind).unwrap()), kind.name());
+            assert_eq!(FaultKind::from_name(kind.name()), Some(*kind));
+        }
+        for point in TriggerPoint::ALL {
+            assert_eq!(text(serde_json::to_value(point).unwrap()), point.name());
+        }
+        for then in Then::ALL {
+            assert_eq!(text(serde_json::to_value(then).unwrap()), then.name());
+        }
+    }
+
+    #[test]
+    fn a_plan_survives_json() {
+        let plan: FaultPlan = serde_json::from_str(
+            r#"{"fault": [{"at_s": 3, "kind": "apply_late", "percent": 50, "delay_s": 7, "lasts_s": 9, "replica": 1},
+                          {"at_s": 4, "kind": "pause", "lasts_s": 9}],
+                "trigger": [{"after": "applied_settle", "nth": 3, "then": "lose_reply"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(plan.faults[0].bad, Bad::ApplyLate { percent: 50, delay_s: 7 });
+        let again: FaultPlan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+        assert_eq!(again, plan);
+    }
 }
