@@ -352,8 +352,12 @@ fn end(row: &mut Execution, state: State, now: Timestamp) {
     row.updated_at = now;
 }
 
+/// Longest wait that is kept, in milliseconds: 10,000 years. A longer lease, retry or snooze is cut to it, since no
+/// two databases agree on the end of time.
+pub const MAX_WAIT_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
+
 fn after_ms(now: Timestamp, ms: u64) -> Timestamp {
-    now.offset_micros(micros(Duration::from_millis(ms)))
+    now.offset_micros(micros(Duration::from_millis(ms.min(MAX_WAIT_MS))))
 }
 
 fn elapsed_ms(from: Timestamp, to: Timestamp) -> u64 {
