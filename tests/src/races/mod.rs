@@ -13,6 +13,8 @@
 
 mod arena;
 mod check;
+#[cfg(test)]
+mod check_tests;
 mod crash;
 mod explain;
 mod life;
