@@ -91,7 +91,12 @@ mod tests {
         for seed in 0..50 {
             let mut plan = busy_plan(seed, 18);
             plan.faults.push(Fault { at_s: 7, lasts_s: 40, replica: 1, bad: Bad::Pause });
-            plan.triggers.push(Trigger { after: TriggerPoint::AppliedSettle, nth: 31, then: Then::Crash, lasts_s: 5 });
+            plan.triggers.push(Trigger {
+                after: TriggerPoint::AppliedSettle,
+                nth: 31,
+                then: Then::Crash,
+                lasts_s: 5,
+            });
             let fails = |plan: &FaultPlan| {
                 plan.faults.iter().any(|fault| fault.bad == Bad::Pause && fault.lasts_s >= 20)
                     && plan.triggers.iter().any(|trigger| trigger.nth >= 3)

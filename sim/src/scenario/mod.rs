@@ -1,5 +1,18 @@
-//! Scenarios: what runs, on how many replicas, for how long, under which faults. Read from TOML files.
+//! Scenarios: what runs, on how many replicas, for how long, under which faults. Read from TOML files; the format
+//! is described in `scenarios/README.md`.
 
+#[cfg(test)]
+mod broken;
+mod duration;
+mod error;
+mod file;
+mod job;
+mod pinned;
+pub mod planned;
 mod shape;
+mod table;
 
+pub use duration::{format_duration, parse_duration};
+pub use error::ScenarioError;
+pub use pinned::regression_file;
 pub use shape::{FaultMix, JobShape, Phases, Scenario, Work};

@@ -1,0 +1,289 @@
+//! Owns the scenario file as a whole: its top level, its defaults, and regression files, which name another
+//! scenario and pin what differs.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use toml::de::DeTable;
+use tourbillon::{driver::Settings, model::Timestamp};
+
+use super::{
+    error::{ScenarioError, Source},
+    job::{JOB_KEYS, read_job},
+    pinned::{read_kind, read_plan},
+    shape::{FaultMix, JobShape, Phases, Scenario},
+    table::{Table, Value, suggestion},
+};
+use crate::fault::FaultKind;
+
+const KEYS: &[&str] = &[
+    "about",
+    "replicas",
+    "receivers",
+    "epoch",
+    "settle_within",
+    "phases",
+    "driver",
+    "faults",
+    "job",
+    "fault",
+    "trigger",
+    "seed",
+    "tick",
+];
+
+/// Keys of a file that names another scenario.
+const REGRESSION_KEYS: &[&str] =
+    &["scenario", "about", "seed", "tick", "replicas", "jobs", "plan", "fault", "trigger"];
+
+const DRIVER_KEYS: &[&str] =
+    &["poll_interval", "plan_interval", "rescue_interval", "call_timeout", "max_concurrency"];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A simulated year of one seed is more than anybody waits for.
+const LONGEST_PHASE: Duration = Duration::from_secs(366 * 86_400);
+
+impl Scenario {
+    /// Reads a scenario or regression file.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] when the file cannot be read, is not TOML, or breaks a rule; it says where and what is
+    /// allowed.
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ScenarioError::whole(&file, format!("cannot read the scenario: {error}")))?;
+        Self::parse(&text, &file)
+    }
+
+    /// Reads the text of a scenario or regression file. `file_name` is what errors call it; its stem is the
+    /// scenario's name, and a scenario that the text names is read relative to its folder.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`].
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, ScenarioError> {
+        let source = Source { file: file_name, text };
+        let document = DeTable::parse(text).map_err(|error| {
+            source.error(error.span().unwrap_or(0..0), format!("not valid TOML: {}", error.message().trim()))
+        })?;
+        let allowed = if document.get_ref().contains_key("scenario") { REGRESSION_KEYS } else { KEYS };
+        // The head of a document is its first line, not all of it.
+        let table = Table::new(source, "the scenario", 0..0, document.get_ref(), allowed)?;
+        let name = Path::new(file_name).file_stem().map_or_else(|| file_name.into(), |stem| stem.to_string_lossy());
+        match table.get("scenario") {
+            Some(base) => read_regression(&name, file_name, &table, &base),
+            None => read_scenario(&name, &table),
+        }
+    }
+}
+
+fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, ScenarioError> {
+    let settle = table.need(
+        "settle_within",
+        "say how soon after heal everything due has ended: `settle_within = \"5m\"` (scenarios/README.md derives it)",
+    )?;
+    let settle_within = settle.duration_within(SECOND, LONGEST_PHASE)?;
+    let phases = read_phases(table, settle_within)?;
+    let driver = read_driver(table)?;
+    let scenario = Scenario {
+        name: name.to_owned(),
+        about: table.or("about", "", Value::text)?.to_owned(),
+        replicas: table.or("replicas", 3, read_replicas)?,
+        receivers: table.or("receivers", 1, |value| value.integer(0, 8))?,
+        epoch: table.or("epoch", default_epoch(), read_epoch)?,
+        phases,
+        settle_within,
+        poll_interval: driver.poll_interval,
+        plan_interval: driver.plan_interval,
+        rescue_interval: driver.rescue_interval,
+        call_timeout: driver.call_timeout,
+        max_concurrency: driver.max_concurrency,
+        jobs: read_jobs(table)?,
+        faults: read_mix(table)?,
+        pinned: read_plan(table, phases.chaos.as_secs())?,
+        seed: read_seed(table)?,
+        tick: read_tick(table)?,
+    };
+    let sends = scenario.jobs.iter().find(|job| job.work.effects > 0);
+    if let (0, Some(job)) = (scenario.receivers, sends) {
+        let error =
+            table.error_at("receivers", format!("job `{}` sends effects, but there is no receiver", job.name));
+        return Err(error.help("set `receivers` to 1 or more, or `effects = 0` in the work of every job"));
+    }
+    Ok(scenario)
+}
+
+/// 2026-01-05T00:00:00Z: a Monday, so that every cadence that divides a week has a slot there.
+fn default_epoch() -> Timestamp {
+    Timestamp::from_secs(1_767_571_200)
+}
+
+fn read_epoch(value: &Value<'_, '_>) -> Result<Timestamp, ScenarioError> {
+    let text = value.text()?;
+    text.parse().map_err(|error| {
+        let help = "write an instant in UTC in quotes, such as \"2026-01-05T00:00:00Z\"";
+        value.error(format!("`epoch` is not an instant: {error}")).help(help)
+    })
+}
+
+fn read_replicas(value: &Value<'_, '_>) -> Result<u8, ScenarioError> {
+    value.integer(1, 16)
+}
+
+fn read_seed(table: &Table<'_, '_>) -> Result<Option<u64>, ScenarioError> {
+    table.or("seed", None, |value| value.integer(0, u64::MAX).map(Some))
+}
+
+fn read_tick(table: &Table<'_, '_>) -> Result<Option<Duration>, ScenarioError> {
+    table.or("tick", None, |value| value.duration_within(Duration::from_millis(1), SECOND).map(Some))
+}
+
+fn read_phases(table: &Table<'_, '_>, settle_within: Duration) -> Result<Phases, ScenarioError> {
+    let like = "phases = { chaos = \"20m\", partial_heal = \"8m\", heal = \"8m\" }";
+    let given = table.need("phases", like)?;
+    let phases = given.table("`phases`", "a table of durations", &["chaos", "partial_heal", "heal"])?;
+    // Long enough to demand the bound, and once more for what becomes due meanwhile.
+    let default = 2 * settle_within;
+    let within = |value: &Value<'_, '_>| value.duration_within(SECOND, LONGEST_PHASE);
+    let read = Phases {
+        chaos: within(&phases.need("chaos", "say how long faults come and go: `chaos = \"20m\"`")?)?,
+        partial_heal: phases.or("partial_heal", default, within)?,
+        heal: phases.or("heal", default, within)?,
+    };
+    for (key, phase) in [("partial_heal", read.partial_heal), ("heal", read.heal)] {
+        if phase <= settle_within {
+            let message = format!("`{key}` is not longer than `settle_within`: the bound could never be demanded");
+            return Err(phases.error_at(key, message).help("twice `settle_within` is usual, and the default"));
+        }
+    }
+    Ok(read)
+}
+
+fn read_driver(table: &Table<'_, '_>) -> Result<Settings, ScenarioError> {
+    let default = Settings::default();
+    let Some(value) = table.get("driver") else { return Ok(default) };
+    let driver = value.table("`driver`", "a table of driver settings", DRIVER_KEYS)?;
+    let settings = Settings {
+        poll_interval: driver.or("poll_interval", default.poll_interval, Value::duration)?,
+        plan_interval: driver.or("plan_interval", default.plan_interval, Value::duration)?,
+        rescue_interval: driver.or("rescue_interval", default.rescue_interval, Value::duration)?,
+        call_timeout: driver.or("call_timeout", default.call_timeout, Value::duration)?,
+        max_concurrency: driver.or("max_concurrency", default.max_concurrency, |value| value.integer(0, 100_000))?,
+        ..default
+    };
+    settings.check().map_err(|error| driver.error_at(error.name, error.to_string()))?;
+    Ok(settings)
+}
+
+fn read_mix(table: &Table<'_, '_>) -> Result<FaultMix, ScenarioError> {
+    let default = FaultMix { kinds: FaultKind::ALL.to_vec(), max_faults: 12, max_triggers: 4 };
+    let Some(value) = table.get("faults") else { return Ok(default) };
+    let faults = value.table("`faults`", "a table", &["kinds", "max_faults", "max_triggers"])?;
+    Ok(FaultMix {
+        kinds: faults.or("kinds", default.kinds, read_kinds)?,
+        max_faults: faults.or("max_faults", default.max_faults, |value| value.integer(0, 1_000))?,
+        max_triggers: faults.or("max_triggers", default.max_triggers, |value| value.integer(0, 1_000))?,
+    })
+}
+
+/// In the order of [`FaultKind::ALL`] and each once, so that the order in a file does not change what is drawn.
+fn read_kinds(value: &Value<'_, '_>) -> Result<Vec<FaultKind>, ScenarioError> {
+    if value.is_text() {
+        let read = value.one_of("choice", &[("all", ())]);
+        return match read {
+            Ok(()) => Ok(FaultKind::ALL.to_vec()),
+            Err(error) => Err(error.help("write \"all\" or a list of kinds, such as [\"pause\", \"crash\"]")),
+        };
+    }
+    let kinds = value.list("fault kinds")?.iter().map(read_kind).collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(kinds.into_iter().collect())
+}
+
+fn read_jobs(table: &Table<'_, '_>) -> Result<Vec<JobShape>, ScenarioError> {
+    let example = "add at least one:\n\n[[job]]\nname = \"rollup\"\nevery = \"5m\"";
+    let tables = table.need("job", example)?.list("`[[job]]` tables")?;
+    if tables.is_empty() {
+        return Err(table.error_at("job", "a scenario without jobs does nothing").help(example));
+    }
+    let mut jobs: Vec<JobShape> = Vec::new();
+    for value in tables {
+        let job = value.table("[[job]]", "a table, headed by `[[job]]`", JOB_KEYS)?;
+        let named = job.get("name");
+        let job = read_job(job)?;
+        if jobs.iter().any(|other| other.name == job.name) {
+            let message = format!("job `{}`: defined twice: give each job a name of its own", job.name);
+            return Err(named.as_ref().map_or_else(|| value.error(&*message), |name| name.error(&*message)));
+        }
+        jobs.push(job);
+    }
+    Ok(jobs)
+}
+
+/// A regression draws nothing unless told to: its plan is what it lists, so that a plan that was shrunk stays so.
+fn read_regression(
+    name: &str,
+    file_name: &str,
+    table: &Table<'_, '_>,
+    base: &Value<'_, '_>,
+) -> Result<Scenario, ScenarioError> {
+    let mut scenario = read_base(file_name, base)?;
+    scenario.name = name.to_owned();
+    scenario.about = table.or("about", &*scenario.about, Value::text)?.to_owned();
+    scenario.replicas = table.or("replicas", scenario.replicas, read_replicas)?;
+    scenario.seed = read_seed(table)?.or(scenario.seed);
+    scenario.tick = read_tick(table)?.or(scenario.tick);
+    if let Some(jobs) = table.get("jobs") {
+        scenario.jobs = read_subset(&jobs, &scenario.jobs)?;
+    }
+    let listed = read_plan(table, scenario.phases.chaos.as_secs())?;
+    let drawn = table.or("plan", false, |value| value.one_of("plan", &[("listed", false), ("drawn", true)]))?;
+    if drawn {
+        scenario.pinned = scenario.pinned.and(&listed);
+    } else {
+        scenario.pinned = listed;
+        scenario.faults = FaultMix { kinds: Vec::new(), max_faults: 0, max_triggers: 0 };
+    }
+    Ok(scenario)
+}
+
+fn read_base(file_name: &str, base: &Value<'_, '_>) -> Result<Scenario, ScenarioError> {
+    let path = base_path(file_name, base.text()?);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let help = "the path is relative to the folder of this file; `.toml` may be left out";
+        base.error(format!("cannot read the scenario {}: {error}", path.display())).help(help)
+    })?;
+    // Errors inside it name it and its lines; one more level would hide where a value comes from.
+    if DeTable::parse(&text).is_ok_and(|document| document.get_ref().contains_key("scenario")) {
+        let message = format!("{} names a scenario itself", path.display());
+        return Err(base.error(message).help("name the scenario that it is based on"));
+    }
+    Scenario::parse(&text, &path.display().to_string())
+}
+
+fn base_path(file_name: &str, base: &str) -> PathBuf {
+    let mut path = Path::new(file_name).parent().unwrap_or(Path::new("")).join(base);
+    if path.extension().is_none() {
+        path.set_extension("toml");
+    }
+    path
+}
+
+fn read_subset(value: &Value<'_, '_>, jobs: &[JobShape]) -> Result<Vec<JobShape>, ScenarioError> {
+    let mut wanted = BTreeSet::new();
+    for name in value.list("job names")? {
+        let text = name.text()?;
+        if !jobs.iter().any(|job| job.name == text) {
+            let error = name.error(format!("the scenario has no job `{text}`"));
+            return Err(error.help(suggestion(text, jobs.iter().map(|job| job.name.as_str()))));
+        }
+        wanted.insert(text);
+    }
+    if wanted.is_empty() {
+        return Err(value.error("a scenario without jobs does nothing").help("leave `jobs` out to keep all"));
+    }
+    Ok(jobs.iter().filter(|job| wanted.contains(job.name.as_str())).cloned().collect())
+}
