@@ -39,6 +39,11 @@ impl Fixture for Memory {
         let store = HostClocked { store: MemoryStore::new(clock.clone()), clock };
         Box::pin(async move { Ok(vec![Arc::new(store) as Arc<dyn Store>; handles]) })
     }
+
+    /// Compared with itself, it shows only that the sequences are accepted.
+    fn sequences(&self) -> u32 {
+        20
+    }
 }
 
 /// A memory store whose clock is the host's, as of the moment before each call.
