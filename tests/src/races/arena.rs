@@ -63,6 +63,13 @@ impl Arena {
         Self { name: "postgres", handles: all, url: Some(url), _folder: None }
     }
 
+    /// As [`Arena::postgres`], and a deadlock is not resolved: its calls run into their deadline, so that it shows.
+    pub(crate) async fn postgres_without_deadlock_detector(url: String, handles: usize) -> Self {
+        let mut connection = PgConnection::connect(&url).await.expect("the throw-away server takes connections");
+        no_deadlock_detector(&mut connection).await;
+        Self::postgres(url, handles).await
+    }
+
     /// Everything, live and finished. Nothing else may run.
     pub(crate) async fn listing(&self) -> Vec<Execution> {
         let mut rows: Vec<Execution> = Vec::new();
@@ -98,6 +105,15 @@ impl Arena {
         }
         vec![format!("G15: gates say {counted:?}, running are {running:?}")]
     }
+}
+
+/// Makes the server look for deadlocks later than any call's deadline, in sessions to come. (Its statistics count those
+/// that it found, but a session reports them long after.)
+pub(crate) async fn no_deadlock_detector(connection: &mut PgConnection) {
+    let name = sqlx::query("select current_database()").fetch_one(&mut *connection).await;
+    let name: String = name.expect("the server answers").get(0);
+    let sql = format!("alter database {name} set deadlock_timeout = '10min'");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.expect("a superuser may set it");
 }
 
 /// A memory store whose clock is the process's own; read and applied under one lock, so that it never steps back.

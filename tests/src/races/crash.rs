@@ -1,6 +1,9 @@
 //! Owns the crash race: the server is killed and restarted in the middle, twice; nothing acknowledged may be lost.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tourbillon::runtime::Runtime;
 
@@ -13,7 +16,7 @@ use super::{
 };
 
 /// How long the tasks run before the first crash, between the two, and after the second.
-const STRETCH: Duration = Duration::from_millis(1_500);
+const STRETCH: Duration = Duration::from_millis(1_000);
 
 /// Runs it on a server of its own.
 ///
@@ -25,13 +28,16 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<(), String> {
     let mut calls = Vec::new();
     prepare(&arena, &mut calls).await;
     let began = runtime.monotonic();
-    let mut tasks = start(&arena, STRETCH * 5);
+    let stop = Arc::default();
+    let mut tasks = start(&arena, &stop);
     for _ in 0..2 {
         runtime.sleep(STRETCH).await;
         tokio::task::block_in_place(|| cluster.stop_immediate()).map_err(|error| error.reason)?;
         runtime.sleep(Duration::from_millis(100)).await;
         tokio::task::block_in_place(|| cluster.restart()).map_err(|error| error.reason)?;
     }
+    runtime.sleep(STRETCH).await;
+    stop.store(true, Ordering::Relaxed);
     while let Some(log) = tasks.join_next().await {
         calls.extend(log.map_err(|error| format!("a task died: {error}"))?);
     }

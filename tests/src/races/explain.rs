@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
     model::{ExecutionId, JobName},
-    store::{MemoryStore, Rescue, Rescued, Reply, Request, Verb},
+    store::{MemoryStore, Reply, Request, Rescue, Rescued, Verb},
 };
 
 use super::{
@@ -45,7 +45,9 @@ pub(crate) fn explain(
             why = why.or_else(|| compare_end(&store, meeting).err());
             match why {
                 None => return Ok(if passing_over { Class::PassedOver } else { class }),
-                Some(why) => whys.push(format!("{class:?}{}: {why}", if passing_over { " passing over" } else { "" })),
+                Some(why) => {
+                    whys.push(format!("{class:?}{}: {why}", if passing_over { " passing over" } else { "" }))
+                }
             }
         }
     }
@@ -83,7 +85,8 @@ fn row_by_row(
     for (id, part) in &got {
         let told = orders.iter().any(|order| order.get(id) == Some(part));
         let passed_over = (0..2).any(|n| {
-            id.is_some_and(|id| locked[n].contains(&id)) && alone[n].as_ref().is_some_and(|alone| alone.get(id) == Some(part))
+            id.is_some_and(|id| locked[n].contains(&id))
+                && alone[n].as_ref().is_some_and(|alone| alone.get(id) == Some(part))
         });
         if !(told || passed_over) {
             return Err(format!("{id:?}: {part:?}, expected {:?}", orders.map(|order| order.get(id).cloned())));
@@ -155,7 +158,8 @@ fn replay(
             let hidden: BTreeSet<&JobName> = scene
                 .start
                 .iter()
-                .filter(|row| locked.contains(&row.id) && !taken.contains(&row.id) && !ended.contains(&row.id))
+                .filter(|row| row.claimable_at.is_some_and(|at| at <= NOW) && locked.contains(&row.id))
+                .filter(|row| !taken.contains(&row.id) && !ended.contains(&row.id))
                 .map(|row| &row.job)
                 .collect();
             let mut claim = claim.clone();
@@ -178,7 +182,11 @@ fn replay(
         (Err(expected), Err(answer)) => expected.kind() == answer.kind(),
         _ => false,
     };
-    if equal { Ok(()) } else { Err(format!("{} told {}, expected {}", request.verb.name(), brief(answer), brief(&expected))) }
+    if equal {
+        Ok(())
+    } else {
+        Err(format!("{} told {}, expected {}", request.verb.name(), brief(answer), brief(&expected)))
+    }
 }
 
 /// An answer for a reader; of a claim the rows only.

@@ -6,12 +6,14 @@
 //! * `race`: sixteen tasks on the database's own clock, judged from what each call was told (`log`, `life`, `check`);
 //! * `crash`: the same, with the server killed and restarted in the middle;
 //! * `twice`: one request, sent twice at once;
+//! * `batches`: large batches in opposite orders over many gates;
 //! * `permute`: each ordered pair of writing verbs on shared rows (`scene`), both in flight at once (`stage`), every
 //!   result equal to a serial order on the in-memory store.
 //!
 //! Knows the three stores; the judgement knows none.
 
 mod arena;
+mod batches;
 mod check;
 #[cfg(test)]
 mod check_tests;
@@ -34,7 +36,7 @@ pub use log::Call;
 use crate::cluster::Cluster;
 
 /// How long the random races last.
-const LASTING: std::time::Duration = std::time::Duration::from_secs(4);
+const LASTING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Connections and writer threads on the SQLite file.
 const SQLITE_HANDLES: usize = 4;
@@ -79,6 +81,11 @@ const POSTGRES: &[(&str, OnPostgres)] = &[
     }),
     ("postgres::a_request_sent_twice_at_once_has_one_effect", |cluster| {
         block_on(async { twice::run(&Arena::postgres(cluster.fresh_database(), 2).await).await })
+    }),
+    ("postgres::opposite_batches_do_not_deadlock", |cluster| {
+        block_on(async {
+            batches::run(&Arena::postgres_without_deadlock_detector(cluster.fresh_database(), 4).await).await
+        })
     }),
     ("postgres::every_pair_of_verbs_equals_a_serial_order", |cluster| block_on(permute::run(cluster))),
 ];

@@ -1,6 +1,12 @@
 //! Owns the random race: many tasks on one store, then a drain, then the verdict.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::task::JoinSet;
 use tourbillon::{model::JobName, runtime::Runtime, store::ErrorKind};
@@ -17,6 +23,9 @@ pub(crate) const TASKS: usize = 16;
 
 /// Longest that a quiet store may need to end everything: leases of 110 ms, retries and snoozes of 30 ms.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// Longest that a task repeats an unanswered call.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Seed of the tasks' draws. The interleaving itself is the machine's.
 pub(crate) fn seed() -> u64 {
@@ -40,17 +49,16 @@ pub(crate) async fn prepare(arena: &Arena, calls: &mut Vec<Call>) {
     calls.append(&mut first.calls);
 }
 
-/// Starts the tasks; each ends by itself after `lasting`.
-pub(crate) fn start(arena: &Arena, lasting: Duration) -> JoinSet<Vec<Call>> {
-    let runtime = Runtime::tokio();
-    let until = runtime.monotonic() + lasting;
+/// Starts the tasks; each ends soon after `stop` is set.
+pub(crate) fn start(arena: &Arena, stop: &Arc<AtomicBool>) -> JoinSet<Vec<Call>> {
+    let give_up_at = Runtime::tokio().monotonic() + PATIENCE;
     let mut tasks = JoinSet::new();
     for number in 0..TASKS {
         let store = Arc::clone(&arena.handles[number % arena.handles.len()]);
-        let give_up_at = until + Duration::from_secs(30);
         let mut worker = Worker::new(number, store, jobs(), seed(), give_up_at);
+        let stop = Arc::clone(stop);
         tasks.spawn(async move {
-            while worker.runtime.monotonic() < until {
+            while !stop.load(Ordering::Relaxed) {
                 worker.step().await;
             }
             worker.calls
@@ -81,7 +89,11 @@ pub(crate) async fn run(arena: &Arena, lasting: Duration) -> Result<(), String> 
     let mut calls = Vec::new();
     prepare(arena, &mut calls).await;
     let began = runtime.monotonic();
-    let logs = start(arena, lasting).join_all().await;
+    let stop = Arc::default();
+    let tasks = start(arena, &stop);
+    runtime.sleep(lasting).await;
+    stop.store(true, Ordering::Relaxed);
+    let logs = tasks.join_all().await;
     let took = runtime.monotonic().since(began);
     calls.extend(logs.into_iter().flatten());
     let claims = check(&calls, &arena.listing().await).claims;

@@ -16,7 +16,10 @@ use tourbillon::{
 use tourbillon_pg::{DEFAULT_SCHEMA, PgStore};
 use uuid::Uuid;
 
-use super::scene::{NOW, Scene};
+use super::{
+    arena::no_deadlock_detector,
+    scene::{NOW, Scene},
+};
 
 /// Longest wait until a call is answered or blocked; only a broken stage needs it.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -54,15 +57,11 @@ impl Stage {
     pub(crate) async fn new(url: &str, scene: &Scene) -> Self {
         let clock = ManualClock::new(NOW);
         let mut watcher = connect(url).await;
-        let name =
-            sqlx::query("select current_database()").fetch_one(&mut watcher).await.expect("the server answers");
-        let database: String = name.get(0);
-        // Nothing here survives anyway; and a deadlock should be found at once.
-        let quick = format!(
-            "alter database {database} set synchronous_commit = off; \
-             alter database {database} set deadlock_timeout = '20ms'"
-        );
-        run(&mut watcher, quick).await;
+        // Nothing here survives anyway. And a deadlock should not be resolved, but seen.
+        let quick = "do $$ begin execute format('alter database %I set synchronous_commit = off', current_database()); \
+            end $$";
+        run(&mut watcher, quick.to_owned()).await;
+        no_deadlock_detector(&mut watcher).await;
         drop(watcher);
         let open = || async {
             let builder = PgStore::builder(url).max_connections(1).clock(DatabaseClock::Manual(clock.clone()));
@@ -121,11 +120,6 @@ impl Stage {
         let end = self.end().await;
         let wrong_gates = self.number(&wrong_gates()).await;
         Ok(Meeting { answers: [first, second], waited, end, wrong_gates })
-    }
-
-    /// Deadlocks that this database's server has found in it.
-    pub(crate) async fn deadlocks(&mut self) -> i64 {
-        self.number("select deadlocks from pg_stat_database where datname = current_database()").await
     }
 
     async fn until(&mut self, done: impl Fn(usize) -> bool) -> bool {

@@ -76,9 +76,16 @@ impl Twins<'_> {
         };
         self.twice(Plan { entries: vec![entry] }).await?;
         let runner = Incarnation(self.chance.uuid());
-        let claim = Claim { runner, jobs: vec![job.clone()], limit: 10, charge: Charge::AtStart };
-        let Reply::Claimed(claimed) = self.twice(claim).await? else { return Err("no claim".to_owned()) };
-        let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
+        let mut leases: Vec<LeaseRef> = Vec::new();
+        // Each copy may lock rows that the other passes over; those of the copy that loses are free again.
+        for _ in 0..ROWS {
+            let claim = Claim { runner, jobs: vec![job.clone()], limit: 10, charge: Charge::AtStart };
+            let Reply::Claimed(claimed) = self.twice(claim).await? else { return Err("no claim".to_owned()) };
+            leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
+            if leases.len() == ROWS {
+                break;
+            }
+        }
         if leases.len() != ROWS {
             return Err(format!("{} of {ROWS} rows claimed", leases.len()));
         }
