@@ -112,7 +112,8 @@ impl Engine {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let tick = tourbillon_sim::scenario::parse_duration(text)?;
+    let wrong = || "a tick is written like 20ms".to_owned();
+    let tick = tourbillon_sim::scenario::parse_duration(text).ok_or_else(wrong)?;
     let allowed = Duration::from_millis(1)..=Duration::from_secs(1);
     if allowed.contains(&tick) { Ok(tick) } else { Err("a tick is between 1ms and 1s".to_owned()) }
 }

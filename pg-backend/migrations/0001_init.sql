@@ -26,6 +26,7 @@ create table {schema}.cursor (
     scope_id text collate "C" not null,
     at timestamptz not null,
     high_water timestamptz not null,
+    newest_slot timestamptz,
     primary key (job, scope_kind, scope_id)
 );
 

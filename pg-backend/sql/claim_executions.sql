@@ -75,7 +75,7 @@ judged as materialized (
         case
             when d.attempt > 0 then null
             when d.expires_at < c.now then 'late'
-            when d.supersede = 'by_newer_slot' and d.slot_at < k.at then 'superseded'
+            when d.supersede = 'by_newer_slot' and d.slot_at < k.newest_slot then 'superseded'
         end as skip_with
     from due d
     cross join clock c

@@ -31,7 +31,7 @@ entry as materialized (
     where not exists (select from first)
 ),
 job_lock as materialized (
-    select j.name, j.spec_hash from {schema}.job j
+    select j.name, j.spec_hash, j.edited_at from {schema}.job j
     where j.name = any (array(select distinct n.job from entry n))
     order by j.name
     for share
@@ -47,13 +47,15 @@ clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now from (select count(*) from cursor_lock) l
 ),
 decided as materialized (
-    select n.*, k.at, k.high_water,
+    select n.*, k.at, k.high_water, k.newest_slot,
         case
             when j.spec_hash is distinct from n.spec_hash then 'spec_superseded'
             when k.at is distinct from n.expect then 'cursor_moved'
             when n.target + n.delay_ms * interval '1 millisecond' > c.now then 'not_due'
             -- Going back is allowed only from a future that the database clock has withdrawn.
             when n.target <= n.expect and n.expect + n.delay_ms * interval '1 millisecond' <= c.now then 'not_due'
+            -- … and never past an edit, unless that was made in a withdrawn future itself.
+            when n.target < j.edited_at and j.edited_at <= c.now then 'not_due'
             else 'made'
         end as outcome
     from entry n cross join clock c
@@ -76,6 +78,9 @@ slot as materialized (
         with ordinality as s (entry, id, slot_at, due_at, expires_at, priority, payload, unique_key, max_attempts,
             lease_ms, reentry, supersede, limit_key, limit_max, ord)
     join decided d on d.ord = s.entry and d.outcome = 'made'
+),
+newest as materialized (
+    select s.entry, max(s.slot_at) as slot_at from slot s group by s.entry
 ),
 gate as (
     insert into {schema}.limit_gate (key)
@@ -104,14 +109,18 @@ recorded as (
 ),
 moved as (
     update {schema}.cursor k
-    set at = d.target, high_water = greatest(d.high_water, d.target)
+    set at = d.target, high_water = greatest(d.high_water, d.target),
+        newest_slot = greatest(case when d.newest_slot is not null then least(d.newest_slot, d.target) end, n.slot_at)
     from decided d
+    left join newest n on n.entry = d.ord
     where d.outcome = 'made' and d.at is not null
       and k.job = d.job and k.scope_kind = d.scope_kind and k.scope_id = d.scope_id
 ),
 begun as (
-    insert into {schema}.cursor (job, scope_kind, scope_id, at, high_water)
-    select d.job, d.scope_kind, d.scope_id, d.target, d.target from decided d
+    insert into {schema}.cursor (job, scope_kind, scope_id, at, high_water, newest_slot)
+    select d.job, d.scope_kind, d.scope_id, d.target, d.target, n.slot_at
+    from decided d
+    left join newest n on n.entry = d.ord
     where d.outcome = 'made' and d.at is null
     order by d.job collate "C", d.scope_kind collate "C", d.scope_id collate "C"
 ),

@@ -15,7 +15,8 @@ select json_build_object('cursors_read', json_build_object(
             'cursors', coalesce((
                 select json_agg(json_build_object(
                     'scope', json_build_object('kind', k.scope_kind, 'id', k.scope_id),
-                    'at', {schema}.micros(k.at), 'high_water', {schema}.micros(k.high_water))
+                    'at', {schema}.micros(k.at), 'high_water', {schema}.micros(k.high_water),
+                    'newest_slot', {schema}.micros(k.newest_slot))
                     order by k.scope_kind, k.scope_id)
                 from {schema}.cursor k where k.job = i.job), '[]')) order by i.ord)
         from input i left join {schema}.job j on j.name = i.job), '[]')))::text as reply

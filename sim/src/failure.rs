@@ -65,10 +65,11 @@ pub fn explain(
     let violation = verdict.violations.first().ok_or("nothing was violated")?.clone();
     let out_of_time = deadline(budget.wall);
     let tick = Some(verdict.tick);
-    let shrunk = fault::shrink(&verdict.plan, budget.runs, out_of_time, |plan| {
+    let still_fails = |plan: &FaultPlan| {
         let overrides = Overrides { tick, plan: Some(plan.clone()) };
         run_seed(scenario, verdict.seed, &overrides, engine).is_ok_and(|again| again.breaks(&violation.guarantee))
-    });
+    };
+    let shrunk = fault::shrink(&verdict.plan, still_fails, |runs| runs < budget.runs && !out_of_time());
     let tick_ms = verdict.tick.as_millis();
     let phase = violation.events.last().and_then(|last| phase_at(verdict, *last));
     Ok(Failure {

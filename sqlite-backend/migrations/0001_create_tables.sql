@@ -18,6 +18,7 @@ create table cursor (
     scope_id   text    not null,
     at         integer not null,
     high_water integer not null,
+    newest_slot integer,
     primary key (job, scope_kind, scope_id)
 ) strict, without rowid;
 

@@ -165,20 +165,31 @@ impl Rows for SqliteRows<'_> {
     fn cursors(&mut self, job: &JobName) -> Result<Vec<Cursor>, StoreError> {
         self.all(sql::SELECT_CURSORS, [job.as_str()], |row| {
             let mut columns = Columns::new(row);
-            Ok(Cursor { scope: columns.scope()?, at: columns.instant()?, high_water: columns.instant()? })
+            Ok(Cursor {
+                scope: columns.scope()?,
+                at: columns.instant()?,
+                high_water: columns.instant()?,
+                newest_slot: columns.optional_instant()?,
+            })
         })
     }
 
     fn cursor(&mut self, job: &JobName, scope: &Scope) -> Result<Option<Cursor>, StoreError> {
         self.first(sql::SELECT_CURSOR, [job.as_str(), scope.kind(), scope.id()], |row| {
             let mut columns = Columns::new(row);
-            Ok(Cursor { scope: scope.clone(), at: columns.instant()?, high_water: columns.instant()? })
+            Ok(Cursor {
+                scope: scope.clone(),
+                at: columns.instant()?,
+                high_water: columns.instant()?,
+                newest_slot: columns.optional_instant()?,
+            })
         })
     }
 
     fn put_cursor(&mut self, job: &JobName, cursor: &Cursor) -> Result<(), StoreError> {
-        let Cursor { scope, at, high_water } = cursor;
-        let params = (job.as_str(), scope.kind(), scope.id(), at.as_micros(), high_water.as_micros());
+        let Cursor { scope, at, high_water, newest_slot } = cursor;
+        let newest_slot = newest_slot.map(Timestamp::as_micros);
+        let params = (job.as_str(), scope.kind(), scope.id(), at.as_micros(), high_water.as_micros(), newest_slot);
         self.execute(sql::UPSERT_CURSOR, params).map(drop)
     }
 

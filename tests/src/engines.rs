@@ -7,8 +7,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tourbillon::store::{DatabaseClock, ErrorKind, ManualClock, Request, StoreError};
 use tourbillon::model::Timestamp;
+use tourbillon::store::{DatabaseClock, ErrorKind, ManualClock, Request, StoreError};
 use tourbillon_pg::PgStore;
 use tourbillon_sim::{
     EngineFactory,

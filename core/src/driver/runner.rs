@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     job::{Attempt, CheckedJob, Completion, Context, HandlerError, HandlerResult, StopReason, Verdict},
-    model::{ErrorCode, Failure, Json, Outcome, Retry},
+    model::{ErrorCode, Failure, Json, Outcome, Retry, wait_ms},
     runtime::{DriverEvent, HandlerEnd},
-    store::{BoxFuture, Settlement},
+    store::{BoxFuture, MAX_COUNT, Settlement},
 };
 
 /// How polling ended.
@@ -145,7 +145,8 @@ fn conclude(shared: &Shared, job: &CheckedJob, attempt: &Attempt, polled: Polled
     match polled {
         Polled::Returned(Ok(completion)) => match kept_result(&completion) {
             Ok(result) => {
-                let rows_affected = completion.rows_affected;
+                // What no database can count must not cost the success its record.
+                let rows_affected = completion.rows_affected.map(|rows| rows.min(MAX_COUNT));
                 (HandlerEnd::Succeeded, Some(Outcome::Succeeded { result, rows_affected }))
             }
             Err(failure) => (HandlerEnd::Failed, fail(failure, None)),
@@ -154,8 +155,7 @@ fn conclude(shared: &Shared, job: &CheckedJob, attempt: &Attempt, polled: Polled
             (HandlerEnd::Failed, fail(failure, retry))
         }
         Polled::Returned(Err(HandlerError { verdict: Verdict::Snooze(wait) })) => {
-            let for_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            (HandlerEnd::Snoozed, Some(Outcome::Snoozed { for_ms }))
+            (HandlerEnd::Snoozed, Some(Outcome::Snoozed { for_ms: wait_ms(wait) }))
         }
         Polled::Panicked(message) => {
             (HandlerEnd::Panicked, fail(Failure::new(ErrorCode::handler_panic(), &message), None))

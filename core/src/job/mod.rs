@@ -9,4 +9,4 @@ pub use context::{Context, StopReason};
 pub use handler::{BoxError, Completion, HandlerError, ScopeProvider};
 pub(crate) use handler::{HandlerResult, Verdict};
 pub(crate) use spec::CheckedJob;
-pub use spec::{Job, Overlap, Rule, SpecError};
+pub use spec::{Job, MAX_LEASE, Overlap, Rule, SpecError};

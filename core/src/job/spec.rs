@@ -14,6 +14,9 @@ use crate::{
     store::{Registration, SpecHash},
 };
 
+/// Longest lease and longest delay of a job: 90 days.
+pub const MAX_LEASE: Duration = Duration::from_secs(90 * 86_400);
+
 /// How many executions of one (job, scope) may run at once, on all replicas together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Overlap {
@@ -227,6 +230,9 @@ impl Job {
         if lease <= self.run_timeout {
             return fail(Rule::LeaseTooShort { lease, run_timeout: self.run_timeout });
         }
+        if lease > MAX_LEASE || self.delay > MAX_LEASE {
+            return fail(Rule::TooLong);
+        }
         let heartbeat = self.heartbeat.unwrap_or((lease / 5).min(Duration::from_secs(30)));
         if heartbeat.is_zero() {
             return fail(Rule::NoHeartbeat);
@@ -314,6 +320,9 @@ pub enum Rule {
         /// As set.
         run_timeout: Duration,
     },
+    /// Lease or delay above [`MAX_LEASE`].
+    #[error("the lease or the delay is above {MAX_LEASE:?}: nothing would be noticed or run for so long")]
+    TooLong,
     /// Zero.
     #[error("the heartbeat interval is zero: give `heartbeat` a duration below the lease")]
     NoHeartbeat,
@@ -444,7 +453,7 @@ mod tests {
     }
 
     fn refused(job: Job) -> String {
-        job.check().err().expect("refused").to_string()
+        job.check().expect_err("refused").to_string()
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub use execution::{
 pub use id::{
     ExecutionId, Fence, Generation, Incarnation, JobName, MAX_NAME_BYTES, NameError, RequestId, Scope, Token,
 };
+pub(crate) use outcome::wait_ms;
 pub use outcome::{ErrorCode, ErrorText, Failure, Json, JsonError, MAX_ERROR_BYTES, MAX_JSON_BYTES, Outcome, Retry};
 pub use time::Timestamp;
 pub(crate) use time::micros;

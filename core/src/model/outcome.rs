@@ -193,6 +193,11 @@ impl Failure {
     }
 }
 
+/// A wait as stored: whole milliseconds, rounded up so that nothing is early.
+pub(crate) fn wait_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
 /// Whether a failed attempt may be followed by another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -206,8 +211,7 @@ pub enum Retry {
 impl Retry {
     /// From a duration; sub-millisecond parts are rounded up, so a retry is never early.
     pub fn after(delay: Duration) -> Self {
-        let ms = delay.as_nanos().div_ceil(1_000_000);
-        Self::AfterMs(u64::try_from(ms).unwrap_or(u64::MAX))
+        Self::AfterMs(wait_ms(delay))
     }
 }
 

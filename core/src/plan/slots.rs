@@ -105,7 +105,7 @@ impl Planner {
             return fresh.then(|| self.make(target, vec![target], Vec::new(), now));
         };
         if target <= cursor {
-            return self.rewind(cursor, target);
+            return self.rewind(cursor, target, edited_at.filter(|edit| *edit <= now));
         }
         let (slots, skipped) = match self.catch_up {
             CatchUp::EverySlot { window, max_slots } if !window.is_zero() => {
@@ -120,9 +120,16 @@ impl Planner {
     /// A cursor that lies a whole slot ahead of the database clock was moved there by a clock that has since
     /// stepped back. It follows the clock, or the schedule would be silent until the withdrawn future comes
     /// again (the store makes no slot twice on the way).
-    fn rewind(&self, cursor: Timestamp, target: Timestamp) -> Option<Step> {
+    ///
+    /// Not past an edit, before which the schedule has no slots: the cursor that an edit left, which lies ahead of
+    /// every delayed slot, is no withdrawn future.
+    fn rewind(&self, cursor: Timestamp, target: Timestamp, edited_at: Option<Timestamp>) -> Option<Step> {
         let slot_ahead = self.schedule.next_after(target);
-        (cursor > slot_ahead).then(|| Step { to: target, slots: Vec::new(), skipped: Vec::new() })
+        (cursor > slot_ahead && edited_at.is_none_or(|edit| edit <= target)).then(|| Step {
+            to: target,
+            slots: Vec::new(),
+            skipped: Vec::new(),
+        })
     }
 
     fn every_slot(
@@ -270,6 +277,18 @@ mod tests {
         let planner = planner(CatchUp::LatestOnly);
         check(&planner, Some(15), 14, None);
         check(&planner, Some(60), 14, Some((vec![], vec![], 10)));
+    }
+
+    #[test]
+    fn the_cursor_that_an_edit_left_is_no_withdrawn_future() {
+        let planner = Planner { delay: minutes(20), ..planner(CatchUp::LatestOnly) };
+        assert_eq!(planner.step(Some(at(61)), Some(at(61)), at(62)), None, "slots 45 to 60 came before the edit");
+        assert_eq!(planner.step(Some(at(61)), Some(at(61)), at(85)).unwrap().slots, [at(65)]);
+        assert_eq!(
+            planner.step(Some(at(61)), Some(at(61)), at(40)).unwrap().to,
+            at(20),
+            "the edit itself is withdrawn"
+        );
     }
 
     proptest! {

@@ -171,7 +171,12 @@ fn edit_cursor(
             recorded_at: now,
         })?;
     }
-    let moved = Cursor { at: now, high_water: cursor.high_water.max(now), scope: cursor.scope };
+    let moved = Cursor {
+        at: now,
+        high_water: cursor.high_water.max(now),
+        newest_slot: cursor.newest_slot.map(|slot| slot.min(now)),
+        scope: cursor.scope,
+    };
     rows.put_cursor(&registration.job, &moved)
 }
 
@@ -182,9 +187,9 @@ fn plan(rows: &mut impl Rows, now: Timestamp, verb: &Plan) -> Result<Planned, St
 
 fn plan_one(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<PlanOutcome, StoreError> {
     let PlanEntry { job, scope, expect, to, .. } = entry;
-    if rows.job(job)?.is_none_or(|record| record.spec_hash != entry.spec_hash) {
+    let Some(record) = rows.job(job)?.filter(|record| record.spec_hash == entry.spec_hash) else {
         return Ok(PlanOutcome::SpecSuperseded);
-    }
+    };
     let cursor = rows.cursor(job, scope)?;
     let at = cursor.as_ref().map(|cursor| cursor.at);
     if at != *expect {
@@ -193,10 +198,13 @@ fn plan_one(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<P
     let due = |slot: Timestamp| slot.offset_micros(micros(Duration::from_millis(entry.delay_ms))) <= now;
     // Going back is allowed only from a future that the database clock has withdrawn.
     let forward = expect.is_none_or(|expect| *to > expect || !due(expect));
-    if !due(*to) || !forward {
+    // … and never past an edit: the edited schedule has no slots before it. (An edit that lies in the future was
+    // made in a withdrawn one.)
+    let edited = record.edited_at.is_some_and(|edit| *to < edit && edit <= now);
+    if !due(*to) || !forward || edited {
         return Ok(PlanOutcome::NotDue);
     }
-    let high_water = cursor.map(|cursor| cursor.high_water);
+    let high_water = cursor.as_ref().map(|cursor| cursor.high_water);
     let mut made = Vec::new();
     for slot in &entry.slots {
         let seen = match (slot.slot_at, high_water) {
@@ -213,14 +221,16 @@ fn plan_one(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<P
         rows.add_skipped(&entry)?;
     }
     let high_water = high_water.map_or(*to, |high| high.max(*to));
-    rows.put_cursor(job, &Cursor { scope: scope.clone(), at: *to, high_water })?;
+    let newest_before = cursor.and_then(|cursor| cursor.newest_slot).map(|slot| slot.min(*to));
+    let newest_slot = entry.slots.iter().filter_map(|slot| slot.slot_at).chain(newest_before).max();
+    rows.put_cursor(job, &Cursor { scope: scope.clone(), at: *to, high_water, newest_slot })?;
     Ok(PlanOutcome::Made(made))
 }
 
 fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Result<Claimed, StoreError> {
     let mut claimed = Claimed { now, executions: Vec::new(), skipped: Vec::new() };
     for was in rows.claimable(&verb.jobs, now, verb.limit)? {
-        let newest = rows.cursor(&was.job, &was.scope)?.map(|cursor| cursor.at);
+        let newest = rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot);
         let mut row = was.clone();
         match transition::judge(&was, newest, now) {
             Verdict::Skip(reason) => {

@@ -25,7 +25,7 @@ pub use verb::*;
 
 pub use crate::model::SkippedSlots;
 
-use crate::model::Timestamp;
+use crate::model::{Outcome, Timestamp};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -127,6 +127,7 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         }
         Ok(())
     }
+    check_numbers(verb)?;
     let name = verb.name();
     match verb {
         Verb::ReadClock(_) | Verb::ReadStats(_) => Ok(()),
@@ -161,6 +162,32 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         Verb::ListExecutions(v) => limit(v.limit),
         Verb::ListSkipped(v) => limit(v.limit),
         Verb::Prune(v) => limit(v.limit),
+    }
+}
+
+/// Most that a count may be: what a signed 64-bit column holds.
+pub const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
+
+/// Every count fits a column. (Waits need no bound here: every store cuts them to
+/// [`MAX_WAIT_MS`](crate::model::transition::MAX_WAIT_MS).)
+fn check_numbers(verb: &Verb) -> Result<(), StoreError> {
+    let at_most = |what: &str, value: u64| {
+        if value > MAX_COUNT {
+            let message = format!("{}: {what} is {value}, at most {MAX_COUNT} is allowed", verb.name());
+            return Err(StoreError::new(ErrorKind::Invalid, message));
+        }
+        Ok(())
+    };
+    match verb {
+        Verb::Plan(plan) => plan.entries.iter().try_for_each(|entry| {
+            entry.slots.iter().try_for_each(|slot| at_most("lease_ms", slot.policy.lease_ms))?;
+            entry.skipped.iter().try_for_each(|slots| at_most("count", slots.count.unwrap_or(0)))
+        }),
+        Verb::Settle(settle) => settle.settlements.iter().try_for_each(|one| match &one.outcome {
+            Outcome::Succeeded { rows_affected, .. } => at_most("rows_affected", rows_affected.unwrap_or(0)),
+            _ => Ok(()),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -213,6 +213,8 @@ pub struct Cursor {
     /// Largest `at` ever: after the database clock stepped back, `at` follows it, and slots up to here are made
     /// only if they do not exist (G6).
     pub high_water: Timestamp,
+    /// Newest slot made, not after `at`: what supersedes older ones.
+    pub newest_slot: Option<Timestamp>,
 }
 
 /// Moves cursors and makes slots: one compare-and-set per entry, with the slots in the same transaction.
