@@ -1,0 +1,101 @@
+//! A job of one's own in the simulated world: the example of the README, as a test.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tourbillon::{
+    driver::{Scheduler, Settings},
+    job::{Context, HandlerError, Job},
+    model::{JobName, Reentry, Scope},
+    plan::{Cadence, CatchUp, Planner, Schedule},
+};
+use tourbillon_sim::{
+    checker,
+    fault::{FaultPlan, Then, Trigger, TriggerPoint},
+    history::{JobFacts, RunFacts, What},
+    scenario::Phases,
+    world::{self, Host, RunSetup, engine},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(30);
+const RUN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What each replica runs, as in production but for where the store, the runtime and the outside come from.
+fn digest(host: &Host) -> Scheduler {
+    let outside = host.clone();
+    let job = Job::new("digest").every(MINUTE).run_timeout(RUN_TIMEOUT).lease(LEASE).run(move |ctx: Context| {
+        let outside = outside.clone();
+        async move {
+            ctx.sleep(Duration::from_secs(2)).await;
+            let slot = ctx.slot_at().map(|at| at.to_string()).unwrap_or_default();
+            outside.send(&ctx, 0, format!("digest of {slot}")).await?;
+            Ok::<_, HandlerError>(())
+        }
+    });
+    Scheduler::builder(host.store()).runtime(host.runtime()).job(job).build().expect("the rules of the job hold")
+}
+
+#[test]
+fn a_digest_is_sent_at_most_twice_when_its_replica_dies_after_sending() {
+    for seed in 0..4 {
+        // The power goes between the first effect and its mark, then between the second and its mark, and so on.
+        let nth = u32::try_from(seed).expect("a small seed") + 1;
+        let trigger = Trigger { after: TriggerPoint::EffectReceived, nth, then: Then::PowerLoss, lasts_s: 20 };
+        let outcome = world::run(RunSetup {
+            facts: facts(seed),
+            receivers: 1,
+            phases: Phases { chaos: 10 * MINUTE, partial_heal: 4 * MINUTE, heal: 4 * MINUTE },
+            plan: FaultPlan { faults: Vec::new(), triggers: vec![trigger] },
+            tick: Duration::from_millis(100),
+            engine: engine::memory(),
+            app: Arc::new(digest),
+        })
+        .expect("the world itself works");
+        for (guarantee, findings) in checker::check_all(&outcome.history) {
+            assert_eq!(findings.violations, [], "seed {seed}, {guarantee}");
+        }
+        let mut sent = BTreeMap::<_, u32>::new();
+        for event in &outcome.history.events {
+            if let What::EffectReceived { effect, .. } = &event.what {
+                *sent.entry(&effect.key).or_default() += 1;
+            }
+        }
+        assert!(sent.values().all(|times| *times <= 2), "seed {seed}: {sent:?}");
+        assert!(sent.values().any(|times| *times == 2), "seed {seed}: the power loss was not noticed: {sent:?}");
+    }
+}
+
+/// What the checkers may assume: the rules of the job and of the driver once more.
+fn facts(seed: u64) -> RunFacts {
+    let settings = Settings::default();
+    RunFacts {
+        scenario: "digest".to_owned(),
+        seed,
+        epoch: "2026-01-05T00:00:00Z".parse().expect("an instant"),
+        replicas: 3,
+        jobs: vec![JobFacts {
+            job: JobName::new("digest").expect("a name"),
+            scopes: vec![Scope::global()],
+            planner: Planner {
+                schedule: Schedule::Cadence(Cadence::new(MINUTE).expect("above a microsecond")),
+                delay: Duration::ZERO,
+                catch_up: CatchUp::LatestOnly,
+                max_lateness: None,
+            },
+            max_attempts: 3,
+            lease_ms: 30_000,
+            reentry: Reentry::Allow,
+            run_timeout: RUN_TIMEOUT,
+            max_backoff: MINUTE,
+            effects_per_start: 1,
+            overlap_max: Some(1),
+        }],
+        call_timeout: settings.call_timeout,
+        poll_interval: settings.poll_interval,
+        rescue_interval: settings.rescue_interval,
+        // Filled in by the world.
+        granularity: Duration::ZERO,
+        // Two leases, one run, one rescue, one plan, one call, and some room.
+        settle_within: 3 * MINUTE,
+    }
+}
