@@ -8,8 +8,8 @@ use std::sync::Arc;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tourbillon::{
     model::{
-        ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, NewExecution, Outcome, Policy, Reentry, RequestId,
-        Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp, Token, transition::Charge,
+        Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, NewExecution, Outcome, Policy, Reentry,
+        RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp, Token, transition::Charge,
     },
     store::{
         Cancel, Claim, Heartbeat, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, Plan, PlanEntry,
@@ -175,7 +175,7 @@ impl Pair {
             }
         };
         if let Reply::Claimed(claimed) = reply {
-            self.leases.extend(claimed.executions.iter().filter_map(|row| row.lease_ref()));
+            self.leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
         }
         Ok(())
     }
