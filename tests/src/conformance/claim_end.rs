@@ -17,6 +17,9 @@ super::cases! {
     unstarted_row_is_superseded_when_its_lease_expires,
     given_back_row_can_be_superseded,
     slot_of_another_scope_supersedes_nothing,
+    edit_of_the_schedule_supersedes_nothing,
+    cursor_that_moved_without_a_slot_supersedes_nothing,
+    slot_from_a_withdrawn_future_supersedes_nothing,
     late_row_is_skipped,
     row_is_not_late_at_its_last_instant,
     failed_row_is_never_late,
@@ -137,6 +140,36 @@ async fn slot_of_another_scope_supersedes_nothing(s: &Subject) {
     let id = slot(s, &name, s.after(-2_000), |_| {}).await;
     let entry = s.entry(&name, None, s.after(-1_000), Vec::new());
     s.plan(tourbillon::store::PlanEntry { scope: super::subject::scope("a"), ..entry }).await;
+    assert_eq!(s.claim_one(&name).await.0.id, id);
+}
+
+/// G5, G6: an edit moves the cursor; only a slot that was made takes another one's place.
+async fn edit_of_the_schedule_supersedes_nothing(s: &Subject) {
+    let name = job("rollup");
+    s.register(&name).await;
+    let id = slot(s, &name, s.after(-2_000), |_| {}).await;
+    s.register_as(&name, "spec-2", "other grid").await;
+    assert_eq!(s.claim_one(&name).await.0.id, id);
+}
+
+/// G5.
+async fn cursor_that_moved_without_a_slot_supersedes_nothing(s: &Subject) {
+    let name = job("rollup");
+    s.register(&name).await;
+    let id = slot(s, &name, s.after(-2_000), |_| {}).await;
+    s.plan(s.entry(&name, Some(s.after(-2_000)), s.now(), Vec::new())).await;
+    assert_eq!(s.claim_one(&name).await.0.id, id);
+}
+
+/// G5, G6: once the cursor has followed the clock back.
+async fn slot_from_a_withdrawn_future_supersedes_nothing(s: &Subject) {
+    let name = job("rollup");
+    s.register(&name).await;
+    let id = slot(s, &name, s.after(-60_000), |_| {}).await;
+    let future = s.now();
+    slot(s, &name, future, |row| row.due_at = future).await;
+    s.pass(-50_000);
+    s.plan(s.entry(&name, Some(future), s.after(-10_000), Vec::new())).await;
     assert_eq!(s.claim_one(&name).await.0.id, id);
 }
 

@@ -33,6 +33,8 @@ super::cases! {
     slot_of_another_scope_is_no_obstacle_after_a_backward_step,
     high_water_survives_a_backward_step,
     edited_schedule_makes_no_slot_from_before_the_edit,
+    new_scope_of_an_edited_schedule_starts_at_the_edit,
+    edit_in_a_withdrawn_future_holds_nobody_up,
 }
 
 fn slot(s: &Subject, at: Timestamp) -> NewExecution {
@@ -370,4 +372,28 @@ async fn edited_schedule_makes_no_slot_from_before_the_edit(s: &Subject) {
     assert_eq!(s.plan(entry).await, PlanOutcome::CursorMoved(Some(s.now())));
     let entry = PlanEntry { spec_hash: hash("spec-2"), ..s.entry(&name, Some(s.now()), s.now(), vec![s.row()]) };
     assert_eq!(s.plan(entry).await, PlanOutcome::NotDue);
+}
+
+fn after_edit(s: &Subject, name: &JobName, to: Timestamp) -> PlanEntry {
+    let entry = s.entry(name, None, to, Vec::new());
+    PlanEntry { spec_hash: hash("spec-2"), scope: scope("new"), ..entry }
+}
+
+/// G6: the edited schedule has no slots before the edit.
+async fn new_scope_of_an_edited_schedule_starts_at_the_edit(s: &Subject) {
+    let name = job("rollup");
+    s.register(&name).await;
+    s.register_as(&name, "spec-2", "spec-2").await;
+    let before = after_edit(s, &name, s.now().offset_micros(-1));
+    assert_eq!(s.plan(before).await, PlanOutcome::NotDue);
+    assert_eq!(s.plan(after_edit(s, &name, s.now())).await, PlanOutcome::Made(Vec::new()));
+}
+
+/// G6.
+async fn edit_in_a_withdrawn_future_holds_nobody_up(s: &Subject) {
+    let name = job("rollup");
+    s.register(&name).await;
+    s.register_as(&name, "spec-2", "spec-2").await;
+    s.pass(-60_000);
+    assert_eq!(s.plan(after_edit(s, &name, s.now())).await, PlanOutcome::Made(Vec::new()));
 }
