@@ -121,6 +121,15 @@ fn files_are_short_and_say_what_they_own() {
     report(&broken);
 }
 
+#[test]
+fn the_readme_shows_the_example_as_it_is() {
+    let readme = read(&root().join("README.md"));
+    let shown = readme.split_once("```rs\n").and_then(|(_, rest)| rest.split_once("```\n")).map(|(code, _)| code);
+    let shown = shown.expect("the README shows an example in a block that begins with ```rs");
+    let is_there = read(&root().join("sim/tests/own_job.rs")).contains(shown);
+    assert!(is_there, "README.md: the example is not that of sim/tests/own_job.rs any more: copy it again");
+}
+
 fn report(broken: &[String]) {
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
 }

@@ -5,3 +5,8 @@ pub mod conformance;
 pub mod engines;
 pub mod races;
 pub mod stores;
+
+/// The code in the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
