@@ -1,0 +1,144 @@
+//! One seed, one history: in the same process, in another process, and on every engine.
+
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
+
+use libtest_mimic::{Arguments, Trial};
+use tourbillon::{
+    driver::Scheduler,
+    job::{Context, HandlerError, Job},
+};
+use tourbillon_sim::{
+    Overrides, Verdict, checker,
+    fault::FaultPlan,
+    history::RunFacts,
+    run_seed,
+    scenario::{Phases, Scenario},
+    world::{self, App, RunSetup, engine},
+};
+use tourbillon_tests::{conformance::trial, engines::EngineKind};
+
+/// Seeds compared across engines, each with faults.
+const SEEDS: std::ops::Range<u64> = 100..120;
+
+/// Argument with which this program prints one history instead of testing.
+const CHILD: &str = "--history-of";
+
+fn main() {
+    if let Some(seed) = std::env::args().skip_while(|argument| argument != CHILD).nth(1) {
+        return print_history(seed.parse().expect("a seed"));
+    }
+    let no_postgres = EngineKind::Postgres.factory().err().map(|error| error.to_string());
+    let trials = vec![
+        Trial::test("a_seed_has_one_history_in_one_process", || Ok(same_in_one_process())),
+        Trial::test("a_seed_has_one_history_in_two_processes", || Ok(same_in_two_processes())),
+        Trial::test("a_seed_has_one_history_on_memory_and_sqlite", || Ok(same_on(EngineKind::Sqlite))),
+        trial("a_seed_has_one_history_on_memory_and_postgres".to_owned(), no_postgres.as_deref(), || {
+            same_on(EngineKind::Postgres);
+        }),
+        Trial::test("a_panic_in_any_task_of_a_host_fails_the_seed", || Ok(panics_are_seen())),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// The planned executions, shorter: a few minutes under faults are thousands of calls.
+fn scenario() -> Scenario {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/planned-executions.toml");
+    let scenario = Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
+    let minutes = |n| Duration::from_secs(60 * n);
+    Scenario {
+        phases: Phases { chaos: minutes(4), partial_heal: minutes(1), heal: minutes(1) },
+        tick: Some(Duration::from_millis(50)),
+        ..scenario
+    }
+}
+
+fn run(seed: u64, engine: EngineKind) -> Verdict {
+    let factory = engine.factory().expect("the engine was found before");
+    run_seed(&scenario(), seed, &Overrides::default(), &factory).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn lines(verdict: &Verdict) -> String {
+    let mut bytes = Vec::new();
+    verdict.history.write_lines(&mut bytes).expect("memory does not fail");
+    String::from_utf8(bytes).expect("JSON is UTF-8")
+}
+
+/// Says where two histories part.
+fn assert_equal(what: &str, seed: u64, left: &str, right: &str) {
+    for (number, (left, right)) in left.lines().zip(right.lines()).enumerate() {
+        assert_eq!(left, right, "seed {seed}, {what}: event {} differs", number + 1);
+    }
+    assert_eq!(left.len(), right.len(), "seed {seed}, {what}: one history is longer");
+}
+
+fn print_history(seed: u64) {
+    print!("{}", lines(&run(seed, EngineKind::Memory)));
+}
+
+fn same_in_one_process() {
+    for seed in SEEDS.take(4) {
+        let (first, second) = (run(seed, EngineKind::Memory), run(seed, EngineKind::Memory));
+        assert_equal("run twice", seed, &lines(&first), &lines(&second));
+        assert_eq!(first.hash, second.hash);
+    }
+}
+
+fn same_in_two_processes() {
+    for seed in SEEDS.take(4) {
+        let program = std::env::current_exe().expect("this program");
+        let output = Command::new(program).args([CHILD, &seed.to_string()]).output().expect("a second process");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let there = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+        assert_equal("in two processes", seed, &lines(&run(seed, EngineKind::Memory)), &there);
+    }
+}
+
+fn same_on(engine: EngineKind) {
+    let mut faulty = 0;
+    for seed in SEEDS {
+        let (memory, other) = (run(seed, EngineKind::Memory), run(seed, engine));
+        if memory.hash != other.hash {
+            assert_equal(engine.name(), seed, &lines(&memory), &lines(&other));
+        }
+        faulty += u32::from(!memory.plan.is_empty());
+    }
+    assert!(faulty >= 15, "only {faulty} seeds had faults");
+}
+
+/// A task spawned by a handler is swallowed by the executor when it panics; the seed must fail all the same.
+fn panics_are_seen() {
+    let app: App = Arc::new(|host| {
+        let job = Job::new("careless").every(Duration::from_secs(10)).run(|ctx: Context| async move {
+            ctx.spawn("stray", async { panic!("a stray task panics") });
+            ctx.sleep(Duration::from_secs(1)).await;
+            Ok::<_, HandlerError>(())
+        });
+        let builder = Scheduler::builder(host.store()).runtime(host.runtime());
+        builder.job(job).build().expect("a valid job")
+    });
+    let scenario = scenario();
+    let setup = RunSetup {
+        facts: RunFacts {
+            scenario: "careless".to_owned(),
+            seed: 1,
+            epoch: scenario.epoch,
+            replicas: 2,
+            jobs: Vec::new(),
+            call_timeout: scenario.call_timeout,
+            poll_interval: scenario.poll_interval,
+            rescue_interval: scenario.rescue_interval,
+            granularity: Duration::ZERO,
+            settle_within: scenario.settle_within,
+        },
+        receivers: 0,
+        phases: Phases { chaos: Duration::from_secs(60), partial_heal: Duration::ZERO, heal: Duration::ZERO },
+        plan: FaultPlan::default(),
+        tick: Duration::from_millis(50),
+        engine: engine::memory(),
+        app,
+    };
+    let outcome = world::run(setup).expect("the world holds");
+    let findings = checker::check_all(&outcome.history);
+    let (_, panics) = findings.iter().find(|(guarantee, _)| *guarantee == "PANIC").expect("a checker of panics");
+    assert!(panics.violations.iter().any(|v| v.message.contains("a stray task panics")), "{panics:?}");
+}
