@@ -19,7 +19,6 @@ super::cases! {
     slot_of_another_scope_supersedes_nothing,
     edit_of_the_schedule_supersedes_nothing,
     cursor_that_moved_without_a_slot_supersedes_nothing,
-    slot_from_a_withdrawn_future_supersedes_nothing,
     late_row_is_skipped,
     row_is_not_late_at_its_last_instant,
     failed_row_is_never_late,
@@ -158,18 +157,6 @@ async fn cursor_that_moved_without_a_slot_supersedes_nothing(s: &Subject) {
     s.register(&name).await;
     let id = slot(s, &name, s.after(-2_000), |_| {}).await;
     s.plan(s.entry(&name, Some(s.after(-2_000)), s.now(), Vec::new())).await;
-    assert_eq!(s.claim_one(&name).await.0.id, id);
-}
-
-/// G5, G6: once the cursor has followed the clock back.
-async fn slot_from_a_withdrawn_future_supersedes_nothing(s: &Subject) {
-    let name = job("rollup");
-    s.register(&name).await;
-    let id = slot(s, &name, s.after(-60_000), |_| {}).await;
-    let future = s.now();
-    slot(s, &name, future, |row| row.due_at = future).await;
-    s.pass(-50_000);
-    s.plan(s.entry(&name, Some(future), s.after(-10_000), Vec::new())).await;
     assert_eq!(s.claim_one(&name).await.0.id, id);
 }
 
