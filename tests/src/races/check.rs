@@ -100,6 +100,12 @@ fn planned(ledger: &Ledger, end: &[Execution], findings: &mut Vec<String>) {
     for id in ledger.planned.iter().filter(|id| !known.contains(&(**id, Generation::FIRST))) {
         findings.push(format!("G5: execution {id} was acknowledged as planned, and is nowhere"));
     }
+    let mut moves = BTreeSet::new();
+    for (job, scope, expect) in &ledger.moved {
+        if !moves.insert((job, scope, expect)) {
+            findings.push(format!("G6: the cursor of {job} {scope} was moved from {expect:?} twice"));
+        }
+    }
     let mut lives: BTreeSet<(ExecutionId, Generation)> = BTreeSet::new();
     for life in &ledger.requeued {
         if !lives.insert(*life) {

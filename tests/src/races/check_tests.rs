@@ -303,6 +303,15 @@ fn lost_plans_unended_rows_and_contradictions_are_found() {
 }
 
 #[test]
+fn a_cursor_moved_twice_from_one_place_is_found() {
+    let mut book = Book::eventful();
+    let mut plan = book.calls[1].clone();
+    plan.request.id = RequestId(Uuid::from_u128(80));
+    book.calls.push(plan);
+    book.expect("G6", "twice");
+}
+
+#[test]
 fn an_error_of_another_kind_than_allowed_is_found() {
     let mut book = Book::eventful();
     let last = book.calls.last_mut().unwrap();

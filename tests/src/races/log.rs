@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
     model::{
-        Execution, ExecutionId, Fence, Generation, LeaseRef, Outcome, RequestId, State, Timestamp,
+        Execution, ExecutionId, Fence, Generation, JobName, LeaseRef, Outcome, RequestId, Scope, State, Timestamp,
         transition::{Cancelled, Refusal},
     },
     store::{Claimed, PlanOutcome, Reply, Request, RequeueOutcome, StoreError, Verb, keeps_receipt},
@@ -83,6 +83,8 @@ impl Event {
 pub(crate) struct Ledger {
     pub(crate) events: BTreeMap<ExecutionId, Vec<Event>>,
     pub(crate) planned: Vec<ExecutionId>,
+    /// Cursors moved: job and scope, and from where.
+    pub(crate) moved: Vec<(JobName, Scope, Option<Timestamp>)>,
     pub(crate) requeued: Vec<(ExecutionId, Generation)>,
     pub(crate) cancelled_now: BTreeMap<ExecutionId, usize>,
     /// A verb without a receipt had no answer: what it did may be in no reply.
@@ -132,10 +134,11 @@ impl Ledger {
     fn enter(&mut self, verb: &Verb, reply: &Reply, applied: Application) {
         match (verb, reply) {
             (Verb::Claim(_), Reply::Claimed(claimed)) => self.enter_claim(claimed),
-            (Verb::Plan(_), Reply::Planned(planned)) => {
-                for outcome in &planned.outcomes {
+            (Verb::Plan(verb), Reply::Planned(planned)) => {
+                for (entry, outcome) in verb.entries.iter().zip(&planned.outcomes) {
                     if let PlanOutcome::Made(ids) = outcome {
                         self.planned.extend(ids);
+                        self.moved.push((entry.job.clone(), entry.scope.clone(), entry.expect));
                     }
                 }
             }

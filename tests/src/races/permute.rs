@@ -43,7 +43,7 @@ enum Hold {
     Cursor,
     /// The rows by which rescues and requeues take turns.
     Turns,
-    /// The key of A's receipt: A waits with everything done and nothing committed, so it commits first.
+    /// The key of A's receipt: A waits with all its locks, so it commits first.
     Receipt,
 }
 
@@ -68,7 +68,7 @@ impl Hold {
     /// Those that can stop this verb, and those that a claim passes over.
     const fn of(kind: Kind) -> &'static [Self] {
         match kind {
-            Kind::Claim | Kind::ClaimTwo => &[Self::LateRow, Self::Gates, Self::Receipt],
+            Kind::Claim | Kind::ClaimTwo | Kind::ClaimHalf => &[Self::LateRow, Self::Gates, Self::Receipt],
             Kind::Start | Kind::Heartbeat => &[Self::PrivateRow, Self::MiddleRow, Self::LateRow],
             Kind::SettleOk | Kind::SettleFail | Kind::SettleRelease | Kind::SettleSnooze | Kind::SettleCancelled => {
                 &[Self::PrivateRow, Self::MiddleRow, Self::LateRow, Self::Gates, Self::Receipt]
@@ -76,8 +76,8 @@ impl Hold {
             Kind::Rescue => &[Self::Turns, Self::Gates],
             Kind::Cancel => &[Self::PrivateRow, Self::MiddleRow, Self::LateRow, Self::Receipt],
             Kind::Requeue => &[Self::Turns, Self::Receipt],
-            Kind::Plan => &[Self::PrivateJob, Self::Cursor, Self::Receipt],
-            Kind::Register => &[Self::PrivateJob, Self::Cursor],
+            Kind::Plan | Kind::PlanOne => &[Self::PrivateJob, Self::Cursor, Self::Receipt],
+            Kind::Register | Kind::Edit => &[Self::PrivateJob, Self::Cursor],
         }
     }
 
@@ -100,6 +100,7 @@ impl Hold {
 const ROW_BY_ROW: &[[Kind; 2]] = &[
     [Kind::Requeue, Kind::Claim],
     [Kind::Requeue, Kind::ClaimTwo],
+    [Kind::Requeue, Kind::ClaimHalf],
     [Kind::Requeue, Kind::Cancel],
     [Kind::Requeue, Kind::Rescue],
     [Kind::Rescue, Kind::Cancel],

@@ -33,6 +33,8 @@ const LEASE_MS: u64 = 30_000;
 pub(crate) enum Kind {
     Claim,
     ClaimTwo,
+    /// A claims the even rows, B the odd ones: they meet at the gates only.
+    ClaimHalf,
     Start,
     Heartbeat,
     SettleOk,
@@ -44,13 +46,18 @@ pub(crate) enum Kind {
     Cancel,
     Requeue,
     Plan,
+    /// Of a cursor that exists: no insert of a cursor fails and makes it run again.
+    PlanOne,
     Register,
+    /// Registers jobs that exist, with another schedule.
+    Edit,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Claim,
         Self::ClaimTwo,
+        Self::ClaimHalf,
         Self::Start,
         Self::Heartbeat,
         Self::SettleOk,
@@ -62,7 +69,9 @@ impl Kind {
         Self::Cancel,
         Self::Requeue,
         Self::Plan,
+        Self::PlanOne,
         Self::Register,
+        Self::Edit,
     ];
 }
 
@@ -190,6 +199,7 @@ impl Scene {
         match kind {
             Kind::Claim => claim(MAX_BATCH, side).into(),
             Kind::ClaimTwo => claim(2, side).into(),
+            Kind::ClaimHalf => claim_half(side).into(),
             Kind::Start => Start { leases: self.held(side) }.into(),
             Kind::Heartbeat => Heartbeat { leases: self.held(side) }.into(),
             Kind::SettleOk => {
@@ -203,7 +213,17 @@ impl Scene {
             Kind::Cancel => Cancel { ids: ids(side) }.into(),
             Kind::Requeue => Requeue { ids: ids(side) }.into(),
             Kind::Plan => Plan { entries: plan_entries(side) }.into(),
+            Kind::PlanOne => {
+                let mut entries = plan_entries(side);
+                entries.retain(|entry| entry.expect.is_some());
+                Plan { entries }.into()
+            }
             Kind::Register => register(side).into(),
+            Kind::Edit => {
+                let mut verb = register(side);
+                verb.jobs.retain(|job| job.job.as_str() != "brand");
+                verb.into()
+            }
         }
     }
 
@@ -212,7 +232,7 @@ impl Scene {
         let rows = self.start.iter();
         let live = |row: &&Execution| !row.state.is_terminal();
         let ids: BTreeSet<ExecutionId> = match kind {
-            Kind::Claim | Kind::ClaimTwo => {
+            Kind::Claim | Kind::ClaimTwo | Kind::ClaimHalf => {
                 rows.filter(|row| row.claimable_at.is_some_and(|at| at <= NOW)).map(|row| row.id).collect()
             }
             Kind::Rescue => rows
@@ -220,7 +240,7 @@ impl Scene {
                 .map(|row| row.id)
                 .collect(),
             Kind::Cancel => rows.filter(live).map(|row| row.id).collect(),
-            Kind::Requeue | Kind::Plan | Kind::Register => BTreeSet::new(),
+            Kind::Requeue | Kind::Plan | Kind::PlanOne | Kind::Register | Kind::Edit => BTreeSet::new(),
             _ => self.leases.keys().copied().collect(),
         };
         ids.into_iter().filter(|id| side == Side::A || id.0.as_u128() != PRIVATE).collect()
@@ -274,6 +294,12 @@ fn ids(side: Side) -> Vec<ExecutionId> {
 fn claim(limit: u32, side: Side) -> Claim {
     let jobs = ROWS.iter().map(|row| row_job(row.number)).chain([name("planned"), name("fresh")]).collect();
     Claim { runner: runner(side), jobs, limit, charge: Charge::AtStart }
+}
+
+fn claim_half(side: Side) -> Claim {
+    let odd = u128::from(side == Side::B);
+    let jobs = ROWS.iter().filter(|row| row.number % 2 == odd).map(|row| row_job(row.number)).collect();
+    Claim { jobs, ..claim(MAX_BATCH, side) }
 }
 
 fn runner(side: Side) -> Incarnation {
