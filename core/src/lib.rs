@@ -39,8 +39,8 @@ pub mod store;
 /// What most programs need.
 pub mod prelude {
     pub use crate::{
-        driver::{Running, Scheduler, Settings},
-        job::{Completion, Context, HandlerError, Job, Overlap, StopReason},
+        driver::{Running, Scheduler, Settings, ShutdownTimeout},
+        job::{BoxError, Completion, Context, HandlerError, Job, Overlap, StopReason},
         model::{Reentry, Scope, Timestamp},
         plan::{Backoff, CatchUp},
         runtime::Runtime,
