@@ -46,7 +46,7 @@ pub(crate) fn explain(
             match why {
                 None => return Ok(if passing_over { Class::PassedOver } else { class }),
                 Some(why) => {
-                    whys.push(format!("{class:?}{}: {why}", if passing_over { " passing over" } else { "" }))
+                    whys.push(format!("{class:?}{}: {why}", if passing_over { " passing over" } else { "" }));
                 }
             }
         }

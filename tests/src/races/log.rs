@@ -100,15 +100,12 @@ impl Ledger {
         let mut unknown: BTreeSet<RequestId> = BTreeSet::new();
         for call in calls {
             let id = call.request.id;
-            let reply = match &call.reply {
-                Ok(reply) => reply,
-                Err(_) => {
-                    unknown.insert(id);
-                    if !keeps_receipt(&call.request.verb) {
-                        *ledger.unanswered.entry(call.request.verb.name()).or_default() += 1;
-                    }
-                    continue;
+            let Ok(reply) = &call.reply else {
+                unknown.insert(id);
+                if !keeps_receipt(&call.request.verb) {
+                    *ledger.unanswered.entry(call.request.verb.name()).or_default() += 1;
                 }
+                continue;
             };
             if keeps_receipt(&call.request.verb) && !is_empty_claim(reply) {
                 match first.get(&id) {
