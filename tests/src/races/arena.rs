@@ -107,12 +107,12 @@ impl Arena {
     }
 }
 
-/// Makes the server look for deadlocks later than any call's deadline, in sessions to come. (Its statistics count those
-/// that it found, but a session reports them long after.)
+/// Makes the server look for deadlocks only after the deadline of a call (5 s), in sessions to come. (Its statistics
+/// count those that it found, but a session reports them long after.)
 pub(crate) async fn no_deadlock_detector(connection: &mut PgConnection) {
     let name = sqlx::query("select current_database()").fetch_one(&mut *connection).await;
     let name: String = name.expect("the server answers").get(0);
-    let sql = format!("alter database {name} set deadlock_timeout = '10min'");
+    let sql = format!("alter database {name} set deadlock_timeout = '7s'");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.expect("a superuser may set it");
 }
 
