@@ -110,7 +110,7 @@ recorded as (
 moved as (
     update {schema}.cursor k
     set at = d.target, high_water = greatest(d.high_water, d.target),
-        newest_slot = greatest(case when d.newest_slot is not null then least(d.newest_slot, d.target) end, n.slot_at)
+        newest_slot = greatest(case when d.newest_slot <= d.target then d.newest_slot end, n.slot_at)
     from decided d
     left join newest n on n.entry = d.ord
     where d.outcome = 'made' and d.at is not null

@@ -56,7 +56,7 @@ recorded as (
 moved as (
     update {schema}.cursor k
     set at = c.now, high_water = greatest(d.high_water, c.now),
-        newest_slot = case when d.newest_slot is not null then least(d.newest_slot, c.now) end
+        newest_slot = case when d.newest_slot <= c.now then d.newest_slot end
     from edited d cross join clock c
     where k.job = d.job and k.scope_kind = d.scope_kind and k.scope_id = d.scope_id
 )

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// 64 evenly drawn bits for the n-th draw of a host from a stream.
 pub fn draw(seed: u64, stream: &str, host: u64, n: u64) -> u64 {
     // FNV-1a tells streams apart; the finaliser of splitmix64 makes neighbours independent.
-    let name = stream.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let name = stream
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     [name, host, n].into_iter().fold(mix(seed), |state, part| mix(state ^ mix(part)))
 }
 
@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn streams_hosts_and_counts_are_independent() {
-        let all = [draw(1, "a", 0, 0), draw(2, "a", 0, 0), draw(1, "b", 0, 0), draw(1, "a", 1, 0), draw(1, "a", 0, 1)];
+        let all =
+            [draw(1, "a", 0, 0), draw(2, "a", 0, 0), draw(1, "b", 0, 0), draw(1, "a", 1, 0), draw(1, "a", 0, 1)];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
     }

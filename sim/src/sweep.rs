@@ -45,7 +45,8 @@ impl Seeds {
 
     /// How many will be run if none fails.
     pub fn total(&self) -> u64 {
-        (self.first..self.first.saturating_add(self.count)).filter(|seed| seed % self.shards == self.shard).count() as u64
+        (self.first..self.first.saturating_add(self.count)).filter(|seed| seed % self.shards == self.shard).count()
+            as u64
     }
 }
 
@@ -211,7 +212,10 @@ fn fold_hashes<'a>(mut hashes: impl ExactSizeIterator<Item = &'a String>) -> Str
     digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "reports say how much real time a sweep took; nothing simulated sees it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "reports say how much real time a sweep took; nothing simulated sees it"
+)]
 fn stopwatch() -> impl Fn() -> Duration {
     let started = std::time::Instant::now();
     move || started.elapsed()

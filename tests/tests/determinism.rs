@@ -44,7 +44,7 @@ fn main() {
 fn scenario() -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/planned-executions.toml");
     let scenario = Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
-    let minutes = |n| Duration::from_secs(60 * n);
+    let minutes = |n: u64| Duration::from_secs(60 * n);
     Scenario {
         phases: Phases { chaos: minutes(4), partial_heal: minutes(1), heal: minutes(1) },
         tick: Some(Duration::from_millis(50)),

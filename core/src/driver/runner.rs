@@ -38,6 +38,10 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, attempt: Attemp
     // P-6: no heartbeat is sent for this lease after its terminal write.
     shared.leases.remove(&held.lease);
     let (end, outcome) = conclude(shared, job, &attempt, polled);
+    if let Some(Outcome::Failed { failure, retry }) = &outcome {
+        let (code, error) = (&failure.code, &failure.text);
+        tracing::warn!(job = %attempt.job, scope = %attempt.scope, execution = %held.lease.id, attempt = attempt.number, %code, %error, ?retry, "attempt failed");
+    }
     shared.runtime.observe(&DriverEvent::HandlerEnded { lease: held.lease, end });
     let Some(outcome) = outcome else {
         tracing::warn!(job = %attempt.job, execution = %held.lease.id, "lease lost; the handler was stopped");

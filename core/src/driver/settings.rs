@@ -29,8 +29,8 @@ pub struct Settings {
     pub idempotency_window: Duration,
     /// Deadline of one store call: 10 ms to 10 min. Default 5 s.
     pub call_timeout: Duration,
-    /// Goes on trying to record an attempt's end for this long, then leaves the row to expire: 1 s to 1 h.
-    /// Default 60 s.
+    /// Goes on trying to record an attempt's end for this long, then leaves the row to expire: 1 s to 1 h, at most
+    /// the idempotency window. Default 60 s.
     pub settle_patience: Duration,
     /// Deadline for one scope provider's answer: 10 ms to 10 min. Default 10 s.
     pub scope_timeout: Duration,
@@ -87,7 +87,8 @@ impl Settings {
         within("keep_history", self.keep_history, 60 * SECOND, 3653 * DAY)?;
         within("idempotency_window", self.idempotency_window, 60 * SECOND, 30 * DAY)?;
         within("call_timeout", self.call_timeout, 10 * MS, 600 * SECOND)?;
-        within("settle_patience", self.settle_patience, SECOND, HOUR)?;
+        // A repetition after the window would take its own success for a lost lease.
+        within("settle_patience", self.settle_patience, SECOND, HOUR.min(self.idempotency_window))?;
         within("scope_timeout", self.scope_timeout, 10 * MS, 600 * SECOND)?;
         within("lease_margin_percent", self.lease_margin_percent, 1, 50)
     }

@@ -77,7 +77,9 @@ impl Running {
         still_running.append(&mut shared.unreleased.take());
 
         shared.stop.advance(Stage::End);
-        let rest: Vec<_> = loops.into_iter().chain(std::mem::take(&mut self.tail)).collect();
+        // Heartbeats in flight, and tasks that handlers spawned, end here too.
+        let tail = std::mem::take(&mut self.tail);
+        let rest: Vec<_> = loops.into_iter().chain(tail).chain(shared.runners.take()).collect();
         for task in runners.iter().chain(&rest) {
             task.abort();
         }

@@ -53,7 +53,8 @@ impl From<()> for Completion {
 }
 
 /// Why a handler did not succeed, and what should happen next. Any error converts into a retryable one with the
-/// code `handler_error` and the texts of its whole source chain.
+/// code `handler_error` and the texts of its whole source chain. A boxed error (`Box<dyn Error>`, `anyhow::Error`)
+/// is no `Error` itself and needs a word: `work().map_err(HandlerError::new)?`.
 ///
 /// ```
 /// use std::time::Duration;

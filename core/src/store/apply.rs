@@ -174,7 +174,7 @@ fn edit_cursor(
     let moved = Cursor {
         at: now,
         high_water: cursor.high_water.max(now),
-        newest_slot: cursor.newest_slot.map(|slot| slot.min(now)),
+        newest_slot: cursor.newest_slot.filter(|slot| *slot <= now),
         scope: cursor.scope,
     };
     rows.put_cursor(&registration.job, &moved)
@@ -221,7 +221,7 @@ fn plan_one(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<P
         rows.add_skipped(&entry)?;
     }
     let high_water = high_water.map_or(*to, |high| high.max(*to));
-    let newest_before = cursor.and_then(|cursor| cursor.newest_slot).map(|slot| slot.min(*to));
+    let newest_before = cursor.and_then(|cursor| cursor.newest_slot).filter(|slot| slot <= to);
     let newest_slot = entry.slots.iter().filter_map(|slot| slot.slot_at).chain(newest_before).max();
     rows.put_cursor(job, &Cursor { scope: scope.clone(), at: *to, high_water, newest_slot })?;
     Ok(PlanOutcome::Made(made))

@@ -25,7 +25,7 @@ pub use verb::*;
 
 pub use crate::model::SkippedSlots;
 
-use crate::model::{Outcome, Timestamp};
+use crate::model::{Outcome, RequestId, Timestamp};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -40,6 +40,30 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Dropping the future leaves the outcome unknown, and must not leave the store unusable.
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>>;
+}
+
+/// Calls a verb once and returns its own reply type. `id` must be new; keep it to ask again after `Unknown`.
+///
+/// ```
+/// # use tourbillon::{model::{RequestId, Timestamp}, runtime::Runtime, store::{ListExecutions, ManualClock, MemoryStore, StoreError, ask}};
+/// # async fn list() -> Result<(), StoreError> {
+/// # let store = MemoryStore::new(ManualClock::new(Timestamp::EPOCH));
+/// let id = RequestId(Runtime::tokio().uuid());
+/// let page = ask(&store, id, ListExecutions { limit: 100, ..ListExecutions::default() }).await?;
+/// println!("{} executions", page.executions.len());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`Store::call`]; `Corrupt` when the store answers another verb.
+pub async fn ask<V: Operation>(store: &impl Store, id: RequestId, verb: V) -> Result<V::Reply, StoreError> {
+    let verb = verb.into();
+    let name = verb.name();
+    let reply = store.call(Request { id, verb }).await?;
+    V::reply(reply).ok_or_else(|| {
+        StoreError::new(ErrorKind::Corrupt, format!("{name}: the store answered another verb than it was asked"))
+    })
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {

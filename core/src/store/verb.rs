@@ -213,7 +213,7 @@ pub struct Cursor {
     /// Largest `at` ever: after the database clock stepped back, `at` follows it, and slots up to here are made
     /// only if they do not exist (G6).
     pub high_water: Timestamp,
-    /// Newest slot made, not after `at`: what supersedes older ones.
+    /// Newest slot made, unless it lies in a withdrawn future: what supersedes older ones.
     pub newest_slot: Option<Timestamp>,
 }
 

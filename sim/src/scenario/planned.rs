@@ -33,7 +33,8 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
     };
     let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings);
     for (index, shape) in scenario.jobs.iter().enumerate() {
-        let receiver = if scenario.receivers == 0 { 0 } else { u8::try_from(index).unwrap_or(0) % scenario.receivers };
+        let receiver =
+            if scenario.receivers == 0 { 0 } else { u8::try_from(index).unwrap_or(0) % scenario.receivers };
         builder = builder.job(job(shape, host.clone(), receiver));
     }
     builder.build().expect("a scenario is checked when it is read")

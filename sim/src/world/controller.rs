@@ -369,6 +369,7 @@ impl Controller {
         }
         self.began(host, FaultKind::Crash, format!("for {lasts} s"));
         // Destructors run and connections say goodbye, so the gate must let them.
+        self.end_tasks(replica);
         self.lane.crash(host);
         self.crashed(replica, CrashKind::Polite);
         self.schedule_in(lasts, Act::Restart(replica));
@@ -385,9 +386,16 @@ impl Controller {
         }
         // Cut off before its sockets are dropped: there is no farewell.
         self.isolate(replica);
+        self.end_tasks(replica);
         self.lane.crash(host);
         self.crashed(replica, CrashKind::PowerLoss);
         self.schedule_in(lasts, Act::Restart(replica));
+    }
+
+    fn end_tasks(&self, replica: u8) {
+        if let Some(gate) = self.replicas[usize::from(replica)].gate() {
+            gate.end();
+        }
     }
 
     fn crashed(&mut self, replica: u8, kind: CrashKind) {
@@ -426,6 +434,8 @@ impl Controller {
         self.standing(replica).down = false;
         self.standing(replica).pauses = 0;
         self.relink(replica);
+        // What a finished process left behind is dropped by the restart.
+        self.end_tasks(replica);
         self.lane.restart(host);
     }
 
@@ -498,6 +508,7 @@ impl Controller {
         }
         self.began(HostId::Database, FaultKind::DatabaseRestart, format!("for {lasts} s"));
         self.database_down = true;
+        self.database.end_sessions();
         self.lane.crash(HostId::Database);
         self.schedule_in(lasts, Act::DatabaseUp);
     }
@@ -518,7 +529,8 @@ impl Controller {
         let count = self.replicas.len() as u64;
         let first = chance::draw(seed, "core", 0, 0) % count;
         for replica in 0..self.facts.replicas {
-            let in_core = u64::from(replica) == first || chance::percent(chance::draw(seed, "core", 1, replica.into()), 50);
+            let in_core =
+                u64::from(replica) == first || chance::percent(chance::draw(seed, "core", 1, replica.into()), 50);
             self.heal_replica(replica);
             if in_core {
                 continue;

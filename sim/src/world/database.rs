@@ -6,13 +6,12 @@ use std::{
     time::Duration,
 };
 
-use tourbillon::{
-    store::{ErrorKind, PlanOutcome, Reply, Request, StoreError},
-};
+use tourbillon::store::{ErrorKind, PlanOutcome, Reply, Request, StoreError};
 
 use super::{
     clock::ServerClock,
     engine::Engine,
+    gate::Gate,
     host::WorldShared,
     net::BoxStream,
     strikes::{Fate, Struck},
@@ -28,11 +27,23 @@ pub(super) struct Database {
     pub(super) world: Arc<WorldShared>,
     pub(super) clock: ServerClock,
     engine: Mutex<Box<dyn Engine + Send>>,
+    /// Owns the sessions of the present start of the server; never closed, but a restart ends them in order.
+    gate: Mutex<Gate>,
 }
 
 impl Database {
     pub(super) fn new(world: Arc<WorldShared>, clock: ServerClock, engine: Box<dyn Engine + Send>) -> Self {
-        Self { world, clock, engine: Mutex::new(engine) }
+        Self { world, clock, engine: Mutex::new(engine), gate: Mutex::new(Gate::open()) }
+    }
+
+    fn gate(&self) -> Gate {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server stops: what it has under way ends with it, in order.
+    pub(super) fn end_sessions(&self) {
+        self.gate().end();
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Gate::open();
     }
 
     /// Applies a request without recording it; for looking at the final state.
@@ -54,7 +65,7 @@ impl Database {
     pub(super) async fn serve(self: Arc<Self>) {
         let Ok(mut listener) = self.world.net.listen().await else { return };
         while let Ok(stream) = listener.accept().await {
-            tokio::spawn(Arc::clone(&self).session(stream));
+            tokio::spawn(self.gate().guard(Arc::clone(&self).session(stream)));
         }
     }
 
@@ -89,10 +100,10 @@ impl Database {
     #[expect(clippy::disallowed_methods, reason = "as for serve; true time is the database host's time")]
     fn apply_late(self: &Arc<Self>, request: Request, delay: Duration) {
         let database = Arc::clone(self);
-        tokio::spawn(async move {
+        tokio::spawn(self.gate().guard(async move {
             tokio::time::sleep(delay).await;
             let _ = database.apply(request);
-        });
+        }));
     }
 
     fn pull_trigger(&self, replica: u8, result: &Result<Reply, StoreError>) -> Struck {

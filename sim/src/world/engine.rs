@@ -77,7 +77,8 @@ impl Bridge {
         let (ready, connected) = mpsc::channel();
         let manual = clock.clone();
         let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
             runtime.block_on(async move {
                 let store = match connect(manual).await {
                     Ok(store) => Arc::new(store),

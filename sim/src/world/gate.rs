@@ -2,10 +2,15 @@
 //!
 //! A pause is a gate that lets nothing through: timers fire and messages arrive meanwhile, and everything that is
 //! late happens at once when it opens. A power loss is a gate that never opens again.
+//!
+//! The gate also owns the tasks, so that a crash drops them in the order in which they were started. The executor
+//! would drop them in an order that depends on task numbers, which all threads of the real process share: the same
+//! seed would then have two histories.
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -16,44 +21,51 @@ pub(super) enum Mode {
     Dead,
 }
 
+type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Slot = Arc<Mutex<Option<TaskFuture>>>;
+
 #[derive(Clone)]
 pub(super) struct Gate(Arc<Mutex<State>>);
 
 struct State {
     mode: Mode,
     waiting: Vec<Waker>,
+    tasks: BTreeMap<u64, Slot>,
+    next_task: u64,
+    ending: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gate {
     pub(super) fn open() -> Self {
-        Self(Arc::new(Mutex::new(State { mode: Mode::Open, waiting: Vec::new() })))
-    }
-
-    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let state =
+            State { mode: Mode::Open, waiting: Vec::new(), tasks: BTreeMap::new(), next_task: 0, ending: false };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     pub(super) fn mode(&self) -> Mode {
-        self.with(|state| state.mode)
+        lock(&self.0).mode
     }
 
     /// Closes it, unless it is dead.
     pub(super) fn pause(&self) {
-        self.with(|state| {
-            if state.mode == Mode::Open {
-                state.mode = Mode::Paused;
-            }
-        });
+        let mut state = lock(&self.0);
+        if state.mode == Mode::Open {
+            state.mode = Mode::Paused;
+        }
     }
 
     /// Opens it again, unless it is dead; everything that waited is polled.
     pub(super) fn resume(&self) {
-        let waiting = self.with(|state| {
-            if state.mode == Mode::Paused {
-                state.mode = Mode::Open;
-            }
-            std::mem::take(&mut state.waiting)
-        });
+        let mut state = lock(&self.0);
+        if state.mode == Mode::Paused {
+            state.mode = Mode::Open;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
         for waker in waiting {
             waker.wake();
         }
@@ -61,33 +73,68 @@ impl Gate {
 
     /// Closes it for good.
     pub(super) fn kill(&self) {
-        self.with(|state| {
-            state.mode = Mode::Dead;
-            state.waiting.clear();
-        });
+        let mut state = lock(&self.0);
+        state.mode = Mode::Dead;
+        state.waiting.clear();
+    }
+
+    /// The executor is about to drop its tasks: the first that it drops takes all the others with it, in order.
+    pub(super) fn end(&self) {
+        lock(&self.0).ending = true;
     }
 
     /// Puts a task behind the gate.
-    pub(super) fn guard<F: Future + ?Sized>(&self, task: Pin<Box<F>>) -> Gated<F> {
-        Gated { gate: self.clone(), task }
+    pub(super) fn guard(&self, task: impl Future<Output = ()> + Send + 'static) -> Gated {
+        let slot: Slot = Arc::new(Mutex::new(Some(Box::pin(task))));
+        let mut state = lock(&self.0);
+        let number = state.next_task;
+        state.next_task += 1;
+        state.tasks.insert(number, Arc::clone(&slot));
+        Gated { gate: self.clone(), number, slot }
+    }
+
+    fn drop_all(&self) {
+        // A destructor may start or end tasks; look again after each.
+        while let Some((_, slot)) = { lock(&self.0).tasks.pop_first() } {
+            let task = lock(&slot).take();
+            drop(task);
+        }
     }
 }
 
-pub(super) struct Gated<F: ?Sized> {
+pub(super) struct Gated {
     gate: Gate,
-    task: Pin<Box<F>>,
+    number: u64,
+    slot: Slot,
 }
 
-impl<F: Future + ?Sized> Future for Gated<F> {
-    type Output = F::Output;
+impl Future for Gated {
+    type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let passes = self.gate.with(|state| {
-            if state.mode == Mode::Paused {
-                state.waiting.push(cx.waker().clone());
-            }
-            state.mode == Mode::Open
-        });
-        if passes { self.task.as_mut().poll(cx) } else { Poll::Pending }
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.gate.0);
+        if state.mode == Mode::Paused {
+            state.waiting.push(cx.waker().clone());
+        }
+        if state.mode != Mode::Open {
+            return Poll::Pending;
+        }
+        drop(state);
+        let mut slot = lock(&self.slot);
+        match slot.as_mut() {
+            Some(task) => task.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Gated {
+    fn drop(&mut self) {
+        if lock(&self.gate.0).ending {
+            return self.gate.drop_all();
+        }
+        lock(&self.gate.0).tasks.remove(&self.number);
+        let task = lock(&self.slot).take();
+        drop(task);
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::{AtomicU32, Ordering}},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -113,7 +116,7 @@ impl Replica {
         self.world.strikes.set_gate(self.number, process.gate.clone());
         let app = Arc::clone(&self.app);
         let gate = process.gate.clone();
-        Box::pin(gate.guard(Box::pin(live(process, app))))
+        Box::pin(gate.guard(live(process, app)))
     }
 }
 
@@ -130,7 +133,8 @@ async fn live(process: Arc<Process>, app: App) {
 
     let mut orders = process.orders.subscribe();
     let Ok(grace) = orders.wait_for(Option::is_some).await.map(|order| order.unwrap_or_default()) else { return };
-    process.record(What::ShutdownBegan { incarnation, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) });
+    process
+        .record(What::ShutdownBegan { incarnation, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) });
     let outcome = match running.shutdown(grace).await {
         Ok(()) => ShutdownOutcome::Ok,
         Err(timeout) => ShutdownOutcome::Timeout(timeout.still_running),

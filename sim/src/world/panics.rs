@@ -1,10 +1,6 @@
 //! Counts panics. A panic in a task is swallowed by the executor that ran it; here it reaches the history.
 
-use std::{
-    cell::RefCell,
-    panic,
-    sync::Once,
-};
+use std::{cell::RefCell, panic, sync::Once};
 
 thread_local! {
     static CAUGHT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };

@@ -73,7 +73,12 @@ impl Receiver {
 }
 
 /// A handler's side: one connection per effect, as a web hook would have.
-pub(super) async fn send(process: &Process, runtime: &Runtime, number: u8, effect: Effect) -> Result<(), HandlerError> {
+pub(super) async fn send(
+    process: &Process,
+    runtime: &Runtime,
+    number: u8,
+    effect: Effect,
+) -> Result<(), HandlerError> {
     let deliver = Deliver { replica: process.replica, effect };
     let exchange = async {
         let mut stream = process.world.net.dial(HostId::Receiver(number)).await?;

@@ -41,7 +41,8 @@ impl RemoteStore {
     /// One transmission. A connection goes back to the idle ones only after a complete answer: one that timed out
     /// is dropped with this future, since a late answer would be taken for that of the next request.
     async fn transmit(&self, request: Request) -> Result<Reply, StoreError> {
-        let unreachable = |error: io::Error| StoreError::new(ErrorKind::Unavailable, format!("cannot connect: {error}"));
+        let unreachable =
+            |error: io::Error| StoreError::new(ErrorKind::Unavailable, format!("cannot connect: {error}"));
         let broken = |error: io::Error| StoreError::new(ErrorKind::Unknown, format!("connection broke: {error}"));
         let mut stream = self.connection().await.map_err(unreachable)?;
         wire::send(&mut stream, &Ask { replica: self.process.replica, request }).await.map_err(broken)?;
@@ -89,7 +90,12 @@ impl Drop for OnDrop<'_> {
         let given_up = || Answer::Error(ErrorKind::Unknown, "given up".to_owned());
         let answer = self.answer.take().unwrap_or_else(given_up);
         let incarnation = self.process.incarnation();
-        self.process.record(What::Answered { incarnation, request: self.request, verb: self.verb.to_owned(), answer });
+        self.process.record(What::Answered {
+            incarnation,
+            request: self.request,
+            verb: self.verb.to_owned(),
+            answer,
+        });
     }
 }
 

@@ -9,11 +9,7 @@ use tourbillon::{
 };
 
 use super::{clock::HostClock, gate::Gate, host::Process, strikes::Struck};
-use crate::{
-    chance::Stream,
-    fault::TriggerPoint,
-    history::What,
-};
+use crate::{chance::Stream, fault::TriggerPoint, history::What};
 
 struct SimClock(HostClock);
 
