@@ -96,7 +96,7 @@ pub(crate) enum Engine {
     Memory,
     /// The SQLite store, in memory.
     Sqlite,
-    /// The Postgres store on a real server: TOURBILLON_PG_URL, or a throw-away one started from the installed
+    /// The Postgres store on a real server: `TOURBILLON_PG_URL`, or a throw-away one started from the installed
     /// binaries.
     Postgres,
 }

@@ -9,8 +9,8 @@ use std::{
 
 use serde_json::json;
 use tourbillon_sim::{
-    Budget, EngineFactory, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, run_seed,
-    scenario::Scenario, sweep,
+    Budget, EngineFactory, LANE, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, run_seed,
+    scenario::Scenario, stopwatch, sweep,
 };
 
 use crate::{
@@ -92,24 +92,33 @@ fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
 
 fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
     let prepared = prepare(&args.common)?;
+    let elapsed = stopwatch();
     let verdict = run_seed(&prepared.scenario, prepared.first_seed, &prepared.overrides, &prepared.engine)?;
     let to_stdout = args.history.as_deref() == Some(Path::new("-"));
     if let Some(path) = &args.history {
         write_history(&verdict.history, path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     if args.json {
+        // The keys of a sweep of one seed, and the plan.
+        let failure = json!({"seed": verdict.seed, "tick_ms": tick_ms(&verdict), "violations": verdict.violations});
+        let failures = if verdict.violations.is_empty() { json!([]) } else { json!([failure]) };
         let report = json!({
-            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "lane": "turmoil",
-            "seed": verdict.seed, "tick_ms": verdict.tick.as_millis() as u64,
-            "violations": verdict.violations, "history_hash": verdict.hash.to_string(),
-            "checks": verdict.checks, "faults": verdict.fired, "plan": verdict.plan,
+            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "lane": LANE,
+            "seeds": 1, "first_seed": verdict.seed, "tick_ms": tick_ms(&verdict),
+            "violations": verdict.violations.len(), "failures": failures,
+            "history_hash": verdict.hash.to_string(), "checks": verdict.checks, "faults": verdict.fired,
             "events": verdict.history.events.len(), "sim_seconds": verdict.simulated.as_secs_f64(),
+            "wall_seconds": elapsed().as_secs_f64(), "plan": verdict.plan,
         });
         println!("{report}");
     } else if !to_stdout {
         print!("{}", output::replay(&verdict));
     }
     Ok(Verdict::of(verdict.violations.len() as u64))
+}
+
+fn tick_ms(verdict: &SeedVerdict) -> u64 {
+    u64::try_from(verdict.tick.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn write_history(history: &History, path: &Path) -> io::Result<()> {
@@ -126,11 +135,16 @@ fn write_history(history: &History, path: &Path) -> io::Result<()> {
 /// Runs each seed here and in a process of its own, and compares the bytes.
 fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
     let prepared = prepare(&args.common)?;
+    let elapsed = stopwatch();
     let mut differing = Vec::new();
+    let mut hashes = Vec::new();
+    let mut simulated = 0.0;
     let bar = output::progress(args.seeds, args.json);
     for seed in prepared.first_seed..prepared.first_seed.saturating_add(args.seeds) {
         let here = run_seed(&prepared.scenario, seed, &prepared.overrides, &prepared.engine)?;
         let there = elsewhere(&args.common, seed)?;
+        hashes.push(here.hash.to_string());
+        simulated += here.simulated.as_secs_f64();
         if let Some(difference) = first_difference(&here, &there)? {
             differing.push((seed, difference));
         }
@@ -139,9 +153,13 @@ fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
     bar.finish_and_clear();
     if args.json {
         let seeds: Vec<_> = differing.iter().map(|(seed, text)| json!({"seed": seed, "difference": text})).collect();
-        println!("{}", json!({
-            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "seeds": args.seeds, "differing": seeds,
-        }));
+        let report = json!({
+            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "lane": LANE,
+            "seeds": args.seeds, "first_seed": prepared.first_seed,
+            "violations": differing.len(), "differing": seeds, "history_hash": hashes,
+            "sim_seconds": simulated, "wall_seconds": elapsed().as_secs_f64(),
+        });
+        println!("{report}");
     } else {
         for (seed, difference) in &differing {
             println!("seed {seed} differs between two processes:\n{difference}");

@@ -8,6 +8,7 @@ use crate::{
     fault::{self, FaultPlan},
     history::Phase,
     scenario::{Scenario, regression_file},
+    sweep::stopwatch,
     verdict::{EngineFactory, Overrides, Verdict, run_seed},
 };
 
@@ -63,13 +64,13 @@ pub fn explain(
     budget: Budget,
 ) -> Result<Failure, String> {
     let violation = verdict.violations.first().ok_or("nothing was violated")?.clone();
-    let out_of_time = deadline(budget.wall);
+    let elapsed = stopwatch();
     let tick = Some(verdict.tick);
     let still_fails = |plan: &FaultPlan| {
         let overrides = Overrides { tick, plan: Some(plan.clone()) };
         run_seed(scenario, verdict.seed, &overrides, engine).is_ok_and(|again| again.breaks(&violation.guarantee))
     };
-    let shrunk = fault::shrink(&verdict.plan, still_fails, |runs| runs < budget.runs && !out_of_time());
+    let shrunk = fault::shrink(&verdict.plan, still_fails, |runs| runs < budget.runs && elapsed() < budget.wall);
     let tick_ms = verdict.tick.as_millis();
     let phase = violation.events.last().and_then(|last| phase_at(verdict, *last));
     Ok(Failure {
@@ -95,12 +96,6 @@ fn phase_at(verdict: &Verdict, event: usize) -> Option<Phase> {
         crate::history::What::PhaseBegan { phase } => Some(phase),
         _ => None,
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "shrinking stops after real time; nothing simulated sees it")]
-fn deadline(wall: Duration) -> impl Fn() -> bool {
-    let started = std::time::Instant::now();
-    move || started.elapsed() >= wall
 }
 
 impl fmt::Display for Failure {

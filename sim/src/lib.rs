@@ -11,5 +11,5 @@ mod verdict;
 pub mod world;
 
 pub use failure::{Budget, Failure, explain};
-pub use sweep::{SeedResult, Seeds, SweepReport, sweep};
+pub use sweep::{LANE, SeedResult, Seeds, SweepReport, stopwatch, sweep};
 pub use verdict::{EngineFactory, Overrides, Verdict, draw_tick, run_seed};

@@ -19,6 +19,9 @@ use crate::{
     verdict::{EngineFactory, Overrides, Verdict, run_seed},
 };
 
+/// The lane that carries hosts and messages.
+pub const LANE: &str = "turmoil";
+
 /// Which seeds, and how many at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
@@ -185,7 +188,7 @@ pub fn sweep(
     Ok(SweepReport {
         scenario: scenario.name.clone(),
         engine: engine_name.to_owned(),
-        lane: "turmoil",
+        lane: LANE,
         seeds: sum.hashes.len() as u64,
         first_seed: seeds.first,
         violations: sum.violations,
@@ -212,11 +215,12 @@ fn fold_hashes<'a>(mut hashes: impl ExactSizeIterator<Item = &'a String>) -> Str
     digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Starts to measure real time; for reports.
 #[expect(
     clippy::disallowed_methods,
     reason = "reports say how much real time a sweep took; nothing simulated sees it"
 )]
-fn stopwatch() -> impl Fn() -> Duration {
+pub fn stopwatch() -> impl Fn() -> Duration {
     let started = std::time::Instant::now();
     move || started.elapsed()
 }

@@ -56,7 +56,7 @@ impl Verdict {
 }
 
 /// Ticks that seeds draw from, with weights: small ones reach races within a second, large ones are fast.
-const TICKS_MS: &[(u64, u64)] = &[(1, 2), (2, 3), (5, 5), (10, 15), (20, 20), (50, 25), (100, 30)];
+const TICKS_MS: &[(u64, u64)] = &[(1, 1), (2, 2), (5, 4), (10, 10), (20, 18), (50, 30), (100, 35)];
 
 /// The tick of a seed.
 pub fn draw_tick(seed: u64) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use tourbillon::{
     driver::Scheduler,
     job::{Context, HandlerError, Job},
@@ -28,14 +28,15 @@ fn main() {
         return print_history(seed.parse().expect("a seed"));
     }
     let no_postgres = EngineKind::Postgres.factory().err().map(|error| error.to_string());
+    let here = |name: &str, run: fn()| trial(name.to_owned(), None, run);
     let trials = vec![
-        Trial::test("a_seed_has_one_history_in_one_process", || Ok(same_in_one_process())),
-        Trial::test("a_seed_has_one_history_in_two_processes", || Ok(same_in_two_processes())),
-        Trial::test("a_seed_has_one_history_on_memory_and_sqlite", || Ok(same_on(EngineKind::Sqlite))),
+        here("a_seed_has_one_history_in_one_process", same_in_one_process),
+        here("a_seed_has_one_history_in_two_processes", same_in_two_processes),
+        here("a_seed_has_one_history_on_memory_and_sqlite", || same_on(EngineKind::Sqlite)),
         trial("a_seed_has_one_history_on_memory_and_postgres".to_owned(), no_postgres.as_deref(), || {
             same_on(EngineKind::Postgres);
         }),
-        Trial::test("a_panic_in_any_task_of_a_host_fails_the_seed", || Ok(panics_are_seen())),
+        here("a_panic_in_any_task_of_a_host_fails_the_seed", panics_are_seen),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each loop has its own task, so that none can starve another (B8, B22). Every store call has a deadline and
-//! goes through [`call`](call::Caller). Leases live in [`lease`]: the heartbeater renews them, the runner that
+//! goes through `call`. Leases live in `lease`: the heartbeater renews them, the runner that
 //! polls a handler looks at them before *every* poll (G8).
 
 mod call;

@@ -17,7 +17,8 @@ use crate::model::{
 /// A verb with the caller's id for this call.
 ///
 /// Repeating the id within the idempotency window returns the first outcome and changes nothing, even when the
-/// rows concerned have gone. (A claim that found nothing leaves no trace: repeating it may find something.)
+/// rows concerned have gone. (A claim that found nothing leaves no trace: repeating it may find something. And a copy that runs beside
+/// its first, uncommitted transmission may find nothing, where a later one gets the first reply.)
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Request {
     /// New for every call, kept for every repetition of it.

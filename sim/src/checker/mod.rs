@@ -2,8 +2,8 @@
 //!
 //! Unknown stays unknown: a checker accuses only of what the history proves.
 //!
-//! What all of them share is bookkeeping, not judgement: [`track`] sorts the history by execution, [`shadow`] says
-//! what must be true of an execution if every accepted write did what its guarantee promises, [`docket`] counts
+//! What all of them share is bookkeeping, not judgement: `track` sorts the history by execution, `shadow` says
+//! what must be true of an execution if every accepted write did what its guarantee promises, `docket` counts
 //! and collects. None of it calls the state machine or the stores of core: those are what is being judged.
 
 mod docket;

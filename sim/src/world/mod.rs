@@ -1,7 +1,7 @@
 //! The simulated world: hosts, clocks, links, the database, receivers, and what is done to them.
 //!
-//! Everything runs on one thread. A *lane* carries hosts and messages (turmoil today; the seam is [`lane::Lane`]
-//! and [`net::Net`]); everything else here is the same on every lane.
+//! Everything runs on one thread. A *lane* carries hosts and messages (turmoil today; the seam is `lane::Lane`
+//! and `net::Net`); everything else here is the same on every lane.
 
 pub mod clock;
 mod controller;
