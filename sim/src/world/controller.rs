@@ -12,17 +12,18 @@ use super::{
     clock::{HostClock, ServerClock, TrueTime},
     database::Database,
     engine::Engine,
-    host::{App, Replica, WorldShared},
+    host::{App, Replica},
     lane::{Lane, LinkState},
     panics,
+    process::WorldShared,
     receiver::Receiver,
-    strikes::{Leaky, Pulled, Strikes},
+    strikes::Strikes,
     turmoil::{self, TurmoilLane, TurmoilNet},
 };
 use crate::{
     chance,
-    fault::{Bad, Fault, FaultKind, FaultPlan, Then},
-    history::{CrashKind, FinalState, History, HostId, Phase, Recorder, RunFacts, What},
+    fault::{Fault, FaultKind, FaultPlan},
+    history::{FinalState, History, HostId, Phase, Recorder, RunFacts, What},
     scenario::Phases,
 };
 
@@ -82,7 +83,7 @@ pub fn run(setup: RunSetup) -> Result<RunOutcome, String> {
 
 /// Something the controller has to do at a certain time.
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Strike(Fault),
     Unlink(u8, LinkState, FaultKind),
     Resume(u8),
@@ -94,31 +95,31 @@ enum Act {
 
 /// What holds for one replica at the moment.
 #[derive(Default)]
-struct Standing {
+pub(super) struct Standing {
     /// Why its link to the database is not up.
-    links: Vec<LinkState>,
-    link: Option<LinkState>,
-    pauses: u32,
+    pub(super) links: Vec<LinkState>,
+    pub(super) link: Option<LinkState>,
+    pub(super) pauses: u32,
     /// Its process is dead, or was told to shut down.
-    down: bool,
+    pub(super) down: bool,
     /// Cut off from everything, as after a power loss.
-    isolated: bool,
-    leaks: Vec<u32>,
+    pub(super) isolated: bool,
+    pub(super) leaks: Vec<u32>,
 }
 
-struct Controller {
-    lane: TurmoilLane,
-    world: Arc<WorldShared>,
-    database: Arc<Database>,
-    database_down: bool,
-    replicas: Vec<Arc<Replica>>,
-    standing: Vec<Standing>,
-    receivers: u8,
-    agenda: BTreeMap<u64, Vec<Act>>,
-    phases: Phases,
-    phase: Phase,
-    facts: RunFacts,
-    next_leak: u32,
+pub(super) struct Controller {
+    pub(super) lane: TurmoilLane,
+    pub(super) world: Arc<WorldShared>,
+    pub(super) database: Arc<Database>,
+    pub(super) database_down: bool,
+    pub(super) replicas: Vec<Arc<Replica>>,
+    pub(super) standing: Vec<Standing>,
+    pub(super) receivers: u8,
+    pub(super) agenda: BTreeMap<u64, Vec<Act>>,
+    pub(super) phases: Phases,
+    pub(super) phase: Phase,
+    pub(super) facts: RunFacts,
+    pub(super) next_leak: u32,
 }
 
 impl Controller {
@@ -225,7 +226,7 @@ impl Controller {
         }
     }
 
-    fn record(&self, host: HostId, what: What) {
+    pub(super) fn record(&self, host: HostId, what: What) {
         self.world.record(host, what);
     }
 
@@ -233,292 +234,10 @@ impl Controller {
         self.agenda.entry(micros(at)).or_default().push(act);
     }
 
-    fn schedule_in(&mut self, seconds: u32, act: Act) {
+    pub(super) fn schedule_in(&mut self, seconds: u32, act: Act) {
         // At least one second: an end in the same instant would come before its beginning took hold.
         let after = Duration::from_secs(u64::from(seconds.max(1)));
         self.schedule(self.lane.elapsed() + after, act);
-    }
-
-    fn began(&self, host: HostId, kind: FaultKind, detail: String) {
-        self.world.strikes.count(kind);
-        self.record(host, What::FaultBegan { kind: kind.name().to_owned(), detail });
-    }
-
-    fn ended(&self, host: HostId, kind: FaultKind) {
-        self.record(host, What::FaultEnded { kind: kind.name().to_owned() });
-    }
-
-    fn standing(&mut self, replica: u8) -> &mut Standing {
-        &mut self.standing[usize::from(replica)]
-    }
-
-    fn strike(&mut self, fault: &Fault) {
-        let Ok(count) = u8::try_from(self.replicas.len()) else { return };
-        let replica = fault.replica % count;
-        let host = HostId::Replica(replica);
-        let kind = fault.bad.kind();
-        let lasts = fault.lasts_s;
-        let leaky = |leak: Leaky, detail: String| (leak, detail);
-        match fault.bad {
-            Bad::ClockOffset { by_ms } | Bad::ClockJump { by_ms } => {
-                self.began(host, kind, format!("by {by_ms} ms"));
-                self.replicas[usize::from(replica)].clock.jump(by_ms.saturating_mul(1000));
-                self.clock_set(replica);
-            }
-            Bad::ClockDrift { ppm } => {
-                self.began(host, kind, format!("{ppm} ppm"));
-                self.replicas[usize::from(replica)].clock.set_drift(ppm);
-                self.clock_set(replica);
-            }
-            Bad::DatabaseClockStep { by_ms } => {
-                self.began(HostId::Database, kind, format!("by {by_ms} ms"));
-                self.database.clock.step(by_ms.saturating_mul(1000));
-                let offset_us = self.database.clock.offset_us();
-                self.record(HostId::Database, What::ClockSet { offset_us, drift_ppm: 0 });
-            }
-            Bad::Pause => self.pause(replica, lasts),
-            Bad::Crash => self.crash(replica, lasts),
-            Bad::PowerLoss => self.power_loss(replica, lasts),
-            Bad::Shutdown { grace_s } => self.shutdown(replica, grace_s, lasts),
-            Bad::Partition => self.cut(replica, LinkState::Down, kind, lasts),
-            Bad::PartitionToDatabase => self.cut(replica, LinkState::DownForth, kind, lasts),
-            Bad::PartitionFromDatabase => self.cut(replica, LinkState::DownBack, kind, lasts),
-            Bad::Hold => self.cut(replica, LinkState::Held, kind, lasts),
-            Bad::DatabaseRestart => self.database_restart(lasts),
-            Bad::Refuse { percent } => {
-                self.leak(replica, kind, lasts, leaky(Leaky::Refuse { percent }, format!("{percent} %")));
-            }
-            Bad::LoseReply { percent } => {
-                self.leak(replica, kind, lasts, leaky(Leaky::LoseReply { percent }, format!("{percent} %")));
-            }
-            Bad::ApplyLate { percent, delay_s } => {
-                let delay = Duration::from_secs(delay_s.into());
-                let detail = format!("{percent} %, {delay_s} s late");
-                self.leak(replica, kind, lasts, leaky(Leaky::ApplyLate { percent, delay }, detail));
-            }
-            Bad::LoseEffectReply { percent } => {
-                self.leak(replica, kind, lasts, leaky(Leaky::LoseEffectReply { percent }, format!("{percent} %")));
-            }
-        }
-    }
-
-    /// Carries out what a trigger began within the step.
-    fn carry_out(&mut self, pulled: Pulled) {
-        let Pulled { then, replica, lasts_s } = pulled;
-        match then {
-            Then::PowerLoss => self.power_loss(replica, lasts_s),
-            Then::Crash => self.crash(replica, lasts_s),
-            Then::Pause => self.pause(replica, lasts_s),
-            Then::Partition => self.cut(replica, LinkState::Down, FaultKind::Partition, lasts_s),
-            Then::Shutdown => self.shutdown(replica, 0, lasts_s),
-            Then::DatabaseRestart => self.database_restart(lasts_s),
-            // Done where it was pulled.
-            Then::LoseReply => {}
-        }
-    }
-
-    fn clock_set(&self, replica: u8) {
-        let (offset_us, drift_ppm) = self.replicas[usize::from(replica)].clock.error();
-        self.record(HostId::Replica(replica), What::ClockSet { offset_us, drift_ppm });
-    }
-
-    fn pause(&mut self, replica: u8, lasts: u32) {
-        if self.standing(replica).down {
-            return;
-        }
-        if let Some(gate) = self.replicas[usize::from(replica)].gate() {
-            gate.pause();
-        }
-        self.began(HostId::Replica(replica), FaultKind::Pause, format!("for {lasts} s"));
-        self.standing(replica).pauses += 1;
-        if self.standing(replica).pauses == 1 {
-            self.record(HostId::Replica(replica), What::Paused);
-        }
-        self.schedule_in(lasts, Act::Resume(replica));
-    }
-
-    fn resume(&mut self, replica: u8) {
-        if self.standing(replica).pauses == 0 {
-            return;
-        }
-        self.standing(replica).pauses -= 1;
-        self.ended(HostId::Replica(replica), FaultKind::Pause);
-        if self.standing(replica).pauses == 0 {
-            self.record(HostId::Replica(replica), What::Resumed);
-            if let Some(gate) = self.replicas[usize::from(replica)].gate() {
-                gate.resume();
-            }
-        }
-    }
-
-    /// A process is gone: so are its pauses.
-    fn gone(&mut self, replica: u8) {
-        let was_paused = self.standing(replica).pauses > 0;
-        let standing = self.standing(replica);
-        standing.pauses = 0;
-        standing.down = true;
-        if was_paused {
-            self.record(HostId::Replica(replica), What::Resumed);
-        }
-    }
-
-    fn crash(&mut self, replica: u8, lasts: u32) {
-        let host = HostId::Replica(replica);
-        if self.standing(replica).down && !self.lane.is_running(host) {
-            return;
-        }
-        self.began(host, FaultKind::Crash, format!("for {lasts} s"));
-        // Destructors run and connections say goodbye, so the gate must let them.
-        self.end_tasks(replica);
-        self.lane.crash(host);
-        self.crashed(replica, CrashKind::Polite);
-        self.schedule_in(lasts, Act::Restart(replica));
-    }
-
-    fn power_loss(&mut self, replica: u8, lasts: u32) {
-        let host = HostId::Replica(replica);
-        if self.standing(replica).down && !self.lane.is_running(host) {
-            return;
-        }
-        self.began(host, FaultKind::PowerLoss, format!("for {lasts} s"));
-        if let Some(gate) = self.replicas[usize::from(replica)].gate() {
-            gate.kill();
-        }
-        // Cut off before its sockets are dropped: there is no farewell.
-        self.isolate(replica);
-        self.end_tasks(replica);
-        self.lane.crash(host);
-        self.crashed(replica, CrashKind::PowerLoss);
-        self.schedule_in(lasts, Act::Restart(replica));
-    }
-
-    fn end_tasks(&self, replica: u8) {
-        if let Some(gate) = self.replicas[usize::from(replica)].gate() {
-            gate.end();
-        }
-    }
-
-    fn crashed(&mut self, replica: u8, kind: CrashKind) {
-        if let Some(process) = self.replicas[usize::from(replica)].process() {
-            let incarnation = process.incarnation();
-            self.record(HostId::Replica(replica), What::Crashed { incarnation, kind });
-            // Nothing of it is recorded any more, and its gate opens for nobody.
-            process.gate.kill();
-        }
-        self.gone(replica);
-    }
-
-    fn shutdown(&mut self, replica: u8, grace_s: u32, lasts: u32) {
-        if self.standing(replica).down {
-            return;
-        }
-        self.began(HostId::Replica(replica), FaultKind::Shutdown, format!("grace {grace_s} s"));
-        self.replicas[usize::from(replica)].order_shutdown(Duration::from_secs(grace_s.into()));
-        self.standing(replica).down = true;
-        self.schedule_in(lasts, Act::Restart(replica));
-    }
-
-    fn restart(&mut self, replica: u8) {
-        let host = HostId::Replica(replica);
-        if !self.standing(replica).down {
-            return;
-        }
-        if self.lane.is_running(host) {
-            // A shutdown that is still under way; a supervisor would wait too.
-            return self.schedule_in(1, Act::Restart(replica));
-        }
-        self.standing(replica).isolated = false;
-        for receiver in 0..self.receivers {
-            self.lane.link(host, HostId::Receiver(receiver), LinkState::Down, LinkState::Up);
-        }
-        self.standing(replica).down = false;
-        self.standing(replica).pauses = 0;
-        self.relink(replica);
-        // What a finished process left behind is dropped by the restart.
-        self.end_tasks(replica);
-        self.lane.restart(host);
-    }
-
-    fn isolate(&mut self, replica: u8) {
-        self.standing(replica).isolated = true;
-        self.relink(replica);
-        for receiver in 0..self.receivers {
-            self.lane.link(HostId::Replica(replica), HostId::Receiver(receiver), LinkState::Up, LinkState::Down);
-        }
-    }
-
-    fn cut(&mut self, replica: u8, cause: LinkState, kind: FaultKind, lasts: u32) {
-        self.began(HostId::Replica(replica), kind, format!("for {lasts} s"));
-        self.standing(replica).links.push(cause);
-        self.relink(replica);
-        self.schedule_in(lasts, Act::Unlink(replica, cause, kind));
-    }
-
-    fn unlink(&mut self, replica: u8, cause: LinkState, kind: FaultKind) {
-        let links = &mut self.standing(replica).links;
-        if let Some(index) = links.iter().position(|held| *held == cause) {
-            links.remove(index);
-            self.ended(HostId::Replica(replica), kind);
-            self.relink(replica);
-        }
-    }
-
-    /// Makes the link what the causes add up to.
-    fn relink(&mut self, replica: u8) {
-        let standing = self.standing(replica);
-        let has = |cause| standing.links.contains(&cause);
-        let forth = has(LinkState::DownForth);
-        let back = has(LinkState::DownBack);
-        let wanted = if standing.isolated || has(LinkState::Down) || (forth && back) {
-            LinkState::Down
-        } else if forth {
-            LinkState::DownForth
-        } else if back {
-            LinkState::DownBack
-        } else if has(LinkState::Held) {
-            LinkState::Held
-        } else {
-            LinkState::Up
-        };
-        let present = standing.link.replace(wanted).unwrap_or(LinkState::Up);
-        if present != wanted {
-            self.lane.link(HostId::Replica(replica), HostId::Database, present, wanted);
-        }
-    }
-
-    fn leak(&mut self, replica: u8, kind: FaultKind, lasts: u32, (leak, detail): (Leaky, String)) {
-        // Counted when a message is struck, not when the leak begins.
-        self.record(HostId::Replica(replica), What::FaultBegan { kind: kind.name().to_owned(), detail });
-        let number = self.next_leak;
-        self.next_leak += 1;
-        self.world.strikes.begin(replica, number, leak);
-        self.standing(replica).leaks.push(number);
-        self.schedule_in(lasts, Act::EndLeak(replica, number, kind));
-    }
-
-    fn end_leak(&mut self, replica: u8, number: u32, kind: FaultKind) {
-        self.world.strikes.end(replica, number);
-        self.standing(replica).leaks.retain(|held| *held != number);
-        self.ended(HostId::Replica(replica), kind);
-    }
-
-    fn database_restart(&mut self, lasts: u32) {
-        if self.database_down {
-            return;
-        }
-        self.began(HostId::Database, FaultKind::DatabaseRestart, format!("for {lasts} s"));
-        self.database_down = true;
-        self.database.end_sessions();
-        self.lane.crash(HostId::Database);
-        self.schedule_in(lasts, Act::DatabaseUp);
-    }
-
-    fn database_up(&mut self) {
-        if self.database_down {
-            self.database_down = false;
-            self.lane.restart(HostId::Database);
-            self.ended(HostId::Database, FaultKind::DatabaseRestart);
-        }
     }
 
     /// Heals the database and a random core of replicas; the others are cut off or dead until the end. Skew stays.

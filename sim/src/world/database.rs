@@ -12,8 +12,8 @@ use super::{
     clock::ServerClock,
     engine::Engine,
     gate::Gate,
-    host::WorldShared,
     net::BoxStream,
+    process::WorldShared,
     strikes::{Fate, Struck},
     wire::{self, Ask, Told},
 };

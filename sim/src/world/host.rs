@@ -13,63 +13,20 @@ use tokio::sync::watch;
 use tourbillon::{
     driver::Scheduler,
     job::{Context, HandlerError},
-    model::Incarnation,
     runtime::Runtime,
     store::{BoxFuture, Store},
 };
-use uuid::Uuid;
 
 use super::{
-    clock::{HostClock, TrueTime},
-    gate::{Gate, Mode},
-    net::SharedNet,
+    clock::HostClock,
+    gate::Gate,
+    process::{Process, WorldShared},
     receiver, remote, runtime,
-    strikes::Strikes,
 };
-use crate::history::{Effect, HostId, Recorder, ShutdownOutcome, What};
+use crate::history::{Effect, HostId, ShutdownOutcome, What};
 
 /// Makes the scheduler of a replica; called at every boot.
 pub type App = Arc<dyn Fn(&Host) -> Scheduler + Send + Sync>;
-
-/// What all hosts of a world share.
-pub(super) struct WorldShared {
-    pub(super) seed: u64,
-    pub(super) truth: TrueTime,
-    pub(super) recorder: Recorder,
-    pub(super) net: SharedNet,
-    pub(super) strikes: Strikes,
-}
-
-impl WorldShared {
-    pub(super) fn record(&self, host: HostId, what: What) {
-        self.recorder.record(self.truth.now_us(), host, what);
-    }
-}
-
-/// One process: from a boot to a crash or shutdown.
-pub(super) struct Process {
-    pub(super) world: Arc<WorldShared>,
-    pub(super) replica: u8,
-    pub(super) boot: u32,
-    pub(super) clock: HostClock,
-    pub(super) gate: Gate,
-    incarnation: OnceLock<Incarnation>,
-    orders: watch::Sender<Option<Duration>>,
-}
-
-impl Process {
-    pub(super) fn incarnation(&self) -> Incarnation {
-        // Set before anything of the process is polled.
-        self.incarnation.get().copied().unwrap_or(Incarnation(Uuid::nil()))
-    }
-
-    /// Records an event, unless the process is dead: a power loss leaves no farewell, whatever destructors run.
-    pub(super) fn record(&self, what: What) {
-        if self.gate.mode() != Mode::Dead {
-            self.world.record(HostId::Replica(self.replica), what);
-        }
-    }
-}
 
 /// A replica across its boots: what the controller acts on.
 pub(super) struct Replica {

@@ -14,8 +14,8 @@ use tourbillon::{
 };
 
 use super::{
-    host::{Process, WorldShared},
     net::BoxStream,
+    process::{Process, WorldShared},
     strikes::Struck,
     wire::{self, Deliver, Delivered},
 };

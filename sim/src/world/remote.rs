@@ -11,8 +11,8 @@ use tourbillon::{
 };
 
 use super::{
-    host::Process,
     net::BoxStream,
+    process::Process,
     wire::{self, Ask, Told},
 };
 use crate::history::{Answer, HostId, What};

@@ -8,7 +8,7 @@ use tourbillon::{
     store::BoxFuture,
 };
 
-use super::{clock::HostClock, gate::Gate, host::Process, strikes::Struck};
+use super::{clock::HostClock, gate::Gate, process::Process, strikes::Struck};
 use crate::{chance::Stream, fault::TriggerPoint, history::What};
 
 struct SimClock(HostClock);
