@@ -40,7 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 /// Makes the jobs known. Says whether to go on: false when a shutdown came first.
 async fn register(shared: &Shared) -> bool {
-    let jobs: Vec<_> = shared.jobs.values().map(CheckedJob::registration).collect();
+    let jobs: Vec<_> = shared.jobs.values().map(|job| job.registration().clone()).collect();
     loop {
         match shared.caller.once(Register { runner: shared.incarnation, jobs: jobs.clone() }).await {
             Ok(answered) => {
@@ -71,8 +71,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
         let mut entries = Vec::new();
         for cursors in &read.jobs {
             let Some(job) = shared.job(&cursors.job) else { continue };
-            let registered = job.registration().spec_hash;
-            if cursors.spec_hash.as_ref() != Some(&registered) {
+            if cursors.spec_hash.as_ref() != Some(&job.registration().spec_hash) {
                 retire(superseded, &cursors.job);
                 continue;
             }
@@ -127,7 +126,7 @@ fn steps(
     let slots = step.slots.iter().map(execution).collect();
     entries.push(PlanEntry {
         job: job.name.clone(),
-        spec_hash: job.registration().spec_hash,
+        spec_hash: job.registration().spec_hash.clone(),
         expect: at,
         to: step.to,
         delay_ms: u64::try_from(job.planner.delay.as_millis()).unwrap_or(u64::MAX),

@@ -47,10 +47,12 @@ impl StopSignal {
 
     async fn raised(&self) -> StopReason {
         let mut receiver = self.0.subscribe();
-        match receiver.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or(StopReason::LeaseLost),
-            // The sender lives in `self`.
-            Err(_) => std::future::pending().await,
+        // The guard must not live on into another await: a handler's future has to be `Send`.
+        let reason = receiver.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
+        match reason {
+            Some(reason) => reason,
+            // The sender lives in `self`, so the channel cannot have closed.
+            None => std::future::pending().await,
         }
     }
 }

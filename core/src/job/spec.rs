@@ -1,6 +1,10 @@
 //! A job's rules and their validation. Every rule has an error of its own that names the job and the mend (P-2).
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -279,6 +283,7 @@ impl Job {
             priority: self.priority,
             scopes,
             handler,
+            registration: OnceLock::new(),
             name,
         })
     }
@@ -374,6 +379,8 @@ pub(crate) struct CheckedJob {
     pub(crate) priority: i16,
     pub(crate) scopes: Arc<dyn ScopeProvider>,
     pub(crate) handler: HandlerFn,
+    /// Hashed once: every planning step compares it.
+    registration: OnceLock<Registration>,
 }
 
 impl fmt::Debug for CheckedJob {
@@ -420,7 +427,11 @@ impl CheckedJob {
     }
 
     /// What the store is told, so that the latest deployment's rules win.
-    pub(crate) fn registration(&self) -> Registration {
+    pub(crate) fn registration(&self) -> &Registration {
+        self.registration.get_or_init(|| self.hashed())
+    }
+
+    fn hashed(&self) -> Registration {
         let schedule = format!("{:?} {:?}", self.planner.schedule, self.planner.delay);
         let spec = format!(
             "{schedule} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {}",
@@ -518,7 +529,7 @@ mod tests {
     #[test]
     fn hashes_tell_an_edit_of_the_schedule_from_an_edit_of_the_rest() {
         let hashes = |job: Job| {
-            let registration = job.check().expect("valid").registration();
+            let registration = job.check().expect("valid").registration().clone();
             (registration.schedule_hash, registration.spec_hash)
         };
         let (schedule, spec) = hashes(valid());
