@@ -12,6 +12,9 @@ use crate::{
     verdict::{EngineFactory, Overrides, Verdict, run_seed},
 };
 
+/// Ticks that shrinking tries before that of the seed, coarsest first.
+const COARSE_TICKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(20)];
+
 /// How much may be spent on shrinking.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -65,11 +68,14 @@ pub fn explain(
 ) -> Result<Failure, String> {
     let violation = verdict.violations.first().ok_or("nothing was violated")?.clone();
     let elapsed = stopwatch();
-    let tick = Some(verdict.tick);
-    let still_fails = |plan: &FaultPlan| {
-        let overrides = Overrides { tick, plan: Some(plan.clone()) };
+    let fails_at = |tick, plan: &FaultPlan| {
+        let overrides = Overrides { tick: Some(tick), plan: Some(plan.clone()) };
         run_seed(scenario, verdict.seed, &overrides, engine).is_ok_and(|again| again.breaks(&violation.guarantee))
     };
+    // A coarse tick makes every further run many times as fast, if the failure does not need the fine one.
+    let coarser = COARSE_TICKS.into_iter().filter(|tick| *tick > verdict.tick && budget.runs > 0);
+    let shrunk_tick = coarser.into_iter().find(|tick| fails_at(*tick, &verdict.plan)).unwrap_or(verdict.tick);
+    let still_fails = |plan: &FaultPlan| fails_at(shrunk_tick, plan);
     let shrunk = fault::shrink(&verdict.plan, still_fails, |runs| runs < budget.runs && elapsed() < budget.wall);
     let tick_ms = verdict.tick.as_millis();
     let phase = violation.events.last().and_then(|last| phase_at(verdict, *last));
@@ -80,7 +86,7 @@ pub fn explain(
         phase,
         runs: shrunk.runs,
         drawn: verdict.plan.faults.len() + verdict.plan.triggers.len(),
-        regression: regression_file(path, verdict.seed, verdict.tick, &shrunk.plan),
+        regression: regression_file(path, verdict.seed, shrunk_tick, &shrunk.plan),
         replay: format!(
             "cargo run --release --bin tourbillon -- sim replay {path} --seed {} --tick {tick_ms}ms --engine {engine_name}",
             verdict.seed
