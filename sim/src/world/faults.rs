@@ -97,7 +97,9 @@ impl Controller {
     }
 
     fn pause(&mut self, replica: u8, lasts: u32) {
-        if self.standing(replica).down {
+        // A process that is shutting down can be paused too; a trigger has closed its gate already, and somebody has
+        // to open it again.
+        if self.standing(replica).down && !self.lane.is_running(HostId::Replica(replica)) {
             return;
         }
         if let Some(gate) = self.replicas[usize::from(replica)].gate() {
