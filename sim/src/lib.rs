@@ -7,6 +7,7 @@ pub mod fault;
 pub mod history;
 pub mod scenario;
 mod sweep;
+pub mod table;
 mod verdict;
 pub mod world;
 

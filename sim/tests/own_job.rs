@@ -40,7 +40,8 @@ fn a_digest_is_sent_at_most_twice_when_its_replica_dies_after_sending() {
     for seed in 0..4 {
         // The power goes between the first effect and its mark, then between the second and its mark, and so on.
         let nth = u32::try_from(seed).expect("a small seed") + 1;
-        let trigger = Trigger { after: TriggerPoint::EffectReceived, nth, then: Then::PowerLoss, lasts_s: 20 };
+        let after = TriggerPoint::EffectReceived;
+        let trigger = Trigger { after, of: None, nth, then: Then::PowerLoss, lasts_s: 20 };
         let outcome = world::run(RunSetup {
             facts: facts(seed),
             receivers: 1,

@@ -214,11 +214,14 @@ impl Bad {
 pub struct Trigger {
     /// After which event.
     pub after: TriggerPoint,
+    /// Only events of this job, or of units of work of this row of a truth table; `None`: of any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// After which of them, from 1, counted over the whole run and all replicas.
     pub nth: u32,
     /// What then.
     pub then: Then,
-    /// How long it lasts, in seconds (as for [`Fault::lasts_s`]).
+    /// How long it lasts, in seconds (as for [`Fault::lasts_s`]); for a clock: by how much it steps.
     #[serde(default)]
     pub lasts_s: u32,
 }
@@ -261,6 +264,12 @@ named! {
         HandlerStarted = "handler_started",
         /// A receiver got an effect; its answer is not sent yet.
         EffectReceived = "effect_received",
+        /// A unit of work begins: it was taken, and nothing of it has happened yet.
+        UnitBegun = "unit_begun",
+        /// A unit of work is about to write its mark.
+        UnitMarking = "unit_marking",
+        /// A unit of work ended by itself.
+        UnitEnded = "unit_ended",
     }
 }
 
@@ -281,6 +290,49 @@ named! {
         Shutdown = "shutdown",
         /// As [`Bad::DatabaseRestart`].
         DatabaseRestart = "database_restart",
+        /// As [`Bad::PartitionToDatabase`].
+        PartitionToDatabase = "partition_to_database",
+        /// As [`Bad::PartitionFromDatabase`].
+        PartitionFromDatabase = "partition_from_database",
+        /// As [`Bad::Hold`].
+        Hold = "hold",
+        /// The database clock steps back by as many seconds as [`Trigger::lasts_s`] says.
+        DatabaseClockBack = "database_clock_back",
+        /// The database clock steps forward by as many seconds as [`Trigger::lasts_s`] says.
+        DatabaseClockForward = "database_clock_forward",
+    }
+}
+
+impl Then {
+    /// Those that seeds draw. The others are for plans that aim at one row of a truth table.
+    pub const DRAWN: &'static [Self] = &[
+        Self::PowerLoss,
+        Self::Crash,
+        Self::Pause,
+        Self::Partition,
+        Self::LoseReply,
+        Self::Shutdown,
+        Self::DatabaseRestart,
+    ];
+}
+
+impl TriggerPoint {
+    /// Those that seeds draw. The others are for plans that aim at one row of a truth table.
+    pub const DRAWN: &'static [Self] = &[
+        Self::AppliedPlan,
+        Self::AppliedClaim,
+        Self::AppliedStart,
+        Self::AppliedHeartbeat,
+        Self::AppliedSettle,
+        Self::AppliedRescue,
+        Self::HandlerStarted,
+        Self::EffectReceived,
+    ];
+
+    /// Whether the event is a reply or an answer about to be sent. After the others, what a lost reply strikes is
+    /// the next request that the replica sends.
+    pub const fn has_reply(self) -> bool {
+        !matches!(self, Self::HandlerStarted | Self::UnitBegun | Self::UnitMarking | Self::UnitEnded)
     }
 }
 
@@ -296,6 +348,10 @@ impl Trigger {
             (Then::LoseReply, _) => FaultKind::LoseReply,
             (Then::Shutdown, _) => FaultKind::Shutdown,
             (Then::DatabaseRestart, _) => FaultKind::DatabaseRestart,
+            (Then::PartitionToDatabase, _) => FaultKind::PartitionToDatabase,
+            (Then::PartitionFromDatabase, _) => FaultKind::PartitionFromDatabase,
+            (Then::Hold, _) => FaultKind::Hold,
+            (Then::DatabaseClockBack | Then::DatabaseClockForward, _) => FaultKind::DatabaseClockStep,
         }
     }
 

@@ -93,6 +93,7 @@ mod tests {
             plan.faults.push(Fault { at_s: 7, lasts_s: 40, replica: 1, bad: Bad::Pause });
             plan.triggers.push(Trigger {
                 after: TriggerPoint::AppliedSettle,
+                of: None,
                 nth: 31,
                 then: Then::Crash,
                 lasts_s: 5,

@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn entries_are_removed_across_faults_and_triggers() {
-        let trigger = |nth| Trigger { after: TriggerPoint::AppliedPlan, nth, then: Then::Crash, lasts_s: 0 };
+        let trigger =
+            |nth| Trigger { after: TriggerPoint::AppliedPlan, of: None, nth, then: Then::Crash, lasts_s: 0 };
         let plan = FaultPlan { faults: vec![pause(1), pause(2)], triggers: vec![trigger(1), trigger(2)] };
         let mut cut = plan.clone();
         remove(&mut cut, 1..3);

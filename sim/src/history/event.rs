@@ -162,6 +162,26 @@ pub enum What {
         /// False when the receiver refused it: its fence was below the highest seen for the key.
         accepted: bool,
     },
+    /// A unit of work, of a row of a truth table, reached a stage. Host: replica; receiver when it landed.
+    Staged {
+        /// Whose work it is.
+        incarnation: Incarnation,
+        /// Id of the row.
+        row: String,
+        /// Which unit: unique while it lasts, per row and incarnation.
+        unit: String,
+        /// How far it is.
+        stage: Stage,
+    },
+    /// A fault of single messages struck this one. Host: database for a request, receiver for an effect.
+    Struck {
+        /// Kind, as in fault plans.
+        kind: String,
+        /// Whose message.
+        replica: u8,
+        /// Of the request, if it was one.
+        request: Option<RequestId>,
+    },
     /// A fault took hold. Host: the host concerned, or world.
     FaultBegan {
         /// Kind, as in fault plans.
@@ -195,6 +215,22 @@ pub enum What {
         /// Everything.
         state: Box<FinalState>,
     },
+}
+
+/// How far a unit of work is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It was taken: claimed, locked, or read as due. Nothing of it has happened yet.
+    Begun,
+    /// Its effect is under way to a receiver.
+    Sent,
+    /// A receiver has its effect. Reported by the receiver, whether or not its answer arrives.
+    Landed,
+    /// What it did is about to be written to the database.
+    Marking,
+    /// It is over, in whatever way, as far as its process knows. None follows when the process dies first.
+    Ended,
 }
 
 /// How a process was killed.

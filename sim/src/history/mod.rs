@@ -7,6 +7,6 @@ mod event;
 mod log;
 
 pub use event::{
-    Answer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, What,
+    Answer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, Stage, What,
 };
 pub use log::{History, HistoryHash, Recorder};

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::fault::{Bad, Fault, FaultKind, FaultPlan, Then, Trigger, TriggerPoint};
 
-const TRIGGER_KEYS: &[&str] = &["after", "nth", "then", "lasts_s"];
+const TRIGGER_KEYS: &[&str] = &["after", "of", "nth", "then", "lasts_s"];
 
 /// Most parts per million that a clock may drift.
 const MAX_DRIFT_PPM: i32 = 50_000;
@@ -116,6 +116,7 @@ fn read_trigger(value: &Value<'_, '_>) -> Result<Trigger, ScenarioError> {
     let then = table.need("then", "say what happens: `then = \"power_loss\"`")?;
     let trigger = Trigger {
         after: table.need("after", "say after what: `after = \"applied_settle\"`")?.one_of("event", &points)?,
+        of: table.get("of").map(|value| value.text().map(str::to_owned)).transpose()?,
         nth: table.or("nth", 1, |value| value.integer(1, u32::MAX))?,
         then: then.one_of("consequence", &thens)?,
         lasts_s: table.or("lasts_s", 0, |value| value.integer(0, WEEK_S))?,
@@ -138,9 +139,13 @@ impl FaultPlan {
             write_fault(&mut text, fault);
         }
         for trigger in &self.triggers {
-            let Trigger { after, nth, then, lasts_s } = trigger;
+            let Trigger { after, of, nth, then, lasts_s } = trigger;
             let (after, then) = (after.name(), then.name());
-            let _ = write!(text, "\n[[trigger]]\nafter = \"{after}\"\nnth = {nth}\nthen = \"{then}\"\n");
+            let _ = write!(text, "\n[[trigger]]\nafter = \"{after}\"\n");
+            if let Some(of) = of {
+                let _ = writeln!(text, "of = {}", toml::Value::from(of.as_str()));
+            }
+            let _ = write!(text, "nth = {nth}\nthen = \"{then}\"\n");
             if trigger.lasts() {
                 let _ = writeln!(text, "lasts_s = {lasts_s}");
             }

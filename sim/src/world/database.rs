@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tourbillon::store::{ErrorKind, PlanOutcome, Reply, Request, StoreError};
+use tourbillon::{
+    model::ExecutionId,
+    store::{ErrorKind, PlanOutcome, Reply, Request, StoreError},
+};
 
 use super::{
     clock::ServerClock,
@@ -15,10 +18,11 @@ use super::{
     net::BoxStream,
     process::WorldShared,
     strikes::{Fate, Struck},
+    subject::{self, Subjects},
     wire::{self, Ask, Told},
 };
 use crate::{
-    fault::TriggerPoint,
+    fault::{FaultKind, TriggerPoint},
     history::{HostId, What},
 };
 
@@ -27,13 +31,14 @@ pub(super) struct Database {
     pub(super) world: Arc<WorldShared>,
     pub(super) clock: ServerClock,
     engine: Mutex<Box<dyn Engine + Send>>,
+    subjects: Mutex<Subjects>,
     /// Owns the sessions of the present start of the server; never closed, but a restart ends them in order.
     gate: Mutex<Gate>,
 }
 
 impl Database {
     pub(super) fn new(world: Arc<WorldShared>, clock: ServerClock, engine: Box<dyn Engine + Send>) -> Self {
-        Self { world, clock, engine: Mutex::new(engine), gate: Mutex::new(Gate::open()) }
+        Self { world, clock, engine: Mutex::new(engine), subjects: Mutex::default(), gate: Mutex::new(Gate::open()) }
     }
 
     fn gate(&self) -> Gate {
@@ -71,21 +76,33 @@ impl Database {
 
     async fn session(self: Arc<Self>, mut stream: BoxStream) {
         while let Ok(Ask { replica, request }) = wire::receive(&mut stream).await {
-            let told: Told = match self.world.strikes.fate(replica) {
-                Fate::Refuse => Err(StoreError::new(ErrorKind::Unavailable, "refused: too many connections")),
+            let id = request.id;
+            let struck = |kind: FaultKind| {
+                let kind = kind.name().to_owned();
+                self.world.record(HostId::Database, What::Struck { kind, replica, request: Some(id) });
+            };
+            let told: Told = match self.world.strikes.fate(replica, id) {
+                Fate::Refuse => {
+                    struck(FaultKind::Refuse);
+                    Err(StoreError::new(ErrorKind::Unavailable, "refused: too many connections"))
+                }
                 Fate::LoseReply => {
                     let _ = self.apply(request);
+                    struck(FaultKind::LoseReply);
                     return;
                 }
                 Fate::ApplyLate(delay) => {
+                    struck(FaultKind::ApplyLate);
                     self.apply_late(request, delay);
                     // Hangs until the caller gives up and closes.
                     let _ = wire::receive::<Ask>(&mut stream).await;
                     return;
                 }
                 Fate::Pass => {
+                    let executions = subject::executions(&request.verb);
                     let result = self.apply(request);
-                    if self.pull_trigger(replica, &result) == Struck::ReplyLost {
+                    if self.pull_trigger(replica, &executions, &result) == Struck::ReplyLost {
+                        struck(FaultKind::LoseReply);
                         return;
                     }
                     result
@@ -106,7 +123,11 @@ impl Database {
         }));
     }
 
-    fn pull_trigger(&self, replica: u8, result: &Result<Reply, StoreError>) -> Struck {
+    fn pull_trigger(&self, replica: u8, executions: &[ExecutionId], result: &Result<Reply, StoreError>) -> Struck {
+        let subjects = match result {
+            Ok(reply) => self.subjects.lock().unwrap_or_else(PoisonError::into_inner).of(executions, reply),
+            Err(_) => return Struck::No,
+        };
         let point = match result {
             Ok(Reply::Planned(planned)) if planned.outcomes.iter().any(made_something) => TriggerPoint::AppliedPlan,
             Ok(Reply::Claimed(claimed)) if !claimed.executions.is_empty() => TriggerPoint::AppliedClaim,
@@ -116,7 +137,8 @@ impl Database {
             Ok(Reply::Rescued(_)) => TriggerPoint::AppliedRescue,
             _ => return Struck::No,
         };
-        self.world.strikes.reached(point, replica)
+        let subjects: Vec<_> = subjects.iter().map(String::as_str).collect();
+        self.world.strikes.reached(point, &subjects, replica)
     }
 }
 

@@ -44,12 +44,7 @@ impl Controller {
                 self.replicas[usize::from(replica)].clock.set_drift(ppm);
                 self.clock_set(replica);
             }
-            Bad::DatabaseClockStep { by_ms } => {
-                self.began(HostId::Database, kind, format!("by {by_ms} ms"));
-                self.database.clock.step(by_ms.saturating_mul(1000));
-                let offset_us = self.database.clock.offset_us();
-                self.record(HostId::Database, What::ClockSet { offset_us, drift_ppm: 0 });
-            }
+            Bad::DatabaseClockStep { by_ms } => self.step_database_clock(by_ms),
             Bad::Pause => self.pause(replica, lasts),
             Bad::Crash => self.crash(replica, lasts),
             Bad::PowerLoss => self.power_loss(replica, lasts),
@@ -86,6 +81,15 @@ impl Controller {
             Then::Partition => self.cut(replica, LinkState::Down, FaultKind::Partition, lasts_s),
             Then::Shutdown => self.shutdown(replica, 0, lasts_s),
             Then::DatabaseRestart => self.database_restart(lasts_s),
+            Then::PartitionToDatabase => {
+                self.cut(replica, LinkState::DownForth, FaultKind::PartitionToDatabase, lasts_s);
+            }
+            Then::PartitionFromDatabase => {
+                self.cut(replica, LinkState::DownBack, FaultKind::PartitionFromDatabase, lasts_s);
+            }
+            Then::Hold => self.cut(replica, LinkState::Held, FaultKind::Hold, lasts_s),
+            Then::DatabaseClockBack => self.step_database_clock(-1000 * i64::from(lasts_s)),
+            Then::DatabaseClockForward => self.step_database_clock(1000 * i64::from(lasts_s)),
             // Done where it was pulled.
             Then::LoseReply => {}
         }
@@ -94,6 +98,13 @@ impl Controller {
     pub(super) fn clock_set(&self, replica: u8) {
         let (offset_us, drift_ppm) = self.replicas[usize::from(replica)].clock.error();
         self.record(HostId::Replica(replica), What::ClockSet { offset_us, drift_ppm });
+    }
+
+    fn step_database_clock(&self, by_ms: i64) {
+        self.began(HostId::Database, FaultKind::DatabaseClockStep, format!("by {by_ms} ms"));
+        self.database.clock.step(by_ms.saturating_mul(1000));
+        let offset_us = self.database.clock.offset_us();
+        self.record(HostId::Database, What::ClockSet { offset_us, drift_ppm: 0 });
     }
 
     fn pause(&mut self, replica: u8, lasts: u32) {

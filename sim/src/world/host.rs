@@ -22,6 +22,7 @@ use super::{
     gate::Gate,
     process::{Process, WorldShared},
     receiver, remote, runtime,
+    unit::Unit,
 };
 use crate::history::{Effect, HostId, ShutdownOutcome, What};
 
@@ -135,6 +136,27 @@ impl Host {
     /// # Errors
     /// When the receiver refused the fence, or no answer came.
     pub async fn send(&self, ctx: &Context, receiver: u8, key: String) -> Result<(), HandlerError> {
+        let effect = self.effect(ctx, key);
+        receiver::send(&self.process, &self.runtime, receiver, (effect, ctx.job().to_string(), None)).await
+    }
+
+    /// As [`Host::send`], for a unit of work that reports its stages.
+    ///
+    /// # Errors
+    /// As for [`Host::send`].
+    pub async fn send_for(&self, unit: &Unit, ctx: &Context, receiver: u8, key: String) -> Result<(), HandlerError> {
+        let tag = unit.sending();
+        let effect = self.effect(ctx, key);
+        receiver::send(&self.process, &self.runtime, receiver, (effect, tag.row.clone(), Some(tag))).await
+    }
+
+    /// Begins a unit of work of a row of a truth table; see [`Unit`]. `unit` is unique, while it lasts, among the
+    /// units of the row in this process.
+    pub fn unit(&self, row: &str, unit: impl Into<String>) -> Unit {
+        Unit::begin(&self.process, row, unit.into())
+    }
+
+    fn effect(&self, ctx: &Context, key: String) -> Effect {
         let effect = Effect {
             execution: ctx.id(),
             generation: ctx.generation(),
@@ -144,6 +166,6 @@ impl Host {
         };
         let incarnation = self.process.incarnation();
         self.process.record(What::EffectSent { incarnation, effect: effect.clone() });
-        receiver::send(&self.process, &self.runtime, receiver, effect).await
+        effect
     }
 }

@@ -18,9 +18,12 @@ mod receiver;
 mod remote;
 mod runtime;
 mod strikes;
+mod subject;
 mod turmoil;
+mod unit;
 mod wire;
 
 pub use controller::{RunOutcome, RunSetup, run};
 pub use host::{App, Host};
 pub(crate) use panics::PLANNED as PLANNED_PANIC;
+pub use unit::Unit;

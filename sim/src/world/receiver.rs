@@ -17,11 +17,11 @@ use super::{
     net::BoxStream,
     process::{Process, WorldShared},
     strikes::Struck,
-    wire::{self, Deliver, Delivered},
+    wire::{self, Deliver, Delivered, UnitTag},
 };
 use crate::{
-    fault::TriggerPoint,
-    history::{Effect, HostId, What},
+    fault::{FaultKind, TriggerPoint},
+    history::{Effect, HostId, Stage, What},
 };
 
 /// How long a handler waits for a receiver's answer.
@@ -49,10 +49,16 @@ impl Receiver {
     }
 
     async fn session(self: Arc<Self>, mut stream: BoxStream) {
-        while let Ok(Deliver { replica, effect }) = wire::receive(&mut stream).await {
+        while let Ok(Deliver { replica, effect, subject, unit }) = wire::receive(&mut stream).await {
             let accepted: Delivered = self.accept(effect);
-            let struck = self.world.strikes.reached(TriggerPoint::EffectReceived, replica);
+            let host = HostId::Receiver(self.number);
+            if let Some(UnitTag { incarnation, row, unit }) = unit {
+                self.world.record(host, What::Staged { incarnation, row, unit, stage: Stage::Landed });
+            }
+            let struck = self.world.strikes.reached(TriggerPoint::EffectReceived, &[&subject], replica);
             if struck == Struck::ReplyLost || self.world.strikes.loses_effect_reply(replica) {
+                let kind = FaultKind::LoseEffectReply.name().to_owned();
+                self.world.record(host, What::Struck { kind, replica, request: None });
                 return;
             }
             if wire::send(&mut stream, &accepted).await.is_err() {
@@ -77,9 +83,9 @@ pub(super) async fn send(
     process: &Process,
     runtime: &Runtime,
     number: u8,
-    effect: Effect,
+    (effect, subject, unit): (Effect, String, Option<UnitTag>),
 ) -> Result<(), HandlerError> {
-    let deliver = Deliver { replica: process.replica, effect };
+    let deliver = Deliver { replica: process.replica, effect, subject, unit };
     let exchange = async {
         let mut stream = process.world.net.dial(HostId::Receiver(number)).await?;
         wire::send(&mut stream, &deliver).await?;

@@ -66,6 +66,7 @@ impl Store for RemoteStore {
                 verb: verb.to_owned(),
                 leases: leases(&request.verb),
             });
+            self.process.world.strikes.sends(self.process.replica, request.id);
             let mut answered = OnDrop { process: &self.process, request: request.id, verb, answer: None };
             let result = self.transmit(request).await;
             answered.answer = Some(match &result {
@@ -99,7 +100,7 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-fn leases(verb: &Verb) -> Vec<LeaseRef> {
+pub(super) fn leases(verb: &Verb) -> Vec<LeaseRef> {
     match verb {
         Verb::Start(verb) => verb.leases.clone(),
         Verb::Heartbeat(verb) => verb.leases.clone(),

@@ -53,9 +53,11 @@ impl Observer for SimObserver {
         let incarnation = process.incarnation();
         match event.clone() {
             DriverEvent::HandlerStarted { lease, generation, attempt, job, scope, slot_at } => {
+                let subject = job.to_string();
                 process.record(What::HandlerStarted { incarnation, lease, generation, attempt, job, scope, slot_at });
                 // A lost reply means nothing here; every other strike works through the gate or the controller.
-                let _: Struck = process.world.strikes.reached(TriggerPoint::HandlerStarted, process.replica);
+                let _: Struck =
+                    process.world.strikes.reached(TriggerPoint::HandlerStarted, &[&subject], process.replica);
             }
             DriverEvent::HandlerEnded { lease, end } => {
                 process.record(What::HandlerEnded { incarnation, lease, end });

@@ -1,10 +1,12 @@
 //! Faults that strike single requests and effects, and triggers: who is struck now, and how often each kind did.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use tourbillon::model::RequestId;
 
 use super::gate::Gate;
 use crate::{
@@ -54,11 +56,14 @@ pub(super) struct Strikes {
 struct Inner {
     leaks: BTreeMap<(u8, u32), Leaky>,
     triggers: Vec<Trigger>,
-    reached: BTreeMap<TriggerPoint, u32>,
+    reached: BTreeMap<(TriggerPoint, Option<String>), u32>,
     pulled: Vec<Pulled>,
     gates: BTreeMap<u8, Gate>,
     fired: BTreeMap<FaultKind, u64>,
     drawn: u64,
+    /// Replicas whose next request is answered to nobody, and the requests that this turned out to be.
+    lose_next: BTreeSet<u8>,
+    lose: BTreeSet<RequestId>,
 }
 
 impl Strikes {
@@ -86,7 +91,9 @@ impl Strikes {
 
     /// No trigger is pulled any more: chaos is over.
     pub(super) fn disarm(&self) {
-        self.inner().triggers.clear();
+        let mut inner = self.inner();
+        inner.triggers.clear();
+        inner.lose_next.clear();
     }
 
     pub(super) fn count(&self, kind: FaultKind) {
@@ -101,9 +108,21 @@ impl Strikes {
         std::mem::take(&mut self.inner().pulled)
     }
 
-    /// Decides about one request of `replica`.
-    pub(super) fn fate(&self, replica: u8) -> Fate {
+    /// A request of `replica` is about to leave it.
+    pub(super) fn sends(&self, replica: u8, request: RequestId) {
         let mut inner = self.inner();
+        if inner.lose_next.remove(&replica) {
+            inner.lose.insert(request);
+        }
+    }
+
+    /// Decides about one request of `replica`.
+    pub(super) fn fate(&self, replica: u8, request: RequestId) -> Fate {
+        let mut inner = self.inner();
+        if inner.lose.remove(&request) {
+            *inner.fired.entry(FaultKind::LoseReply).or_default() += 1;
+            return Fate::LoseReply;
+        }
         for leak in inner.of(replica) {
             let (kind, percent, fate) = match leak {
                 Leaky::Refuse { percent } => (FaultKind::Refuse, percent, Fate::Refuse),
@@ -133,17 +152,28 @@ impl Strikes {
         false
     }
 
-    /// Counts an event on behalf of `replica` and pulls the trigger that waited for it, if any. A power loss or
-    /// pause takes hold at once: the replica is not polled again after the poll that is under way.
-    pub(super) fn reached(&self, point: TriggerPoint, replica: u8) -> Struck {
+    /// Counts an event on behalf of `replica`, of these jobs or rows, and pulls the trigger that waited for it, if
+    /// any. A power loss or pause takes hold at once: the replica is not polled again after the poll that is under
+    /// way.
+    pub(super) fn reached(&self, point: TriggerPoint, subjects: &[&str], replica: u8) -> Struck {
         let mut inner = self.inner();
-        let count = inner.reached.entry(point).or_default();
-        *count += 1;
-        let count = *count;
-        let Some(index) = inner.triggers.iter().position(|t| t.after == point && t.nth == count) else {
+        let mut counts = vec![(None, inner.count_of(point, None))];
+        for subject in BTreeSet::from_iter(subjects) {
+            let of = Some((*subject).to_owned());
+            counts.push((of.clone(), inner.count_of(point, of)));
+        }
+        let waits = |trigger: &Trigger| {
+            trigger.after == point && counts.iter().any(|(of, count)| trigger.of == *of && trigger.nth == *count)
+        };
+        let Some(index) = inner.triggers.iter().position(waits) else {
             return Struck::No;
         };
         let trigger = inner.triggers.remove(index);
+        if trigger.then == Then::LoseReply && !point.has_reply() {
+            // Counted when the request is struck.
+            inner.lose_next.insert(replica);
+            return Struck::No;
+        }
         if trigger.then == Then::LoseReply {
             *inner.fired.entry(FaultKind::LoseReply).or_default() += 1;
             return Struck::ReplyLost;
@@ -152,19 +182,27 @@ impl Strikes {
             match trigger.then {
                 Then::PowerLoss => gate.kill(),
                 Then::Pause => gate.pause(),
-                Then::Crash | Then::Partition | Then::LoseReply | Then::Shutdown | Then::DatabaseRestart => {}
+                _ => {}
             }
         }
         inner.pulled.push(Pulled { then: trigger.then, replica, lasts_s: trigger.lasts_s });
         // The reply under way does not outlive what was just struck.
         match trigger.then {
-            Then::PowerLoss | Then::Crash | Then::Partition | Then::DatabaseRestart => Struck::ReplyLost,
-            Then::Pause | Then::LoseReply | Then::Shutdown => Struck::No,
+            Then::PowerLoss | Then::Crash | Then::Partition | Then::PartitionFromDatabase | Then::DatabaseRestart => {
+                Struck::ReplyLost
+            }
+            _ => Struck::No,
         }
     }
 }
 
 impl Inner {
+    fn count_of(&mut self, point: TriggerPoint, of: Option<String>) -> u32 {
+        let count = self.reached.entry((point, of)).or_default();
+        *count += 1;
+        *count
+    }
+
     fn of(&self, replica: u8) -> Vec<Leaky> {
         self.leaks.range((replica, 0)..=(replica, u32::MAX)).map(|(_, leak)| *leak).collect()
     }

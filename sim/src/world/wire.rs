@@ -4,7 +4,10 @@ use std::io;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tourbillon::store::{Reply, Request, StoreError};
+use tourbillon::{
+    model::Incarnation,
+    store::{Reply, Request, StoreError},
+};
 
 use super::net::BoxStream;
 use crate::history::Effect;
@@ -28,6 +31,18 @@ pub(super) type Told = Result<Reply, StoreError>;
 pub(super) struct Deliver {
     pub(super) replica: u8,
     pub(super) effect: Effect,
+    /// What triggers that aim at one job or row may wait for.
+    pub(super) subject: String,
+    /// The unit of work that sends it, if one was begun.
+    pub(super) unit: Option<UnitTag>,
+}
+
+/// A unit of work, as messages name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnitTag {
+    pub(super) incarnation: Incarnation,
+    pub(super) row: String,
+    pub(super) unit: String,
 }
 
 /// From a receiver: whether it accepted the effect.
