@@ -96,6 +96,7 @@ pub fn run_seed(
         phases: scenario.phases,
         plan: plan.clone(),
         tick,
+        application: None,
         engine: engine().map_err(|error| format!("cannot make the database engine: {error}"))?,
         app: planned::app(&scenario),
     };

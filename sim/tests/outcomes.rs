@@ -85,6 +85,7 @@ fn rows() -> BTreeMap<String, Execution> {
         plan: FaultPlan::default(),
         tick: Duration::from_millis(10),
         engine: engine::memory(),
+        application: None,
         app: Arc::new(app),
     };
     let outcome = world::run(setup).expect("the world holds");

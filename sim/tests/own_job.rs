@@ -49,6 +49,7 @@ fn a_digest_is_sent_at_most_twice_when_its_replica_dies_after_sending() {
             plan: FaultPlan { faults: Vec::new(), triggers: vec![trigger] },
             tick: Duration::from_millis(100),
             engine: engine::memory(),
+            application: None,
             app: Arc::new(digest),
         })
         .expect("the world itself works");

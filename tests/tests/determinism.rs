@@ -136,6 +136,7 @@ fn panics_are_seen() {
         plan: FaultPlan::default(),
         tick: Duration::from_millis(50),
         engine: engine::memory(),
+        application: None,
         app,
     };
     let outcome = world::run(setup).expect("the world holds");

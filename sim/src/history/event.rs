@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tourbillon::{
     model::{
         Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, Reentry, RequestId, Scope,
@@ -12,6 +13,8 @@ use tourbillon::{
     runtime::HandlerEnd,
     store::{ErrorKind, Reply, Request, SkippedEntry, StoreError},
 };
+
+use crate::world::application::{ApplicationReply, ApplicationRequest};
 
 /// A host of the simulated world. Ordered and short: it is on every line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -111,6 +114,18 @@ pub enum What {
         /// What it answered, whether or not the answer arrived.
         result: Result<Reply, StoreError>,
     },
+    /// The database carried out a request of the application: the truth, as for `Applied`. A store request in the
+    /// same transaction has an `Applied` event of its own just before. Host: database.
+    ApplicationApplied {
+        /// The request as applied.
+        request: ApplicationRequest,
+        /// The database clock at that moment.
+        now: Timestamp,
+        /// What it answered, whether or not the answer arrived.
+        result: Result<ApplicationReply, StoreError>,
+        /// What it changed, as the application says; empty when a repetition was answered by its first outcome.
+        changes: Vec<Value>,
+    },
     /// A transmission came back, or was given up. Host: replica.
     Answered {
         /// Who.
@@ -209,6 +224,18 @@ pub enum What {
     Panicked {
         /// The panic message.
         message: String,
+    },
+    /// The application's own remark about what it does: the stage of a loop, for example. Host: replica.
+    Noted {
+        /// Who.
+        incarnation: Incarnation,
+        /// What, in the application's own words.
+        note: Value,
+    },
+    /// Just before the last event: what the application's tables hold at the end. Host: database.
+    ApplicationEnded {
+        /// Everything, in the application's own words.
+        state: Value,
     },
     /// Last event: what the database holds at the end. Host: database.
     Ended {

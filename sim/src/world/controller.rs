@@ -9,6 +9,7 @@ use tourbillon::{
 use uuid::Uuid;
 
 use super::{
+    application::ApplicationFactory,
     clock::{HostClock, ServerClock, TrueTime},
     database::Database,
     engine::Engine,
@@ -41,6 +42,8 @@ pub struct RunSetup {
     pub tick: Duration,
     /// What answers inside the database host.
     pub engine: Box<dyn Engine + Send>,
+    /// The scenario's own tables, in the same database; see [`application`](super::application).
+    pub application: Option<ApplicationFactory>,
     /// What every replica runs.
     pub app: App,
 }
@@ -124,7 +127,7 @@ pub(super) struct Controller {
 
 impl Controller {
     fn new(setup: RunSetup) -> Self {
-        let RunSetup { mut facts, receivers, phases, plan, tick, engine, app } = setup;
+        let RunSetup { mut facts, receivers, phases, plan, tick, engine, application, app } = setup;
         let seed = facts.seed;
         let latency_max = [2, 10, 50][usize::try_from(chance::draw(seed, "latency", 0, 0) % 3).unwrap_or(0)];
         let latency = (Duration::from_millis(1), Duration::from_millis(latency_max));
@@ -136,9 +139,10 @@ impl Controller {
             recorder: Recorder::default(),
             net: Arc::new(TurmoilNet),
             strikes: Strikes::new(seed, plan.triggers),
+            call_timeout: facts.call_timeout,
         });
         let clock = ServerClock::new(truth.clone(), facts.epoch);
-        let database = Arc::new(Database::new(Arc::clone(&world), clock, engine));
+        let database = Arc::new(Database::new(Arc::clone(&world), clock, engine, application.as_ref()));
         let replicas: Vec<_> = (0..facts.replicas)
             .map(|number| {
                 let clock = HostClock::new(truth.clone(), facts.epoch);
@@ -316,6 +320,9 @@ impl Controller {
             if last {
                 break;
             }
+        }
+        if let Some(state) = self.database.application_state() {
+            self.record(HostId::Database, What::ApplicationEnded { state });
         }
         self.record(HostId::Database, What::Ended { state: Box::new(state) });
         Ok(())

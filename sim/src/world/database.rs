@@ -2,7 +2,7 @@
 //! between "received", "applied" and "answered".
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,6 +12,7 @@ use tourbillon::{
 };
 
 use super::{
+    application::{ApplicationFactory, ApplicationReply, ApplicationRequest, Done, Held},
     clock::ServerClock,
     engine::Engine,
     gate::Gate,
@@ -19,7 +20,7 @@ use super::{
     process::WorldShared,
     strikes::{Fate, Struck},
     subject::{self, Subjects},
-    wire::{self, Ask, Told},
+    wire::{self, Answered, Ask, Asked, Told},
 };
 use crate::{
     fault::{FaultKind, TriggerPoint},
@@ -30,15 +31,31 @@ use crate::{
 pub(super) struct Database {
     pub(super) world: Arc<WorldShared>,
     pub(super) clock: ServerClock,
-    engine: Mutex<Box<dyn Engine + Send>>,
+    stored: Mutex<Stored>,
     subjects: Mutex<Subjects>,
     /// Owns the sessions of the present start of the server; never closed, but a restart ends them in order.
     gate: Mutex<Gate>,
 }
 
+/// What the server holds: one database, of which some rows are the scheduler's and some the application's.
+struct Stored {
+    engine: Box<dyn Engine + Send>,
+    application: Option<Held>,
+}
+
 impl Database {
-    pub(super) fn new(world: Arc<WorldShared>, clock: ServerClock, engine: Box<dyn Engine + Send>) -> Self {
-        Self { world, clock, engine: Mutex::new(engine), subjects: Mutex::default(), gate: Mutex::new(Gate::open()) }
+    pub(super) fn new(
+        world: Arc<WorldShared>,
+        clock: ServerClock,
+        engine: Box<dyn Engine + Send>,
+        application: Option<&ApplicationFactory>,
+    ) -> Self {
+        let stored = Stored { engine, application: application.map(|make| Held::new(make())) };
+        Self { world, clock, stored: Mutex::new(stored), subjects: Mutex::default(), gate: Mutex::new(Gate::open()) }
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gate(&self) -> Gate {
@@ -53,15 +70,47 @@ impl Database {
 
     /// Applies a request without recording it; for looking at the final state.
     pub(super) fn look(&self, request: &Request) -> Result<Reply, StoreError> {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        engine.apply(self.clock.now(), request)
+        self.stored().engine.apply(self.clock.now(), request)
+    }
+
+    /// What the application's tables hold; `None` without an application.
+    pub(super) fn application_state(&self) -> Option<serde_json::Value> {
+        self.stored().application.as_ref().map(Held::state)
     }
 
     /// Applies a request: the one place where anything becomes true.
-    fn apply(&self, request: Request) -> Result<Reply, StoreError> {
+    fn apply(&self, asked: Asked) -> Told {
+        match asked {
+            Asked::Store(request) => self.apply_request(request).map(Answered::Store),
+            Asked::Application(request) => self.apply_application(request).map(Answered::Application),
+        }
+    }
+
+    fn apply_request(&self, request: Request) -> Result<Reply, StoreError> {
         let now = self.clock.now();
-        let result = self.engine.lock().unwrap_or_else(PoisonError::into_inner).apply(now, &request);
+        let result = self.stored().engine.apply(now, &request);
         self.world.record(HostId::Database, What::Applied { request, now, result: result.clone() });
+        result
+    }
+
+    fn apply_application(&self, request: ApplicationRequest) -> Result<ApplicationReply, StoreError> {
+        let now = self.clock.now();
+        let mut stored = self.stored();
+        let Stored { engine, application } = &mut *stored;
+        let Some(application) = application else {
+            return Err(StoreError::new(
+                ErrorKind::Invalid,
+                "this run has no application: set `RunSetup::application`",
+            ));
+        };
+        let Done { result, changes, with } = application.apply(now, &request, engine.as_mut());
+        drop(stored);
+        // The store's part first: checkers of the scheduler see it as any other request.
+        if let (Some(request), Some(result)) = (request.with.clone(), with) {
+            self.world.record(HostId::Database, What::Applied { request, now, result });
+        }
+        let applied = What::ApplicationApplied { request, now, result: result.clone(), changes };
+        self.world.record(HostId::Database, applied);
         result
     }
 
@@ -75,8 +124,8 @@ impl Database {
     }
 
     async fn session(self: Arc<Self>, mut stream: BoxStream) {
-        while let Ok(Ask { replica, request }) = wire::receive(&mut stream).await {
-            let id = request.id;
+        while let Ok(Ask { replica, asked }) = wire::receive(&mut stream).await {
+            let id = asked.id();
             let struck = |kind: FaultKind| {
                 let kind = kind.name().to_owned();
                 self.world.record(HostId::Database, What::Struck { kind, replica, request: Some(id) });
@@ -87,20 +136,21 @@ impl Database {
                     Err(StoreError::new(ErrorKind::Unavailable, "refused: too many connections"))
                 }
                 Fate::LoseReply => {
-                    let _ = self.apply(request);
+                    let _ = self.apply(asked);
                     struck(FaultKind::LoseReply);
                     return;
                 }
                 Fate::ApplyLate(delay) => {
                     struck(FaultKind::ApplyLate);
-                    self.apply_late(request, delay);
+                    self.apply_late(asked, delay);
                     // Hangs until the caller gives up and closes.
                     let _ = wire::receive::<Ask>(&mut stream).await;
                     return;
                 }
                 Fate::Pass => {
-                    let executions = subject::executions(&request.verb);
-                    let result = self.apply(request);
+                    let executions =
+                        asked.request().map_or_else(Vec::new, |request| subject::executions(&request.verb));
+                    let result = self.apply(asked);
                     if self.pull_trigger(replica, &executions, &result) == Struck::ReplyLost {
                         struck(FaultKind::LoseReply);
                         return;
@@ -115,26 +165,28 @@ impl Database {
     }
 
     #[expect(clippy::disallowed_methods, reason = "as for serve; true time is the database host's time")]
-    fn apply_late(self: &Arc<Self>, request: Request, delay: Duration) {
+    fn apply_late(self: &Arc<Self>, asked: Asked, delay: Duration) {
         let database = Arc::clone(self);
         tokio::spawn(self.gate().guard(async move {
             tokio::time::sleep(delay).await;
-            let _ = database.apply(request);
+            let _ = database.apply(asked);
         }));
     }
 
-    fn pull_trigger(&self, replica: u8, executions: &[ExecutionId], result: &Result<Reply, StoreError>) -> Struck {
-        let subjects = match result {
-            Ok(reply) => self.subjects.lock().unwrap_or_else(PoisonError::into_inner).of(executions, reply),
-            Err(_) => return Struck::No,
+    fn pull_trigger(&self, replica: u8, executions: &[ExecutionId], told: &Told) -> Struck {
+        let (Ok(Answered::Store(reply)) | Ok(Answered::Application(ApplicationReply { with: Some(reply), .. }))) =
+            told
+        else {
+            return Struck::No;
         };
-        let point = match result {
-            Ok(Reply::Planned(planned)) if planned.outcomes.iter().any(made_something) => TriggerPoint::AppliedPlan,
-            Ok(Reply::Claimed(claimed)) if !claimed.executions.is_empty() => TriggerPoint::AppliedClaim,
-            Ok(Reply::Started(_)) => TriggerPoint::AppliedStart,
-            Ok(Reply::Renewed(_)) => TriggerPoint::AppliedHeartbeat,
-            Ok(Reply::Settled(_)) => TriggerPoint::AppliedSettle,
-            Ok(Reply::Rescued(_)) => TriggerPoint::AppliedRescue,
+        let subjects = self.subjects.lock().unwrap_or_else(PoisonError::into_inner).of(executions, reply);
+        let point = match reply {
+            Reply::Planned(planned) if planned.outcomes.iter().any(made_something) => TriggerPoint::AppliedPlan,
+            Reply::Claimed(claimed) if !claimed.executions.is_empty() => TriggerPoint::AppliedClaim,
+            Reply::Started(_) => TriggerPoint::AppliedStart,
+            Reply::Renewed(_) => TriggerPoint::AppliedHeartbeat,
+            Reply::Settled(_) => TriggerPoint::AppliedSettle,
+            Reply::Rescued(_) => TriggerPoint::AppliedRescue,
             _ => return Struck::No,
         };
         let subjects: Vec<_> = subjects.iter().map(String::as_str).collect();

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    marker::PhantomData,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -9,15 +10,18 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::sync::watch;
 use tourbillon::{
     driver::Scheduler,
     job::{Context, HandlerError},
+    model::RequestId,
     runtime::Runtime,
-    store::{BoxFuture, Store},
+    store::{BoxFuture, ErrorKind, Request, Store, StoreError},
 };
 
 use super::{
+    application::{ApplicationRequest, Tables},
     clock::HostClock,
     gate::Gate,
     process::{Process, WorldShared},
@@ -130,6 +134,20 @@ impl Host {
         self.process.world.seed
     }
 
+    /// The scenario's own tables of type `T`, in the same database, over the same network.
+    pub fn tables<T: Tables>(&self) -> TablesOf<T> {
+        TablesOf { host: self.clone(), tables: PhantomData }
+    }
+
+    /// Puts a remark into the history, for a checker of the scenario's own: what is about to be done, for example.
+    ///
+    /// # Panics
+    /// If `note` cannot be written as JSON.
+    pub fn note(&self, note: &impl Serialize) {
+        let note = serde_json::to_value(note).expect("a note is plain data with text keys");
+        self.process.record(What::Noted { incarnation: self.process.incarnation(), note });
+    }
+
     /// Causes an effect on an outside receiver and waits for its answer. The effect may have happened although an
     /// error is returned.
     ///
@@ -167,5 +185,71 @@ impl Host {
         let incarnation = self.process.incarnation();
         self.process.record(What::EffectSent { incarnation, effect: effect.clone() });
         effect
+    }
+}
+
+/// A scenario's own tables as a replica sees them: over the network, with the deadline of
+/// [`RunFacts::call_timeout`](crate::history::RunFacts::call_timeout) for every call.
+pub struct TablesOf<T> {
+    host: Host,
+    tables: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for TablesOf<T> {
+    fn clone(&self) -> Self {
+        Self { host: self.host.clone(), tables: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for TablesOf<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tables as seen by {:?}", self.host)
+    }
+}
+
+impl<T: Tables> TablesOf<T> {
+    /// A new id for a call.
+    pub fn request_id(&self) -> RequestId {
+        RequestId(self.host.runtime.uuid())
+    }
+
+    /// Calls a verb once.
+    ///
+    /// # Errors
+    /// Those of the verb; `Unavailable` and `Unknown` as for a store. Without an id to repeat, what became of an
+    /// `Unknown` call can only be found out by reading.
+    pub async fn ask(&self, verb: &T::Verb) -> Result<T::Reply, StoreError> {
+        self.call(self.request_id(), verb, None).await
+    }
+
+    /// Calls a verb once under an id of the caller's: repeating it returns the first outcome and does nothing twice.
+    ///
+    /// # Errors
+    /// As [`TablesOf::ask`].
+    pub async fn ask_as(&self, id: RequestId, verb: &T::Verb) -> Result<T::Reply, StoreError> {
+        self.call(id, verb, None).await
+    }
+
+    /// Calls a verb and a store request in one transaction: a settle, for example, so that the verb's effect and the
+    /// end of the attempt are recorded together or not at all.
+    ///
+    /// # Errors
+    /// As [`TablesOf::ask`]; `LeaseLost` when the store refused a row: nothing was done then.
+    pub async fn ask_with(&self, id: RequestId, verb: &T::Verb, with: Request) -> Result<T::Reply, StoreError> {
+        self.call(id, verb, Some(with)).await
+    }
+
+    async fn call(&self, id: RequestId, verb: &T::Verb, with: Option<Request>) -> Result<T::Reply, StoreError> {
+        let wrong =
+            |error: serde_json::Error| StoreError::new(ErrorKind::Invalid, format!("not plain data: {error}"));
+        let verb = serde_json::to_value(verb).map_err(wrong)?;
+        let request = ApplicationRequest { id, incarnation: self.host.process.incarnation(), verb, with };
+        let call = self.host.store.call_application(request);
+        let deadline = self.host.process.world.call_timeout;
+        let Some(result) = self.host.runtime.timeout(deadline, call).await else {
+            return Err(StoreError::new(ErrorKind::Unknown, format!("no answer within {deadline:?}")));
+        };
+        serde_json::from_value(result?.value)
+            .map_err(|error| StoreError::new(ErrorKind::Corrupt, format!("not a reply of these tables: {error}")))
     }
 }

@@ -3,6 +3,7 @@
 //! Everything runs on one thread. A *lane* carries hosts and messages (turmoil today; the seam is `lane::Lane`
 //! and `net::Net`); everything else here is the same on every lane.
 
+pub mod application;
 pub mod clock;
 mod controller;
 mod database;
@@ -24,6 +25,6 @@ mod unit;
 mod wire;
 
 pub use controller::{RunOutcome, RunSetup, run};
-pub use host::{App, Host};
+pub use host::{App, Host, TablesOf};
 pub(crate) use panics::PLANNED as PLANNED_PANIC;
 pub use unit::Unit;

@@ -24,6 +24,8 @@ pub(super) struct WorldShared {
     pub(super) recorder: Recorder,
     pub(super) net: SharedNet,
     pub(super) strikes: Strikes,
+    /// Deadline of one call of the database, by the replica's monotonic clock.
+    pub(super) call_timeout: Duration,
 }
 
 impl WorldShared {

@@ -6,14 +6,15 @@ use std::{
 };
 
 use tourbillon::{
-    model::LeaseRef,
+    model::{LeaseRef, RequestId},
     store::{BoxFuture, ErrorKind, Reply, Request, Store, StoreError, Verb},
 };
 
 use super::{
+    application::{ApplicationReply, ApplicationRequest},
     net::BoxStream,
     process::Process,
-    wire::{self, Ask, Told},
+    wire::{self, Answered, Ask, Asked, Told},
 };
 use crate::history::{Answer, HostId, What};
 
@@ -40,12 +41,12 @@ impl RemoteStore {
 
     /// One transmission. A connection goes back to the idle ones only after a complete answer: one that timed out
     /// is dropped with this future, since a late answer would be taken for that of the next request.
-    async fn transmit(&self, request: Request) -> Result<Reply, StoreError> {
+    async fn transmit(&self, asked: Asked) -> Told {
         let unreachable =
             |error: io::Error| StoreError::new(ErrorKind::Unavailable, format!("cannot connect: {error}"));
         let broken = |error: io::Error| StoreError::new(ErrorKind::Unknown, format!("connection broke: {error}"));
         let mut stream = self.connection().await.map_err(unreachable)?;
-        wire::send(&mut stream, &Ask { replica: self.process.replica, request }).await.map_err(broken)?;
+        wire::send(&mut stream, &Ask { replica: self.process.replica, asked }).await.map_err(broken)?;
         let told: Told = wire::receive(&mut stream).await.map_err(broken)?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE {
@@ -53,27 +54,49 @@ impl RemoteStore {
         }
         told
     }
+
+    /// Calls an application verb, alone or with a store request in the same transaction.
+    pub(super) async fn call_application(&self, request: ApplicationRequest) -> Result<ApplicationReply, StoreError> {
+        // Strikes know the transaction by the id that is invoked first.
+        let mut answered = self.invoke(request.id, APPLICATION, Vec::new());
+        let mut beside = request.with.as_ref().map(|with| self.invoke(with.id, with.verb.name(), leases(&with.verb)));
+        let result = self.transmit(Asked::Application(request)).await;
+        answered.end(&result);
+        if let Some(beside) = &mut beside {
+            beside.end(&result);
+        }
+        match result? {
+            Answered::Application(reply) => Ok(reply),
+            Answered::Store(_) => Err(mistaken()),
+        }
+    }
+
+    /// Records that a request is sent; the returned guard records how that ended.
+    fn invoke(&self, request: RequestId, verb: &'static str, leases: Vec<LeaseRef>) -> OnDrop<'_> {
+        let incarnation = self.process.incarnation();
+        self.process.record(What::Invoked { incarnation, request, verb: verb.to_owned(), leases });
+        self.process.world.strikes.sends(self.process.replica, request);
+        OnDrop { process: &self.process, request, verb, answer: None }
+    }
+}
+
+/// What application verbs are called in a history's invocations.
+const APPLICATION: &str = "application";
+
+fn mistaken() -> StoreError {
+    StoreError::new(ErrorKind::Corrupt, "the database answered another question than it was asked")
 }
 
 impl Store for RemoteStore {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         Box::pin(async move {
-            let verb = request.verb.name();
-            let incarnation = self.process.incarnation();
-            self.process.record(What::Invoked {
-                incarnation,
-                request: request.id,
-                verb: verb.to_owned(),
-                leases: leases(&request.verb),
-            });
-            self.process.world.strikes.sends(self.process.replica, request.id);
-            let mut answered = OnDrop { process: &self.process, request: request.id, verb, answer: None };
-            let result = self.transmit(request).await;
-            answered.answer = Some(match &result {
-                Ok(_) => Answer::Reply,
-                Err(error) => Answer::Error(error.kind(), error.message().to_owned()),
-            });
-            result
+            let mut answered = self.invoke(request.id, request.verb.name(), leases(&request.verb));
+            let result = self.transmit(Asked::Store(request)).await;
+            answered.end(&result);
+            match result? {
+                Answered::Store(reply) => Ok(reply),
+                Answered::Application(_) => Err(mistaken()),
+            }
         })
     }
 }
@@ -81,9 +104,18 @@ impl Store for RemoteStore {
 /// Records how a transmission ended, also when its caller gave up and dropped it.
 struct OnDrop<'a> {
     process: &'a Process,
-    request: tourbillon::model::RequestId,
+    request: RequestId,
     verb: &'static str,
     answer: Option<Answer>,
+}
+
+impl OnDrop<'_> {
+    fn end(&mut self, told: &Told) {
+        self.answer = Some(match told {
+            Ok(_) => Answer::Reply,
+            Err(error) => Answer::Error(error.kind(), error.message().to_owned()),
+        });
+    }
 }
 
 impl Drop for OnDrop<'_> {

@@ -5,11 +5,14 @@ use std::io;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tourbillon::{
-    model::Incarnation,
+    model::{Incarnation, RequestId},
     store::{Reply, Request, StoreError},
 };
 
-use super::net::BoxStream;
+use super::{
+    application::{ApplicationReply, ApplicationRequest},
+    net::BoxStream,
+};
 use crate::history::Effect;
 
 /// Longest frame. Far above the largest batch; a longer one is a bug, not a message.
@@ -20,11 +23,46 @@ const MAX_FRAME: u32 = 64 * 1024 * 1024;
 pub(super) struct Ask {
     /// Which replica; sessions know who is at the other end.
     pub(super) replica: u8,
-    pub(super) request: Request,
+    pub(super) asked: Asked,
+}
+
+/// What the database is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Asked {
+    /// By the scheduler, of its own rows.
+    Store(Request),
+    /// By user code, of the application's rows.
+    Application(ApplicationRequest),
+}
+
+impl Asked {
+    pub(super) fn id(&self) -> RequestId {
+        match self {
+            Self::Store(request) => request.id,
+            Self::Application(request) => request.id,
+        }
+    }
+
+    /// The store request in it, if there is one.
+    pub(super) fn request(&self) -> Option<&Request> {
+        match self {
+            Self::Store(request) => Some(request),
+            Self::Application(request) => request.with.as_ref(),
+        }
+    }
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answered {
+    Store(Reply),
+    Application(ApplicationReply),
 }
 
 /// From the database.
-pub(super) type Told = Result<Reply, StoreError>;
+pub(super) type Told = Result<Answered, StoreError>;
 
 /// To a receiver.
 #[derive(Clone, Debug, Serialize, Deserialize)]
