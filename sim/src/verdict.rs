@@ -10,7 +10,7 @@ use crate::{
     fault::{self, FaultKind, FaultPlan},
     history::{History, HistoryHash, RunFacts},
     scenario::{Phases, Scenario, planned},
-    world::{self, RunSetup, engine::Engine},
+    world::{self, ReceiverSpec, RunSetup, engine::Engine},
 };
 
 /// Makes a fresh, empty, migrated engine for each run.
@@ -92,7 +92,7 @@ pub fn run_seed(
     let plan = overrides.plan.clone().unwrap_or_else(|| fault::draw(&scenario, seed));
     let setup = RunSetup {
         facts: facts(&scenario, seed),
-        receivers: scenario.receivers,
+        receivers: vec![ReceiverSpec::default(); usize::from(scenario.receivers)],
         phases: scenario.phases,
         plan: plan.clone(),
         tick,

@@ -80,7 +80,7 @@ fn rows() -> BTreeMap<String, Execution> {
             granularity: Duration::ZERO,
             settle_within: Duration::from_secs(60),
         },
-        receivers: 0,
+        receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(120), partial_heal: Duration::ZERO, heal: Duration::ZERO },
         plan: FaultPlan::default(),
         tick: Duration::from_millis(10),

@@ -13,7 +13,7 @@ use tourbillon_sim::{
     fault::{FaultPlan, Then, Trigger, TriggerPoint},
     history::{JobFacts, RunFacts, What},
     scenario::Phases,
-    world::{self, Host, RunSetup, engine},
+    world::{self, Host, ReceiverSpec, RunSetup, engine},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ fn a_digest_is_sent_at_most_twice_when_its_replica_dies_after_sending() {
         let trigger = Trigger { after, of: None, nth, then: Then::PowerLoss, lasts_s: 20 };
         let outcome = world::run(RunSetup {
             facts: facts(seed),
-            receivers: 1,
+            receivers: vec![ReceiverSpec::default()],
             phases: Phases { chaos: 10 * MINUTE, partial_heal: 4 * MINUTE, heal: 4 * MINUTE },
             plan: FaultPlan { faults: Vec::new(), triggers: vec![trigger] },
             tick: Duration::from_millis(100),

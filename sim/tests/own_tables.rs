@@ -79,7 +79,7 @@ fn app(host: &Host) -> Scheduler {
 fn run(seed: u64, plan: FaultPlan) -> History {
     let setup = RunSetup {
         facts: facts(seed),
-        receivers: 0,
+        receivers: Vec::new(),
         phases: Phases { chaos: 10 * MINUTE, partial_heal: 4 * MINUTE, heal: 4 * MINUTE },
         plan,
         tick: Duration::from_millis(100),

@@ -131,7 +131,7 @@ fn panics_are_seen() {
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
         },
-        receivers: 0,
+        receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(60), partial_heal: Duration::ZERO, heal: Duration::ZERO },
         plan: FaultPlan::default(),
         tick: Duration::from_millis(50),

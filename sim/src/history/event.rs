@@ -177,6 +177,15 @@ pub enum What {
         /// False when the receiver refused it: its fence was below the highest seen for the key.
         accepted: bool,
     },
+    /// An outside receiver got a call. Host: receiver.
+    CallReceived {
+        /// Who called.
+        incarnation: Incarnation,
+        /// The call. If an attempt made it, an `EffectReceived` event comes just before.
+        call: OutsideCall,
+        /// What the receiver did. `Done` is one effect; the others are none.
+        answer: CallAnswer,
+    },
     /// A unit of work, of a row of a truth table, reached a stage. Host: replica; receiver when it landed.
     Staged {
         /// Whose work it is.
@@ -316,6 +325,33 @@ pub struct Effect {
     pub attempt: u32,
     /// What the receiver counts by, for example the e-mail address and the day.
     pub key: String,
+}
+
+/// Something asked of an outside receiver.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OutsideCall {
+    /// What the receiver counts by.
+    pub key: String,
+    /// What receivers that deduplicate recognise a repetition by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<String>,
+    /// The attempt that made it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+}
+
+/// What a receiver did about a call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallAnswer {
+    /// What was asked.
+    Done,
+    /// Nothing: it had done so before, for the same idempotency key.
+    Duplicate,
+    /// Nothing: the fence was below the highest seen.
+    Fenced,
+    /// Nothing: it could not.
+    Failed,
 }
 
 /// What a checker may assume of a run.

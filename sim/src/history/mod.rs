@@ -7,6 +7,7 @@ mod event;
 mod log;
 
 pub use event::{
-    Answer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, Stage, What,
+    Answer, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, RunFacts,
+    ShutdownOutcome, Stage, What,
 };
 pub use log::{History, HistoryHash, Recorder};

@@ -9,7 +9,7 @@ use super::FaultClass;
 use crate::{
     history::{History, RunFacts},
     scenario::Phases,
-    world::App,
+    world::{App, ReceiverSpec, application::ApplicationFactory},
 };
 
 /// Something to compute a table of.
@@ -52,8 +52,10 @@ pub struct Cell<'a> {
 pub struct Trial {
     /// What checkers may assume.
     pub facts: RunFacts,
-    /// Outside receivers.
-    pub receivers: u8,
+    /// Outside receivers, by number.
+    pub receivers: Vec<ReceiverSpec>,
+    /// Tables of the workload's own, in the same database.
+    pub application: Option<ApplicationFactory>,
     /// How long each phase lasts. Readings are of the whole run.
     pub phases: Phases,
     /// The tick of the lane, if it has one.

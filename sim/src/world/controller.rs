@@ -17,7 +17,7 @@ use super::{
     lane::{Lane, LinkState},
     panics,
     process::WorldShared,
-    receiver::Receiver,
+    receiver::{Receiver, ReceiverSpec},
     strikes::Strikes,
     turmoil::{self, TurmoilLane, TurmoilNet},
 };
@@ -32,8 +32,8 @@ use crate::{
 pub struct RunSetup {
     /// What checkers may assume; its `granularity` is filled in here.
     pub facts: RunFacts,
-    /// Outside receivers.
-    pub receivers: u8,
+    /// Outside receivers, by number: at most 255.
+    pub receivers: Vec<ReceiverSpec>,
     /// How long each phase lasts.
     pub phases: Phases,
     /// What goes wrong.
@@ -117,7 +117,7 @@ pub(super) struct Controller {
     pub(super) database_down: bool,
     pub(super) replicas: Vec<Arc<Replica>>,
     pub(super) standing: Vec<Standing>,
-    pub(super) receivers: u8,
+    pub(super) receivers: Vec<ReceiverSpec>,
     pub(super) agenda: BTreeMap<u64, Vec<Act>>,
     pub(super) phases: Phases,
     pub(super) phase: Phase,
@@ -169,6 +169,10 @@ impl Controller {
         }
     }
 
+    pub(super) fn receiver_numbers(&self) -> std::ops::Range<u8> {
+        0..u8::try_from(self.receivers.len()).unwrap_or(u8::MAX)
+    }
+
     fn ends_at(&self) -> Duration {
         self.phases.chaos + self.phases.partial_heal + self.phases.heal
     }
@@ -179,8 +183,8 @@ impl Controller {
         self.record(HostId::World, What::PhaseBegan { phase: Phase::Chaos });
         let database = Arc::clone(&self.database);
         self.lane.add(HostId::Database, Box::new(move || Box::pin(Arc::clone(&database).serve())));
-        for number in 0..self.receivers {
-            let receiver = Arc::new(Receiver::new(Arc::clone(&self.world), number));
+        for (number, spec) in (0..).zip(self.receivers.clone()) {
+            let receiver = Arc::new(Receiver::new(Arc::clone(&self.world), number, spec));
             self.lane.add(HostId::Receiver(number), Box::new(move || Box::pin(Arc::clone(&receiver).serve())));
         }
         for replica in &self.replicas {

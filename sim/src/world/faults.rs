@@ -215,7 +215,7 @@ impl Controller {
             return self.schedule_in(1, Act::Restart(replica));
         }
         self.standing(replica).isolated = false;
-        for receiver in 0..self.receivers {
+        for receiver in self.receiver_numbers() {
             self.lane.link(host, HostId::Receiver(receiver), LinkState::Down, LinkState::Up);
         }
         self.standing(replica).down = false;
@@ -229,7 +229,7 @@ impl Controller {
     fn isolate(&mut self, replica: u8) {
         self.standing(replica).isolated = true;
         self.relink(replica);
-        for receiver in 0..self.receivers {
+        for receiver in self.receiver_numbers() {
             self.lane.link(HostId::Replica(replica), HostId::Receiver(receiver), LinkState::Up, LinkState::Down);
         }
     }

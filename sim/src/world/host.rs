@@ -25,10 +25,12 @@ use super::{
     clock::HostClock,
     gate::Gate,
     process::{Process, WorldShared},
-    receiver, remote, runtime,
+    receiver::{self, Call, CallError},
+    remote, runtime,
     unit::Unit,
+    wire::Sent,
 };
-use crate::history::{Effect, HostId, ShutdownOutcome, What};
+use crate::history::{CallAnswer, Effect, HostId, ShutdownOutcome, What};
 
 /// Makes the scheduler of a replica; called at every boot.
 pub type App = Arc<dyn Fn(&Host) -> Scheduler + Send + Sync>;
@@ -166,6 +168,21 @@ impl Host {
         let tag = unit.sending();
         let effect = self.effect(ctx, key);
         receiver::send(&self.process, &self.runtime, receiver, (effect, tag.row.clone(), Some(tag))).await
+    }
+
+    /// Calls an outside receiver for a unit of work that reports its stages, and waits for its answer. Unlike
+    /// [`Host::send`] it needs no attempt: a tick of a service may call as well.
+    ///
+    /// # Errors
+    /// When no answer came. The effect may have happened.
+    pub async fn call(&self, unit: &Unit, receiver: u8, call: Call) -> Result<CallAnswer, CallError> {
+        let tag = unit.sending();
+        let incarnation = self.process.incarnation();
+        if let Some(effect) = call.outside.effect.clone() {
+            self.process.record(What::EffectSent { incarnation, effect });
+        }
+        let sent = Sent::Call { incarnation, call: call.outside };
+        receiver::deliver(&self.process, &self.runtime, receiver, (sent, tag.row.clone(), Some(tag))).await
     }
 
     /// Begins a unit of work of a row of a truth table; see [`Unit`]. `unit` is unique, while it lasts, among the

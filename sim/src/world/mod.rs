@@ -27,4 +27,5 @@ mod wire;
 pub use controller::{RunOutcome, RunSetup, run};
 pub use host::{App, Host, TablesOf};
 pub(crate) use panics::PLANNED as PLANNED_PANIC;
+pub use receiver::{Call, CallError, ReceiverSpec};
 pub use unit::Unit;

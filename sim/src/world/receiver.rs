@@ -1,14 +1,14 @@
-//! Outside receivers: they count effects by key, and refuse a fence below the highest they have seen for an
-//! execution.
+//! Outside receivers: they count effects by key. By kind, they refuse a fence below the highest they have seen for an
+//! execution, recognise repetitions by an idempotency key, take their time, and fail.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tourbillon::{
-    job::HandlerError,
+    job::{Context, HandlerError},
     model::{ExecutionId, Fence},
     runtime::Runtime,
 };
@@ -17,26 +17,101 @@ use super::{
     net::BoxStream,
     process::{Process, WorldShared},
     strikes::Struck,
-    wire::{self, Deliver, Delivered, UnitTag},
+    wire::{self, Deliver, Delivered, Sent, UnitTag},
 };
 use crate::{
+    chance,
     fault::{FaultKind, TriggerPoint},
-    history::{Effect, HostId, Stage, What},
+    history::{CallAnswer, Effect, HostId, OutsideCall, Stage, What},
 };
 
 /// How long a handler waits for a receiver's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How an outside receiver behaves. The default refuses stale fences, answers at once and never fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReceiverSpec {
+    /// Whether it refuses a fence below the highest it has seen for (execution, key). Calls without an execution are
+    /// accepted.
+    pub fences: bool,
+    /// Whether it does nothing for an idempotency key that it has seen.
+    pub deduplicates: bool,
+    /// Part of calls that it answers with a failure, having done nothing; in percent. Effects of
+    /// [`Host::send`](super::Host::send) do not fail.
+    pub fails_percent: u8,
+    /// From the arrival of a call to its effect, in true time. Below 5 s, which is how long a caller waits.
+    pub takes: Duration,
+}
+
+impl Default for ReceiverSpec {
+    fn default() -> Self {
+        Self { fences: true, deduplicates: false, fails_percent: 0, takes: Duration::ZERO }
+    }
+}
+
+/// What is asked of an outside receiver, and for whom.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(super) outside: OutsideCall,
+}
+
+impl Call {
+    /// A call that its receiver counts by `key`.
+    pub fn new(key: impl Into<String>) -> Self {
+        let outside = OutsideCall { key: key.into(), idempotency: None, effect: None };
+        Self { outside }
+    }
+
+    /// Shows an idempotency key.
+    #[must_use]
+    pub fn idempotent(mut self, key: impl Into<String>) -> Self {
+        self.outside.idempotency = Some(key.into());
+        self
+    }
+
+    /// Made by this attempt: it shows its fence, and counts as an effect of its execution.
+    #[must_use]
+    pub fn by(mut self, ctx: &Context) -> Self {
+        self.outside.effect = Some(Effect {
+            execution: ctx.id(),
+            generation: ctx.generation(),
+            fence: ctx.fence(),
+            attempt: ctx.attempt(),
+            key: self.outside.key.clone(),
+        });
+        self
+    }
+}
+
+/// A call that got no answer: its effect may have happened.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The connection could not be made, or broke.
+    #[error("the receiver could not be reached: {0}")]
+    Broken(String),
+    /// Nothing came in time.
+    #[error("the receiver did not answer within {PATIENCE:?}")]
+    NoAnswer,
+}
+
 /// A receiver: outlives everything, as the outside world does.
 pub(super) struct Receiver {
     world: Arc<WorldShared>,
     number: u8,
-    highest: Mutex<BTreeMap<(ExecutionId, String), Fence>>,
+    spec: ReceiverSpec,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    highest: BTreeMap<(ExecutionId, String), Fence>,
+    done: BTreeSet<String>,
+    calls: u64,
 }
 
 impl Receiver {
-    pub(super) fn new(world: Arc<WorldShared>, number: u8) -> Self {
-        Self { world, number, highest: Mutex::default() }
+    pub(super) fn new(world: Arc<WorldShared>, number: u8, spec: ReceiverSpec) -> Self {
+        Self { world, number, spec, seen: Mutex::default() }
     }
 
     /// The host's software.
@@ -49,9 +124,16 @@ impl Receiver {
     }
 
     async fn session(self: Arc<Self>, mut stream: BoxStream) {
-        while let Ok(Deliver { replica, effect, subject, unit }) = wire::receive(&mut stream).await {
-            let accepted: Delivered = self.accept(effect);
+        while let Ok(Deliver { replica, sent, subject, unit }) = wire::receive(&mut stream).await {
+            let answer: Delivered = self.handle(sent).await;
             let host = HostId::Receiver(self.number);
+            if answer == CallAnswer::Failed {
+                // Nothing happened: there is no effect to lose the answer of.
+                if wire::send(&mut stream, &answer).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             if let Some(UnitTag { incarnation, row, unit }) = unit {
                 self.world.record(host, What::Staged { incarnation, row, unit, stage: Stage::Landed });
             }
@@ -61,20 +143,66 @@ impl Receiver {
                 self.world.record(host, What::Struck { kind, replica, request: None });
                 return;
             }
-            if wire::send(&mut stream, &accepted).await.is_err() {
+            if wire::send(&mut stream, &answer).await.is_err() {
                 return;
             }
         }
     }
 
-    fn accept(&self, effect: Effect) -> bool {
-        let mut seen = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
-        let highest = seen.entry((effect.execution, effect.key.clone())).or_default();
-        let accepted = effect.fence >= *highest;
+    #[expect(clippy::disallowed_methods, reason = "a receiver's time is true time: it is never paused")]
+    async fn handle(&self, sent: Sent) -> CallAnswer {
+        match sent {
+            Sent::Effect(effect) => {
+                let fresh = self.is_fresh(&effect);
+                self.received(effect, fresh);
+                if fresh { CallAnswer::Done } else { CallAnswer::Fenced }
+            }
+            Sent::Call { incarnation, call } => {
+                if !self.spec.takes.is_zero() {
+                    tokio::time::sleep(self.spec.takes).await;
+                }
+                let answer = self.answer(&call);
+                if let Some(effect) = call.effect.clone() {
+                    self.received(effect, answer == CallAnswer::Done);
+                }
+                let received = What::CallReceived { incarnation, call, answer };
+                self.world.record(HostId::Receiver(self.number), received);
+                answer
+            }
+        }
+    }
+
+    fn answer(&self, call: &OutsideCall) -> CallAnswer {
+        let drawn = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.calls += 1;
+            chance::draw(self.world.seed, "receiver", u64::from(self.number), seen.calls)
+        };
+        if chance::percent(drawn, self.spec.fails_percent) {
+            return CallAnswer::Failed;
+        }
+        if self.spec.fences && call.effect.as_ref().is_some_and(|effect| !self.is_fresh(effect)) {
+            return CallAnswer::Fenced;
+        }
+        let is_repeated = self.spec.deduplicates
+            && call.idempotency.clone().is_some_and(|key| {
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                !seen.done.insert(key)
+            });
+        if is_repeated { CallAnswer::Duplicate } else { CallAnswer::Done }
+    }
+
+    /// Whether the effect's fence is not below the highest seen.
+    fn is_fresh(&self, effect: &Effect) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = seen.highest.entry((effect.execution, effect.key.clone())).or_default();
+        let fresh = effect.fence >= *highest;
         *highest = effect.fence.max(*highest);
-        drop(seen);
+        fresh
+    }
+
+    fn received(&self, effect: Effect, accepted: bool) {
         self.world.record(HostId::Receiver(self.number), What::EffectReceived { effect, accepted });
-        accepted
     }
 }
 
@@ -85,16 +213,30 @@ pub(super) async fn send(
     number: u8,
     (effect, subject, unit): (Effect, String, Option<UnitTag>),
 ) -> Result<(), HandlerError> {
-    let deliver = Deliver { replica: process.replica, effect, subject, unit };
+    match deliver(process, runtime, number, (Sent::Effect(effect), subject, unit)).await {
+        Ok(CallAnswer::Fenced) => {
+            Err(HandlerError::new("the receiver refused the fence").code("fenced").never_retry())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(HandlerError::new(error)),
+    }
+}
+
+/// A caller's side.
+pub(super) async fn deliver(
+    process: &Process,
+    runtime: &Runtime,
+    number: u8,
+    (sent, subject, unit): (Sent, String, Option<UnitTag>),
+) -> Result<CallAnswer, CallError> {
+    let deliver = Deliver { replica: process.replica, sent, subject, unit };
     let exchange = async {
         let mut stream = process.world.net.dial(HostId::Receiver(number)).await?;
         wire::send(&mut stream, &deliver).await?;
         wire::receive::<Delivered>(&mut stream).await
     };
     match runtime.timeout(PATIENCE, exchange).await {
-        Some(Ok(true)) => Ok(()),
-        Some(Ok(false)) => Err(HandlerError::new("the receiver refused the fence").code("fenced").never_retry()),
-        Some(Err(error)) => Err(HandlerError::new(format!("the receiver could not be reached: {error}"))),
-        None => Err(HandlerError::new(format!("the receiver did not answer within {PATIENCE:?}"))),
+        Some(answer) => answer.map_err(|error| CallError::Broken(error.to_string())),
+        None => Err(CallError::NoAnswer),
     }
 }

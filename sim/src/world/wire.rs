@@ -13,7 +13,7 @@ use super::{
     application::{ApplicationReply, ApplicationRequest},
     net::BoxStream,
 };
-use crate::history::Effect;
+use crate::history::{CallAnswer, Effect, OutsideCall};
 
 /// Longest frame. Far above the largest batch; a longer one is a bug, not a message.
 const MAX_FRAME: u32 = 64 * 1024 * 1024;
@@ -68,11 +68,21 @@ pub(super) type Told = Result<Answered, StoreError>;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Deliver {
     pub(super) replica: u8,
-    pub(super) effect: Effect,
+    pub(super) sent: Sent,
     /// What triggers that aim at one job or row may wait for.
     pub(super) subject: String,
     /// The unit of work that sends it, if one was begun.
     pub(super) unit: Option<UnitTag>,
+}
+
+/// What is sent to a receiver.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Sent {
+    /// By an attempt, counted by its execution.
+    Effect(Effect),
+    /// By anything.
+    Call { incarnation: Incarnation, call: OutsideCall },
 }
 
 /// A unit of work, as messages name it.
@@ -83,8 +93,8 @@ pub(super) struct UnitTag {
     pub(super) unit: String,
 }
 
-/// From a receiver: whether it accepted the effect.
-pub(super) type Delivered = bool;
+/// From a receiver.
+pub(super) type Delivered = CallAnswer;
 
 pub(super) async fn send<T: Serialize>(stream: &mut BoxStream, message: &T) -> io::Result<()> {
     let mut frame = vec![0; 4];
