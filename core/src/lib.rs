@@ -34,6 +34,7 @@ pub mod job;
 pub mod model;
 pub mod plan;
 pub mod runtime;
+pub mod service;
 pub mod store;
 
 /// What most programs need.
@@ -44,6 +45,7 @@ pub mod prelude {
         model::{Reentry, Scope, Timestamp},
         plan::{Backoff, CatchUp},
         runtime::Runtime,
+        service::{FirstTick, HaMode, Service, Tick},
         store::{ManualClock, MemoryStore, Store},
     };
 }

@@ -14,7 +14,9 @@ const MODULES: &[(&str, &[&str])] = &[
     // Only the type: a clock that sleeps has the same boxed future as a store that is called.
     ("runtime", &["model", "store::BoxFuture"]),
     ("job", &["model", "plan", "runtime", "store"]),
-    ("driver", &["job", "model", "plan", "runtime", "store"]),
+    // Errors of user code and reasons to stop are the same for handlers and for ticks.
+    ("service", &["job::BoxError", "job::StopReason", "job::StopSignal", "model", "runtime", "store"]),
+    ("driver", &["job", "model", "plan", "runtime", "service", "store"]),
 ];
 
 /// Which packages of this workspace, and which databases and simulators, each folder may depend on.

@@ -20,6 +20,7 @@ mod lease;
 mod planner;
 mod runner;
 mod scheduler;
+mod service;
 mod settings;
 mod settler;
 mod shutdown;
@@ -31,12 +32,13 @@ use std::{
 };
 
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};
+pub use service::{Services, UnknownService};
 pub use settings::{Settings, SettingsError};
 pub use shutdown::{Running, ShutdownTimeout};
 
 use crate::{
     job::CheckedJob,
-    model::{Incarnation, JobName},
+    model::{Incarnation, JobName, ServiceName},
     runtime::{Runtime, Task},
 };
 
@@ -47,6 +49,7 @@ struct Shared {
     incarnation: Incarnation,
     settings: Settings,
     jobs: BTreeMap<JobName, CheckedJob>,
+    services: BTreeMap<ServiceName, service::Served>,
     leases: lease::Leases,
     room: Arc<tokio::sync::Semaphore>,
     /// Wakes the claimer: slots were made here, or room became free.
@@ -78,7 +81,7 @@ impl Runners {
     }
 }
 
-/// Attempts that a shutdown interrupted and whose rows could not be given back.
+/// What a shutdown interrupted: attempts whose rows could not be given back, and ticks, which have none.
 #[derive(Default)]
 struct Unreleased(Mutex<Vec<String>>);
 

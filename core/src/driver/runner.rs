@@ -126,7 +126,7 @@ async fn poll_handler(shared: &Shared, job: &CheckedJob, attempt: &Arc<Attempt>,
 }
 
 /// A panic of user code is a failure with a message, never the end of a task.
-fn guard<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn guard<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message_of(&*panic))
 }
 

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     Runners, Running, Settings, SettingsError, Shared, Unreleased, call::Caller, claimer, heartbeater, keeper,
-    lease::Leases, planner, settler::settler, stop::Stop,
+    lease::Leases, planner, service, settler::settler, stop::Stop,
 };
 use crate::{
     job::{CheckedJob, Job, SpecError},
-    model::{Incarnation, JobName},
+    model::{Incarnation, JobName, ServiceName},
     runtime::Runtime,
+    service::{CheckedService, Service, ServiceError},
     store::Store,
 };
 
@@ -19,25 +20,33 @@ pub struct Scheduler {
     runtime: Runtime,
     settings: Settings,
     jobs: BTreeMap<JobName, CheckedJob>,
+    services: BTreeMap<ServiceName, CheckedService>,
 }
 
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scheduler").field("jobs", &self.jobs.keys()).finish_non_exhaustive()
+        f.debug_struct("Scheduler")
+            .field("jobs", &self.jobs.keys())
+            .field("services", &self.services.keys())
+            .finish_non_exhaustive()
     }
 }
 
-/// Collects jobs and settings. See [`Scheduler::builder`].
+/// Collects jobs, services and settings. See [`Scheduler::builder`].
 pub struct SchedulerBuilder {
     store: Arc<dyn Store>,
     runtime: Runtime,
     settings: Settings,
     jobs: Vec<Job>,
+    services: Vec<Service>,
 }
 
 impl fmt::Debug for SchedulerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SchedulerBuilder").field("jobs", &self.jobs).finish_non_exhaustive()
+        f.debug_struct("SchedulerBuilder")
+            .field("jobs", &self.jobs)
+            .field("services", &self.services)
+            .finish_non_exhaustive()
     }
 }
 
@@ -47,6 +56,9 @@ pub enum BuildError {
     /// A job breaks a rule.
     #[error(transparent)]
     Job(#[from] SpecError),
+    /// A service breaks a rule.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// A setting is outside its range.
     #[error(transparent)]
     Setting(#[from] SettingsError),
@@ -70,13 +82,14 @@ impl Scheduler {
             runtime: Runtime::tokio(),
             settings: Settings::default(),
             jobs: Vec::new(),
+            services: Vec::new(),
         }
     }
 
     /// Starts every loop. Must be called inside a tokio runtime unless another [`Runtime`] was injected. Dropping
     /// the result stops everything at once, as a crash would; prefer [`Running::shutdown`].
     pub fn start(self) -> Running {
-        let Self { store, runtime, settings, jobs } = self;
+        let Self { store, runtime, settings, jobs, services } = self;
         let room = Arc::new(tokio::sync::Semaphore::new(settings.max_concurrency as usize));
         let shared = Arc::new(Shared {
             caller: Caller::new(store, runtime.clone(), settings.call_timeout),
@@ -87,20 +100,27 @@ impl Scheduler {
             stop: Stop::new(),
             runners: Runners::default(),
             unreleased: Unreleased::default(),
+            services: service::served(services, runtime.monotonic()),
             runtime,
             settings,
             jobs,
         });
-        tracing::info!(incarnation = %shared.incarnation, jobs = shared.jobs.len(), "scheduler starts");
+        tracing::info!(incarnation = %shared.incarnation, jobs = shared.jobs.len(), services = shared.services.len(), "scheduler starts");
         let share = || Arc::clone(&shared);
         let (settler, settling) = settler(share());
         let runtime = &shared.runtime;
-        let loops = vec![
+        let mut loops = vec![
             runtime.spawn("planner", planner::run(share())),
             runtime.spawn("claimer", claimer::run(share(), settler)),
             runtime.spawn("rescuer", keeper::rescue(share())),
             runtime.spawn("pruner", keeper::prune(share())),
         ];
+        loops.extend(
+            shared
+                .services
+                .keys()
+                .map(|name| runtime.spawn(&format!("loop of service {name}"), service::run(share(), name.clone()))),
+        );
         let tail = vec![runtime.spawn("settler", settling), runtime.spawn("heartbeater", heartbeater::run(share()))];
         Running::new(shared, loops, tail)
     }
@@ -111,6 +131,13 @@ impl SchedulerBuilder {
     #[must_use]
     pub fn job(mut self, job: Job) -> Self {
         self.jobs.push(job);
+        self
+    }
+
+    /// Adds a service.
+    #[must_use]
+    pub fn service(mut self, service: Service) -> Self {
+        self.services.push(service);
         self
     }
 
@@ -129,7 +156,7 @@ impl SchedulerBuilder {
     /// Checks everything.
     ///
     /// # Errors
-    /// [`BuildError`] names the job or setting, the rule, and the mend.
+    /// [`BuildError`] names the job, service or setting, the rule, and the mend.
     pub fn build(self) -> Result<Scheduler, BuildError> {
         self.settings.check()?;
         let mut jobs = BTreeMap::new();
@@ -140,6 +167,14 @@ impl SchedulerBuilder {
                 return Err(SpecError::Duplicate(name).into());
             }
         }
-        Ok(Scheduler { store: self.store, runtime: self.runtime, settings: self.settings, jobs })
+        let mut services = BTreeMap::new();
+        for service in self.services {
+            let service = service.check()?;
+            let name = service.name.clone();
+            if services.insert(name.clone(), service).is_some() {
+                return Err(ServiceError::Duplicate(name).into());
+            }
+        }
+        Ok(Scheduler { store: self.store, runtime: self.runtime, settings: self.settings, jobs, services })
     }
 }

@@ -2,12 +2,16 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Shared, runner::INTERRUPT_PATIENCE, stop::Stage};
+use super::{Services, Shared, UnknownService, runner::INTERRUPT_PATIENCE, stop::Stage};
 use crate::{
     job::StopReason,
     model::Incarnation,
     runtime::{Monotonic, Task},
+    service::TickOutcome,
 };
+
+/// How long [`Running::stop`] lets handlers and ticks finish.
+const USUAL_GRACE: Duration = Duration::from_secs(30);
 
 /// A running scheduler.
 pub struct Running {
@@ -24,12 +28,12 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Some work did not end in time. It may still run, or its row was not given back; such a row expires and is
-/// charged.
+/// Some work did not end in time. It may still run, or its row was not given back (such a row expires and is
+/// charged), or it was a tick that had to be interrupted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("shutdown timed out; may still run or was not given back: {}", still_running.join(", "))]
+#[error("shutdown timed out; may still run, was not given back or was interrupted: {}", still_running.join(", "))]
 pub struct ShutdownTimeout {
-    /// Names of tasks: a loop, or "job scope execution" of an attempt.
+    /// Names of tasks: a loop, "job scope execution" of an attempt, or a tick of a service.
     pub still_running: Vec<String>,
 }
 
@@ -48,12 +52,33 @@ impl Running {
         self.shared.leases.len()
     }
 
-    /// Ends in order: nothing new is planned or claimed, handlers may finish within `grace`, the others are
-    /// interrupted and their executions given back uncharged.
+    /// The services: their health, and ticks on demand. Cheap to clone; for an admin endpoint, say.
+    pub fn services(&self) -> Services {
+        Services::new(Arc::clone(&self.shared))
+    }
+
+    /// Runs one tick of a service now, in the same way as its interval does: guard, gate, lock, work, health.
     ///
     /// # Errors
-    /// [`ShutdownTimeout`] names what did not end: a handler that never awaits, or a row that could not be given
-    /// back because the store was out of reach. `Ok` means that nothing spawned through the runtime runs any more.
+    /// [`UnknownService`] when this scheduler has no service of that name. How the tick went is in the outcome.
+    pub async fn tick(&self, service: &str) -> Result<TickOutcome, UnknownService> {
+        self.services().tick(service).await
+    }
+
+    /// [`Running::shutdown`] with a grace of 30 s.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn stop(self) -> Result<(), ShutdownTimeout> {
+        self.shutdown(USUAL_GRACE).await
+    }
+
+    /// Ends in order: nothing new is planned, claimed or ticked, handlers and ticks may finish within `grace`, the others are
+    /// interrupted and their executions given back uncharged. A tick has nothing to give back.
+    ///
+    /// # Errors
+    /// [`ShutdownTimeout`] names what did not end: a handler that never awaits, a row that could not be given back
+    /// because the store was out of reach, or a tick that was interrupted (P-42). `Ok` means that nothing spawned through the runtime runs any more.
     pub async fn shutdown(mut self, grace: Duration) -> Result<(), ShutdownTimeout> {
         let shared = Arc::clone(&self.shared);
         let now = || shared.runtime.monotonic();

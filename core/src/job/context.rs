@@ -41,11 +41,11 @@ impl StopSignal {
         });
     }
 
-    fn get(&self) -> Option<StopReason> {
+    pub(crate) fn get(&self) -> Option<StopReason> {
         *self.0.borrow()
     }
 
-    async fn raised(&self) -> StopReason {
+    pub(crate) async fn raised(&self) -> StopReason {
         let mut receiver = self.0.subscribe();
         // The guard must not live on into another await: a handler's future has to be `Send`.
         let reason = receiver.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);

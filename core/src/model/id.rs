@@ -103,7 +103,7 @@ pub enum NameError {
     Control,
 }
 
-fn check_name(name: &str) -> Result<(), NameError> {
+pub(super) fn check_name(name: &str) -> Result<(), NameError> {
     if name.trim().is_empty() {
         return Err(NameError::Blank);
     }

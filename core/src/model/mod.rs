@@ -3,6 +3,7 @@
 mod execution;
 mod id;
 mod outcome;
+mod service;
 mod time;
 pub mod transition;
 
@@ -14,5 +15,6 @@ pub use id::{
 };
 pub(crate) use outcome::wait_ms;
 pub use outcome::{ErrorCode, ErrorText, Failure, Json, JsonError, MAX_ERROR_BYTES, MAX_JSON_BYTES, Outcome, Retry};
+pub use service::ServiceName;
 pub use time::Timestamp;
 pub(crate) use time::micros;

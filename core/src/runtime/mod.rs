@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    model::{Generation, JobName, LeaseRef, Scope, Timestamp},
+    model::{Generation, JobName, LeaseRef, RequestId, Scope, ServiceName, Timestamp},
     store::BoxFuture,
 };
 
@@ -91,6 +91,36 @@ pub enum DriverEvent {
         /// How it ended.
         end: HandlerEnd,
     },
+    /// The work of a service's tick is about to be polled for the first time.
+    TickStarted {
+        /// Which tick.
+        tick: RequestId,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// The work of a tick will not be polled again.
+    TickEnded {
+        /// Which tick.
+        tick: RequestId,
+        /// How it ended.
+        end: TickEnd,
+    },
+}
+
+/// How the work of a tick ended, as its own replica saw it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TickEnd {
+    /// It returned success.
+    Succeeded,
+    /// It returned an error.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// It ran into its timeout.
+    TimedOut,
+    /// A shutdown interrupted it.
+    Interrupted,
 }
 
 /// How a handler's run ended, as its own replica saw it.

@@ -7,10 +7,10 @@ use serde_json::Value;
 use tourbillon::{
     model::{
         Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, Reentry, RequestId, Scope,
-        Timestamp,
+        ServiceName, Timestamp,
     },
     plan::Planner,
-    runtime::HandlerEnd,
+    runtime::{HandlerEnd, TickEnd},
     store::{ErrorKind, Reply, Request, SkippedEntry, StoreError},
 };
 
@@ -162,6 +162,24 @@ pub enum What {
         lease: LeaseRef,
         /// How, as its own replica saw it.
         end: HandlerEnd,
+    },
+    /// The work of a service's tick is polled for the first time. Host: replica.
+    TickStarted {
+        /// Who.
+        incarnation: Incarnation,
+        /// Which tick.
+        tick: RequestId,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// The work of a tick will not be polled again. (None follows when the process dies first.) Host: replica.
+    TickEnded {
+        /// Who.
+        incarnation: Incarnation,
+        /// Which tick.
+        tick: RequestId,
+        /// How, as its own replica saw it.
+        end: TickEnd,
     },
     /// A handler began to send an effect. Host: replica.
     EffectSent {

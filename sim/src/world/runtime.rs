@@ -62,6 +62,12 @@ impl Observer for SimObserver {
             DriverEvent::HandlerEnded { lease, end } => {
                 process.record(What::HandlerEnded { incarnation, lease, end });
             }
+            DriverEvent::TickStarted { tick, service } => {
+                process.record(What::TickStarted { incarnation, tick, service });
+            }
+            DriverEvent::TickEnded { tick, end } => {
+                process.record(What::TickEnded { incarnation, tick, end });
+            }
         }
     }
 }
