@@ -43,7 +43,7 @@ pub mod prelude {
         driver::{Running, Scheduler, Settings, ShutdownTimeout},
         job::{BoxError, Completion, Context, HandlerError, Job, Overlap, StopReason},
         model::{Reentry, Scope, Timestamp},
-        plan::{Backoff, CatchUp},
+        plan::{Backoff, CatchUp, Cron, CronError, Fold, Gap},
         runtime::Runtime,
         service::{FirstTick, HaMode, Service, Tick},
         store::{ManualClock, MemoryStore, Store},

@@ -120,7 +120,7 @@ fn steps(
 ) -> Timestamp {
     let at = cursors.cursors.iter().find(|cursor| cursor.scope == scope).map(|cursor| cursor.at);
     let Some(step) = job.planner.step(at, cursors.edited_at, now) else {
-        return job.planner.next_due(at, now);
+        return job.planner.next_due(at, now).unwrap_or(now + shared.settings.plan_interval);
     };
     let execution = |slot: &Timestamp| job.execution(ExecutionId(shared.runtime.uuid()), &scope, *slot);
     let slots = step.slots.iter().map(execution).collect();

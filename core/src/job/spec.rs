@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{JobName, Limit, NameError, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
-    plan::{Backoff, BackoffError, Cadence, CatchUp, Planner, Schedule},
+    plan::{Backoff, BackoffError, Cadence, CatchUp, Cron, CronError, Planner, Schedule},
     store::{Registration, SpecHash},
 };
 
@@ -36,7 +36,7 @@ pub enum Overlap {
 ///
 /// | rule | default |
 /// | --- | --- |
-/// | schedule | none: set [`Job::every`] |
+/// | schedule | none: set [`Job::every`], [`Job::cron`] or [`Job::schedule`] |
 /// | delay | zero |
 /// | catch-up | latest slot only |
 /// | lateness limit | none |
@@ -63,7 +63,7 @@ pub enum Overlap {
 #[derive(Clone)]
 pub struct Job {
     name: String,
-    every: Option<Duration>,
+    when: When,
     anchor: Option<Timestamp>,
     delay: Duration,
     catch_up: CatchUp,
@@ -80,6 +80,13 @@ pub struct Job {
     handler: Option<HandlerFn>,
 }
 
+#[derive(Clone, Debug)]
+enum When {
+    Never,
+    Every(Duration),
+    At(Schedule),
+}
+
 #[derive(Clone)]
 enum Scopes {
     Fixed(Vec<Scope>),
@@ -88,7 +95,7 @@ enum Scopes {
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("name", &self.name).field("every", &self.every).finish_non_exhaustive()
+        f.debug_struct("Job").field("name", &self.name).field("when", &self.when).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +104,7 @@ impl Job {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            every: None,
+            when: When::Never,
             anchor: None,
             delay: Duration::ZERO,
             catch_up: CatchUp::LatestOnly,
@@ -115,13 +122,38 @@ impl Job {
         }
     }
 
-    /// A slot at every multiple of `cadence` since the anchor.
+    /// A slot at every multiple of `cadence` since the anchor, in UTC. The last of `every`, [`Job::cron`] and
+    /// [`Job::schedule`] holds.
     #[must_use]
     pub fn every(self, cadence: Duration) -> Self {
-        Self { every: Some(cadence), ..self }
+        Self { when: When::Every(cadence), ..self }
     }
 
-    /// Moves the grid so that this instant is a slot. Default: Monday 1970-01-05T00:00:00Z.
+    /// A slot at every wall time of a cron pattern in a time zone; [`Cron`] says how both are written, and what happens
+    /// when the clocks change.
+    ///
+    /// # Errors
+    /// [`CronError`] names the field or the zone, and the mend.
+    ///
+    /// ```
+    /// # use tourbillon::{job::{Context, HandlerError, Job}, plan::{Cron, CronError, Fold}};
+    /// # async fn send_digest(_: Context) -> Result<(), HandlerError> { Ok(()) }
+    /// let digest = Job::new("digest").cron("0 8 * * *", "Europe/Berlin")?.run(send_digest);
+    /// // The same, in the repeated hour of autumn the second time:
+    /// let digest = Job::new("digest").schedule(Cron::new("30 2 * * *", "Europe/Berlin")?.fold(Fold::Last));
+    /// # Ok::<(), CronError>(())
+    /// ```
+    pub fn cron(self, pattern: &str, zone: &str) -> Result<Self, CronError> {
+        Ok(self.schedule(Cron::new(pattern, zone)?))
+    }
+
+    /// Slots as a [`Schedule`] has them: a [`Cadence`] or a [`Cron`].
+    #[must_use]
+    pub fn schedule(self, schedule: impl Into<Schedule>) -> Self {
+        Self { when: When::At(schedule.into()), ..self }
+    }
+
+    /// Moves the grid of [`Job::every`] so that this instant is a slot (P-3). Default: Monday 1970-01-05T00:00:00Z.
     #[must_use]
     pub fn anchored_at(self, anchor: Timestamp) -> Self {
         Self { anchor: Some(anchor), ..self }
@@ -225,8 +257,10 @@ impl Job {
     pub(crate) fn check(self) -> Result<CheckedJob, SpecError> {
         let name = JobName::new(&self.name).map_err(|error| SpecError::Name(self.name.clone(), error))?;
         let fail = |rule: Rule| Err(SpecError::Rule(name.clone(), rule));
-        let Some(every) = self.every else { return fail(Rule::NoSchedule) };
-        let Some(cadence) = Cadence::new(every) else { return fail(Rule::CadenceTooShort) };
+        let schedule = match schedule(self.when, self.anchor) {
+            Ok(schedule) => schedule,
+            Err(rule) => return fail(rule),
+        };
         if self.run_timeout.is_zero() {
             return fail(Rule::NoRunTimeout);
         }
@@ -265,10 +299,9 @@ impl Job {
             Scopes::Asked(provider) => provider,
         };
         let Some(handler) = self.handler else { return fail(Rule::NoHandler) };
-        let cadence = self.anchor.map_or(cadence, |anchor| cadence.anchored_at(anchor));
         Ok(CheckedJob {
             planner: Planner {
-                schedule: Schedule::Cadence(cadence),
+                schedule,
                 delay: self.delay,
                 catch_up: self.catch_up,
                 max_lateness: self.max_lateness,
@@ -289,6 +322,18 @@ impl Job {
     }
 }
 
+fn schedule(when: When, anchor: Option<Timestamp>) -> Result<Schedule, Rule> {
+    match (when, anchor) {
+        (When::Never, _) => Err(Rule::NoSchedule),
+        (When::Every(every), anchor) => {
+            let cadence = Cadence::new(every).ok_or(Rule::CadenceTooShort)?;
+            Ok(anchor.map_or(cadence, |anchor| cadence.anchored_at(anchor)).into())
+        }
+        (When::At(_), Some(_)) => Err(Rule::AnchorWithoutGrid),
+        (When::At(schedule), None) => Ok(schedule),
+    }
+}
+
 /// Why a job was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
@@ -306,9 +351,12 @@ pub enum SpecError {
 /// The rules of a job, as they are broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
-    /// No cadence set.
-    #[error("no schedule: call `every`")]
+    /// Neither a cadence nor another schedule.
+    #[error("no schedule: call `every`, `cron` or `schedule`")]
     NoSchedule,
+    /// An anchor, and no grid of `every` to move.
+    #[error("an anchor without a grid: `anchored_at` moves the grid of `every`; leave it out, or call `every`")]
+    AnchorWithoutGrid,
     /// Below one microsecond.
     #[error("the cadence is below 1 µs: give `every` a longer duration")]
     CadenceTooShort,
@@ -458,6 +506,7 @@ fn hash(text: &str) -> SpecHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Fold;
 
     fn valid() -> Job {
         Job::new("a").every(Duration::from_secs(60)).run(|_| async { Ok::<_, HandlerError>(()) })
@@ -478,10 +527,14 @@ mod tests {
     fn each_broken_rule_has_its_own_error() {
         let s = Duration::from_secs;
         let no_handler = Job { handler: None, ..valid() };
-        let no_schedule = Job { every: None, ..valid() };
+        let no_schedule = Job { when: When::Never, ..valid() };
         for (job, expected) in [
             (Job { name: " ".into(), ..valid() }, "job ` `: blank name: give it at least one visible character"),
-            (no_schedule, "job `a`: no schedule: call `every`"),
+            (no_schedule, "job `a`: no schedule: call `every`, `cron` or `schedule`"),
+            (
+                valid().cron("@daily", "UTC").expect("valid").anchored_at(Timestamp::EPOCH),
+                "job `a`: an anchor without a grid: `anchored_at` moves the grid of `every`; leave it out, or call `every`",
+            ),
             (valid().every(s(0)), "job `a`: the cadence is below 1 µs: give `every` a longer duration"),
             (
                 valid().run_timeout(s(0)),
@@ -536,7 +589,20 @@ mod tests {
         assert_eq!((schedule.clone(), spec.clone()), hashes(valid()));
         let (same_schedule, other_spec) = hashes(valid().max_attempts(9));
         assert!(same_schedule == schedule && other_spec != spec);
-        let (other_schedule, _) = hashes(valid().delay(Duration::from_secs(1)));
-        assert!(other_schedule != schedule);
+        let daily = |pattern| valid().schedule(Cron::new(pattern, "Europe/Berlin").expect("valid"));
+        let last = valid().schedule(Cron::new("0 2 * * *", "Europe/Berlin").expect("valid").fold(Fold::Last));
+        let edits =
+            [valid().delay(Duration::from_secs(1)), valid().anchored_at(Timestamp::EPOCH), daily("0 2 * * *"), last];
+        let mut known = vec![schedule];
+        for edit in edits {
+            let (hash, _) = hashes(edit);
+            assert!(!known.contains(&hash), "{known:?}");
+            known.push(hash);
+        }
+        assert_eq!(
+            hashes(daily("@daily")).0,
+            hashes(daily(" 0  0 * * * ")).0,
+            "the same schedule, written differently"
+        );
     }
 }

@@ -3,8 +3,12 @@
 
 mod backoff;
 mod cadence;
+mod cron;
+mod schedule;
 mod slots;
 
 pub use backoff::{Backoff, BackoffError, Curve, MAX_BACKOFF};
 pub use cadence::Cadence;
-pub use slots::{CatchUp, Planner, Schedule, Step};
+pub use cron::{Cron, CronError, Fold, Gap};
+pub use schedule::Schedule;
+pub use slots::{CatchUp, Planner, Step};

@@ -4,39 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Cadence;
+use super::Schedule;
 use crate::model::{SkipReason, SkippedSlots, Timestamp};
-
-/// When a job's slots are.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Schedule {
-    /// On a fixed grid in UTC.
-    Cadence(Cadence),
-}
-
-impl Schedule {
-    /// The last slot at or before `at`.
-    pub fn latest(&self, at: Timestamp) -> Timestamp {
-        match self {
-            Self::Cadence(cadence) => cadence.floor(at),
-        }
-    }
-
-    /// The first slot after `at`.
-    pub fn next_after(&self, at: Timestamp) -> Timestamp {
-        match self {
-            Self::Cadence(cadence) => cadence.next_after(at),
-        }
-    }
-
-    /// How many slots lie in (`after`, `through`].
-    pub fn count(&self, after: Timestamp, through: Timestamp) -> u64 {
-        match self {
-            Self::Cadence(cadence) => cadence.count(after, through),
-        }
-    }
-}
 
 /// What becomes of slots that passed while nobody planned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -90,16 +59,16 @@ impl Planner {
     }
 
     /// When the next slot behind `cursor` is due; with no cursor, behind `now`. For waking up, never for a stored
-    /// decision.
-    pub fn next_due(&self, cursor: Option<Timestamp>, now: Timestamp) -> Timestamp {
-        self.due_at(self.schedule.next_after(cursor.unwrap_or(now - self.delay)))
+    /// decision. `None` when no slot follows.
+    pub fn next_due(&self, cursor: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        Some(self.due_at(self.schedule.next_after(cursor.unwrap_or(now - self.delay))?))
     }
 
     /// The next step at database time `now`, or `None` when nothing is to be done.
     ///
     /// No history makes the current slot only (P-4). `edited_at`: no slot at or before it is made (G6).
     pub fn step(&self, cursor: Option<Timestamp>, edited_at: Option<Timestamp>, now: Timestamp) -> Option<Step> {
-        let target = self.schedule.latest(now - self.delay);
+        let target = self.schedule.latest(now - self.delay)?;
         let Some(cursor) = cursor else {
             let fresh = edited_at.is_none_or(|edit| target > edit);
             return fresh.then(|| self.make(target, vec![target], Vec::new(), now));
@@ -124,7 +93,7 @@ impl Planner {
     /// Not past an edit, before which the schedule has no slots: the cursor that an edit left, which lies ahead of
     /// every delayed slot, is no withdrawn future.
     fn rewind(&self, cursor: Timestamp, target: Timestamp, edited_at: Option<Timestamp>) -> Option<Step> {
-        let slot_ahead = self.schedule.next_after(target);
+        let slot_ahead = self.schedule.next_after(target)?;
         (cursor > slot_ahead && edited_at.is_none_or(|edit| edit <= target)).then(|| Step {
             to: target,
             slots: Vec::new(),
@@ -140,18 +109,19 @@ impl Planner {
         max_slots: u32,
         now: Timestamp,
     ) -> Step {
-        // The first slot that has not been due for longer than the window.
-        let oldest = self.schedule.next_after((now - self.delay - window).offset_micros(-1));
+        // Slots up to here have been due for longer than the window.
+        let outside = (now - self.delay - window).offset_micros(-1);
         let mut skipped = Vec::new();
         let mut at = cursor;
-        if self.schedule.next_after(cursor) < oldest {
-            let last_outside = self.schedule.latest(oldest.offset_micros(-1)).min(target);
+        if let Some(last_outside) = self.schedule.latest(outside).filter(|slot| *slot > cursor) {
             skipped.extend(self.range(cursor, last_outside, SkipReason::OutsideWindow));
             at = last_outside;
         }
         let mut slots = Vec::new();
-        while at < target && slots.len() < max_slots as usize {
-            at = self.schedule.next_after(at);
+        while slots.len() < max_slots as usize
+            && let Some(next) = self.schedule.next_after(at).filter(|next| *next <= target)
+        {
+            at = next;
             slots.push(at);
         }
         self.make(at, slots, skipped, now)
@@ -160,7 +130,7 @@ impl Planner {
     /// Slots strictly between `cursor` and `target`.
     fn gap(&self, cursor: Timestamp, target: Timestamp, reason: SkipReason) -> Vec<SkippedSlots> {
         let through = self.schedule.latest(target.offset_micros(-1));
-        self.range(cursor, through, reason).into_iter().collect()
+        through.and_then(|through| self.range(cursor, through, reason)).into_iter().collect()
     }
 
     fn range(&self, after: Timestamp, through: Timestamp, reason: SkipReason) -> Option<SkippedSlots> {
@@ -187,6 +157,7 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Cadence;
     use proptest::prelude::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -255,7 +226,7 @@ mod tests {
         check(&planner, Some(10), 17, None);
         check(&planner, Some(10), 18, Some((vec![15], vec![], 15)));
         assert_eq!(planner.due_at(at(15)), at(18));
-        assert_eq!(planner.next_due(Some(at(10)), at(12)), at(18));
+        assert_eq!(planner.next_due(Some(at(10)), at(12)), Some(at(18)));
     }
 
     #[test]

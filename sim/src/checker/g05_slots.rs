@@ -130,20 +130,20 @@ fn covered(
     let from = planned.edited_at.max(made.first().map(|slot| slot.offset_micros(-1)));
     let (Some(from), false) = (from, made.is_empty()) else { return };
     let mut recorded_through = from;
-    let mut slot = schedule.next_after(from);
-    while slot <= through {
+    let mut next = schedule.next_after(from);
+    while let Some(slot) = next.filter(|slot| *slot <= through) {
         while let Some((_, range_through)) = ranges.next_if(|(after, _)| *after < slot) {
             recorded_through = recorded_through.max(range_through);
         }
         if slot <= recorded_through {
             docket.demand(true, &[], String::new);
-            slot = schedule.next_after(recorded_through);
+            next = schedule.next_after(recorded_through);
             continue;
         }
         docket.demand(made.contains(&slot), &[planned.last_event, end], || {
             format!("{series}: slot {slot} was neither made nor recorded as skipped (planned through {through})")
         });
-        slot = schedule.next_after(slot);
+        next = schedule.next_after(slot);
     }
 }
 
@@ -173,7 +173,7 @@ fn reason_is_true(
     (entry, slots): (&PlanEntry, &SkippedSlots),
     (now, event): (Timestamp, usize),
 ) {
-    let newest = facts.planner.schedule.latest(slots.through);
+    let Some(newest) = facts.planner.schedule.latest(slots.through) else { return };
     let due_at = newest + facts.planner.delay;
     let is_true = match (slots.reason, facts.planner.catch_up) {
         (SkipReason::Superseded, CatchUp::LatestOnly) => newest < entry.to,

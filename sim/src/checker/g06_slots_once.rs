@@ -138,7 +138,7 @@ impl<'h> Judge<'_, 'h> {
             format!("{name}: slot {slot}, due at {due_at}, was made early, at {now}")
         });
         if let Some(facts) = self.facts(event, series) {
-            let is_on_grid = facts.planner.schedule.latest(slot) == slot;
+            let is_on_grid = facts.planner.schedule.latest(slot) == Some(slot);
             self.docket.demand(is_on_grid, &[event], || format!("{name}: slot {slot} is not on the schedule"));
         }
         if let Some(Edit { event: edited, at: Some(at) }) = self.edits.get(&entry.job) {

@@ -260,7 +260,7 @@ impl Story {
 
     /// Makes execution `n` of the newest slot.
     pub(super) fn make(&mut self, n: u8) -> &mut Self {
-        let slot = self.facts().jobs[0].planner.schedule.latest(self.now());
+        let slot = self.facts().jobs[0].planner.schedule.latest(self.now()).expect("a grid has a slot");
         self.make_at(n, slot)
     }
 

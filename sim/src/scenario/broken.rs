@@ -51,7 +51,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
     assert_eq!(
         refused("every = \"5m\"", "evry = \"5m\""),
         "unknown key `evry` in [[job]]\n --> s.toml:6:1\n  |\n6 | evry = \"5m\"\n  | ^^^^\n  = did you mean `every`? allowed are \
-         `name`, `every`, `delay`, `catch_up`, `max_lateness`, `run_timeout`, `lease`, `heartbeat`, `reentry`, \
+         `name`, `every`, `anchor`, `cron`, `zone`, `gap`, `fold`, `delay`, `catch_up`, `max_lateness`, `run_timeout`, `lease`, `heartbeat`, `reentry`, \
          `max_attempts`, `backoff`, `overlap`, `scopes`, `work`"
     );
 }
@@ -78,7 +78,26 @@ fn every_broken_rule_is_named_at_its_place() {
     for (line, position, expected) in [
         ("every = 5", (6, 9), "`every` must be a duration in quotes, found an integer"),
         ("every = \"0s\"", (6, 9), "job `rollup`: the cadence is below 1 µs: give `every` a longer duration"),
-        ("", (4, 1), "`every` is missing in job `rollup`"),
+        ("", (4, 1), "`every` or `cron` is missing in job `rollup`"),
+        (
+            "cron = \"0 25 * * *\"",
+            (6, 8),
+            "job `rollup`: the hour field is `25`: allowed are 0 to 23, with `*`, lists (1,2), ranges (1-5) and steps (*/5, 10-30/5)",
+        ),
+        (
+            "cron = \"@daily\"\nzone = \"Europe/Berln\"",
+            (7, 8),
+            "job `rollup`: unknown time zone `Europe/Berln`: did you mean `Europe/Berlin`? Names are those of the IANA database",
+        ),
+        ("cron = \"@daily\"\ngap = \"run\"", (7, 7), "unknown gap `run`"),
+        ("every = \"5m\"\nfold = \"first\"", (7, 8), "job `rollup`: `fold` without `cron`"),
+        ("every = \"5m\"\ncron = \"@daily\"", (7, 8), "job `rollup`: `every` and `cron`"),
+        ("cron = \"@daily\"\nanchor = \"2026-01-05T00:00:00Z\"", (7, 10), "job `rollup`: `anchor` without `every`"),
+        (
+            "every = \"5m\"\nanchor = \"monday\"",
+            (7, 10),
+            "`anchor` is not an instant: failed to parse four digit integer as year: invalid digit, expected 0-9 but got m",
+        ),
     ] {
         let error = Scenario::parse(&VALID.replacen("every = \"5m\"", line, 1), "s.toml").expect_err(line);
         assert_eq!((error.message(), error.position(), error.file()), (expected, Some(position), "s.toml"));

@@ -10,6 +10,7 @@ use tourbillon::{
 
 use super::{
     error::ScenarioError,
+    schedule::read_schedule,
     shape::{JobShape, Work},
     table::{Table, Value},
 };
@@ -18,6 +19,11 @@ use super::{
 pub(super) const JOB_KEYS: &[&str] = &[
     "name",
     "every",
+    "anchor",
+    "cron",
+    "zone",
+    "gap",
+    "fold",
     "delay",
     "catch_up",
     "max_lateness",
@@ -47,7 +53,11 @@ pub(super) fn read_job(mut table: Table<'_, '_>) -> Result<JobShape, ScenarioErr
     let lease = table.or("lease", run_timeout + Duration::from_secs(30), Value::duration)?;
     let job = JobShape {
         name: name.to_owned(),
-        every: table.need("every", "say how far apart the slots are: `every = \"5m\"`")?.duration()?,
+        schedule: read_schedule(&table)?.ok_or_else(|| {
+            let help =
+                "say how far apart the slots are, `every = \"5m\"`, or at which wall times, `cron = \"0 8 * * *\"`";
+            table.error(format!("`every` or `cron` is missing in {}", table.what)).help(help)
+        })?,
         delay: table.or("delay", Duration::ZERO, |value| value.duration_within(Duration::ZERO, 30 * DAY))?,
         catch_up: table.or("catch_up", CatchUp::LatestOnly, read_catch_up)?,
         max_lateness: table.or("max_lateness", None, |value| value.duration().map(Some))?,
@@ -73,7 +83,6 @@ fn check(job: &JobShape, table: &Table<'_, '_>) -> Result<(), ScenarioError> {
     // A default that breaks a rule is the fault of the key that it was made from.
     let heartbeat_key = if table.get("heartbeat").is_some() { "heartbeat" } else { "lease" };
     let broken = [
-        (job.every.is_zero(), "every", Rule::CadenceTooShort),
         (run_timeout.is_zero(), "run_timeout", Rule::NoRunTimeout),
         (lease <= run_timeout, "lease", Rule::LeaseTooShort { lease, run_timeout }),
         (heartbeat.is_zero(), heartbeat_key, Rule::NoHeartbeat),

@@ -9,6 +9,7 @@ mod file;
 mod job;
 mod pinned;
 pub mod planned;
+mod schedule;
 mod shape;
 mod table;
 

@@ -6,7 +6,7 @@ use tourbillon::{
     driver::{Scheduler, Settings},
     job::{Completion, Context, HandlerError, Job, Overlap},
     model::{JobName, MAX_JSON_BYTES, Scope},
-    plan::{Cadence, Planner, Schedule},
+    plan::Planner,
 };
 
 use super::{JobShape, Scenario, Work};
@@ -43,7 +43,7 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
 /// The job of a shape, without what it does.
 pub(super) fn rules(shape: &JobShape) -> Job {
     let job = Job::new(&shape.name)
-        .every(shape.every)
+        .schedule(shape.schedule.clone())
         .delay(shape.delay)
         .catch_up(shape.catch_up)
         .run_timeout(shape.run_timeout)
@@ -100,12 +100,11 @@ async fn perform(host: &Host, ctx: &Context, work: Work, receiver: u8) -> Result
 
 /// What checkers may assume of a job.
 pub fn facts(shape: &JobShape) -> JobFacts {
-    let cadence = Cadence::new(shape.every).expect("a scenario is checked when it is read");
     JobFacts {
         job: JobName::new(&shape.name).expect("a scenario is checked when it is read"),
         scopes: if shape.scopes.is_empty() { vec![Scope::global()] } else { shape.scopes.clone() },
         planner: Planner {
-            schedule: Schedule::Cadence(cadence),
+            schedule: shape.schedule.clone(),
             delay: shape.delay,
             catch_up: shape.catch_up,
             max_lateness: shape.max_lateness,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tourbillon::{
     model::{Reentry, Scope, Timestamp},
-    plan::{Backoff, CatchUp},
+    plan::{Backoff, CatchUp, Schedule},
 };
 
 use crate::fault::{FaultKind, FaultPlan};
@@ -76,8 +76,8 @@ pub struct FaultMix {
 pub struct JobShape {
     /// Name.
     pub name: String,
-    /// Cadence.
-    pub every: Duration,
+    /// When its slots are.
+    pub schedule: Schedule,
     /// Slot t is due at t + delay.
     pub delay: Duration,
     /// Missed slots.

@@ -1,0 +1,54 @@
+//! Owns "when a job's slots are": the one question that planner and checkers ask of all kinds of schedules.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cadence, Cron};
+use crate::model::Timestamp;
+
+/// When a job's slots are.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// On a fixed grid in UTC.
+    Cadence(Cadence),
+    /// At wall times of a time zone.
+    Cron(Cron),
+}
+
+impl Schedule {
+    /// The last slot at or before `at`, if there is one.
+    pub fn latest(&self, at: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cadence(cadence) => Some(cadence.floor(at)),
+            Self::Cron(cron) => cron.latest(at),
+        }
+    }
+
+    /// The first slot after `at`, if there is one. Strictly later than `at`.
+    pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cadence(cadence) => Some(cadence.next_after(at)),
+            Self::Cron(cron) => cron.next_after(at),
+        }
+    }
+
+    /// How many slots lie in (`after`, `through`].
+    pub fn count(&self, after: Timestamp, through: Timestamp) -> u64 {
+        match self {
+            Self::Cadence(cadence) => cadence.count(after, through),
+            Self::Cron(cron) => cron.count(after, through),
+        }
+    }
+}
+
+impl From<Cadence> for Schedule {
+    fn from(cadence: Cadence) -> Self {
+        Self::Cadence(cadence)
+    }
+}
+
+impl From<Cron> for Schedule {
+    fn from(cron: Cron) -> Self {
+        Self::Cron(cron)
+    }
+}
