@@ -69,5 +69,5 @@ select (
         'now', {schema}.micros(p.now),
         'ended', coalesce((select json_agg(json_build_array(d.id, d.target) order by d.lease_expires_at, d.id)
                            from ended d), '[]'),
-        'clamped', '[]'::json))
+        'clamped', '[]'::json, 'clamped_locks', '[]'::json))
     from present p)::text as reply

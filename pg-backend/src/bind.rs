@@ -3,7 +3,7 @@
 use sqlx::{Postgres, SqlStr, postgres::PgArguments, query::Query};
 use tourbillon::{
     model::{
-        ErrorCode, LeaseRef, Outcome, Reentry, Retry, Supersede, Timestamp,
+        ErrorCode, LeaseRef, LockRef, Outcome, Reentry, Retry, Supersede, Timestamp,
         transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, Charge, LEASE_EXPIRED},
     },
     store::{ErrorKind, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
@@ -72,7 +72,30 @@ pub(crate) fn statements(
                 .bind(bounded(verb.receipts_ms.min(MAX_DELAY_MS / 2)))
                 .bind(i64::from(verb.limit)),
         ],
+        Verb::AcquireLock(verb) => vec![
+            at(&sql.acquire_lock, now)
+                .bind(id)
+                .bind(verb.name.as_str().to_owned())
+                .bind(Id::from(verb.holder))
+                .bind(int8("ttl_ms", verb.ttl_ms)?),
+        ],
+        Verb::RenewLock(verb) => vec![held(at(&sql.renew_lock, now), &verb.lock)?],
+        Verb::ReleaseLock(verb) => vec![held(at(&sql.release_lock, now), &verb.lock)?],
+        Verb::ListLocks(verb) => vec![
+            at(&sql.list_locks, now)
+                .bind(verb.after.as_ref().map(|name| name.as_str().to_owned()))
+                .bind(i64::from(verb.limit)),
+        ],
     })
+}
+
+/// What comes between [`clamp`] and [`rescue`].
+pub(crate) fn clamp_locks(sql: &Statements, now: Timestamp) -> Bound {
+    at(&sql.clamp_locks, Some(now))
+}
+
+fn held(query: Bound, lock: &LockRef) -> Result<Bound, StoreError> {
+    Ok(query.bind(lock.name.as_str().to_owned()).bind(Id::from(lock.token)).bind(int8("epoch", lock.epoch.0)?))
 }
 
 /// The statement that comes before [`rescue`] when the clock stepped back.

@@ -111,10 +111,13 @@ macro_rules! statements {
 }
 
 statements![
+    acquire_lock,
     cancel_executions,
     clamp_executions,
+    clamp_locks,
     heartbeat_executions,
     list_executions,
+    list_locks,
     list_skipped,
     lock_executions,
     lock_jobs,
@@ -125,6 +128,8 @@ statements![
     read_cursors,
     read_stats,
     register_jobs,
+    release_lock,
+    renew_lock,
     requeue_executions,
     rescue_executions,
     settle_executions,

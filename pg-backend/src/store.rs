@@ -143,6 +143,11 @@ impl Inner {
         match (&request.verb, text) {
             (_, Some(text)) => decode(&text).map_err(Fault::Final),
             (Verb::Rescue(verb), None) => self.rescue_after_step_back(session, *verb).await,
+            // Somebody else made the lock's row meanwhile: from now on it is there. See `acquire_lock.sql`.
+            (Verb::AcquireLock(_), None) => {
+                let message = "acquire_lock: somebody else made the row meanwhile";
+                Err(Fault::Retry(StoreError::new(ErrorKind::Unavailable, message)))
+            }
             (verb, None) => Err(Fault::Final(corrupt(format!("{}: the server answered null", verb.name())))),
         }
     }
@@ -157,10 +162,12 @@ impl Inner {
         session.begin().await?;
         let text = session.ask(bind::clamp(&self.statements, self.clock.fixed())).await?;
         let Clamped { now, clamped } = decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)?;
+        let text = session.ask(bind::clamp_locks(&self.statements, now)).await?;
+        let clamped_locks = decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)?;
         let text = session.ask(bind::rescue(&self.statements, Some(now), verb)).await?;
         session.commit().await?;
         match decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)? {
-            Reply::Rescued(rescued) => Ok(Reply::Rescued(Rescued { clamped, ..rescued })),
+            Reply::Rescued(rescued) => Ok(Reply::Rescued(Rescued { clamped, clamped_locks, ..rescued })),
             other => Err(Fault::Final(corrupt(format!("rescue was answered {other:?}")))),
         }
     }

@@ -23,6 +23,7 @@ mod builder;
 mod clock;
 mod error;
 mod inline;
+mod lock_rows;
 mod row;
 mod rows;
 mod schema;

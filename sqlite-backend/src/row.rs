@@ -11,7 +11,7 @@ use rusqlite::{
 use tourbillon::{
     model::{
         ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Lease, Limit,
-        Policy, Reentry, Scope, SkipReason, State, Supersede, Timestamp, Token,
+        LockName, Policy, Reentry, Scope, SkipReason, State, Supersede, Timestamp, Token,
     },
     store::{ErrorKind, StoreError},
 };
@@ -240,6 +240,10 @@ impl<'row, 'statement> Columns<'row, 'statement> {
         JobName::new(self.str()?).map_err(|error| self.refuse_with(error))
     }
 
+    pub(crate) fn lock_name(&mut self) -> rusqlite::Result<LockName> {
+        LockName::new(self.str()?).map_err(|error| self.refuse_with(error))
+    }
+
     pub(crate) fn scope(&mut self) -> rusqlite::Result<Scope> {
         let (kind, id) = (self.str()?, self.str()?);
         Scope::new(kind, id).map_err(|error| self.refuse_with(error))
@@ -256,7 +260,7 @@ impl<'row, 'statement> Columns<'row, 'statement> {
         bytes.map(|bytes| Uuid::from_slice(bytes).map_err(|error| self.refuse_with(error))).transpose()
     }
 
-    fn id(&mut self) -> rusqlite::Result<Uuid> {
+    pub(crate) fn id(&mut self) -> rusqlite::Result<Uuid> {
         self.optional_id()?.ok_or_else(|| self.refuse("null where an id belongs"))
     }
 

@@ -37,11 +37,11 @@ impl SqliteRows<'_> {
         self.connection.prepare_cached(statement).map_err(|error| self.fail(error))
     }
 
-    fn execute(&self, statement: &str, params: impl Params) -> Result<usize, StoreError> {
+    pub(crate) fn execute(&self, statement: &str, params: impl Params) -> Result<usize, StoreError> {
         self.prepare(statement)?.execute(params).map_err(|error| self.fail(error))
     }
 
-    fn all<T>(
+    pub(crate) fn all<T>(
         &self,
         statement: &str,
         params: impl Params,
@@ -53,7 +53,7 @@ impl SqliteRows<'_> {
     }
 
     /// The first row, if any.
-    fn first<T>(
+    pub(crate) fn first<T>(
         &self,
         statement: &str,
         params: impl Params,

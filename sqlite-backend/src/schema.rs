@@ -17,8 +17,10 @@ struct Migration {
     script: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "create_tables", script: include_str!("../migrations/0001_create_tables.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "create_tables", script: include_str!("../migrations/0001_create_tables.sql") },
+    Migration { version: 2, name: "locks", script: include_str!("../migrations/0002_locks.sql") },
+];
 
 /// The schema version that this program reads and writes.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -22,6 +22,7 @@ statements! {
     INSERT_RECEIPT = "insert_receipt";
     INSERT_SKIPPED = "insert_skipped";
     LIST_EXECUTIONS = "list_executions";
+    LIST_LOCKS = "list_locks";
     LIST_SKIPPED = "list_skipped";
     PRUNE_HISTORY = "prune_history";
     PRUNE_RECEIPTS = "prune_receipts";
@@ -34,15 +35,18 @@ statements! {
     SELECT_JOB = "select_job";
     SELECT_LAST_RESCUE = "select_last_rescue";
     SELECT_LIVE = "select_live";
+    SELECT_LOCK = "select_lock";
     SELECT_MIGRATION = "select_migration";
     SELECT_NEXT_PRIORITY = "select_next_priority";
     SELECT_RECEIPT = "select_receipt";
     SELECT_RESCUABLE = "select_rescuable";
     SELECT_WITHDRAWN = "select_withdrawn";
+    SELECT_WITHDRAWN_LOCKS = "select_withdrawn_locks";
     UPDATE_EXECUTION = "update_execution";
     UPSERT_CURSOR = "upsert_cursor";
     UPSERT_JOB = "upsert_job";
     UPSERT_LAST_RESCUE = "upsert_last_rescue";
+    UPSERT_LOCK = "upsert_lock";
 }
 
 pub(crate) const BEGIN_WRITE: &str = "begin immediate";
@@ -96,7 +100,14 @@ mod tests {
         let store = SqliteInline::in_memory(clock).unwrap();
         store.with_connection(|connection| {
             for (name, body, _) in ALL {
-                if matches!(*name, "read_stats" | "select_withdrawn" | "list_skipped" | "exists_migration") {
+                if matches!(
+                    *name,
+                    "read_stats"
+                        | "select_withdrawn"
+                        | "select_withdrawn_locks"
+                        | "list_skipped"
+                        | "exists_migration"
+                ) {
                     continue;
                 }
                 let mut explain = connection.prepare(&format!("explain query plan {body}")).unwrap();

@@ -2,8 +2,9 @@
 
 mod execution;
 mod id;
+pub(crate) mod lock;
+mod name;
 mod outcome;
-mod service;
 mod time;
 pub mod transition;
 
@@ -13,8 +14,9 @@ pub use execution::{
 pub use id::{
     ExecutionId, Fence, Generation, Incarnation, JobName, MAX_NAME_BYTES, NameError, RequestId, Scope, Token,
 };
+pub use lock::{Epoch, HeldBy, Lock, LockHeld, LockRef, MAX_TTL_MS};
+pub use name::{LockName, ServiceName};
 pub(crate) use outcome::wait_ms;
 pub use outcome::{ErrorCode, ErrorText, Failure, Json, JsonError, MAX_ERROR_BYTES, MAX_JSON_BYTES, Outcome, Retry};
-pub use service::ServiceName;
 pub use time::Timestamp;
 pub(crate) use time::micros;

@@ -7,10 +7,12 @@ use std::{
 };
 
 use super::{
-    BoxFuture, Cursor, JobRecord, JobStats, ListExecutions, ListSkipped, ManualClock, Prune, Pruned, Reply, Request,
-    Rows, SkippedEntry, Store, StoreError, apply,
+    BoxFuture, Cursor, JobRecord, JobStats, ListExecutions, ListSkipped, LockRows, ManualClock, Prune, Pruned, Reply,
+    Request, Rows, SkippedEntry, Store, StoreError, apply,
 };
-use crate::model::{Execution, ExecutionId, Generation, JobName, RequestId, Scope, State, Timestamp, micros};
+use crate::model::{
+    Execution, ExecutionId, Generation, JobName, Lock, LockName, RequestId, Scope, State, Timestamp, micros,
+};
 use std::time::Duration;
 
 /// A store in memory, on a clock that its owner sets. Clones share the data.
@@ -61,6 +63,7 @@ struct Tables {
     skipped: Vec<SkippedEntry>,
     receipts: BTreeMap<RequestId, (Timestamp, Reply)>,
     last_rescue: Option<Timestamp>,
+    locks: BTreeMap<LockName, Lock>,
 }
 
 impl Tables {
@@ -266,6 +269,27 @@ impl Rows for Tables {
             self.receipts.remove(id);
         }
         Ok(Pruned { executions: rows.len() as u64, skipped: old.len() as u64, receipts: receipts.len() as u64 })
+    }
+}
+
+impl LockRows for Tables {
+    fn lock(&mut self, name: &LockName) -> Result<Option<Lock>, StoreError> {
+        Ok(self.locks.get(name).cloned())
+    }
+
+    fn put_lock(&mut self, lock: &Lock) -> Result<(), StoreError> {
+        self.locks.insert(lock.name.clone(), lock.clone());
+        Ok(())
+    }
+
+    fn withdrawn_locks(&mut self, now: Timestamp) -> Result<Vec<Lock>, StoreError> {
+        let withdrawn = |lock: &&Lock| lock.released_at.is_none() && lock.renewed_at > now;
+        Ok(self.locks.values().filter(withdrawn).cloned().collect())
+    }
+
+    fn locks(&mut self, after: Option<&LockName>, limit: u32) -> Result<Vec<Lock>, StoreError> {
+        let rest = self.locks.values().filter(|lock| after.is_none_or(|after| lock.name > *after));
+        Ok(page(rest.cloned(), limit))
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod apply;
 mod error;
+mod lock_rows;
 mod memory;
 mod rows;
 mod verb;
@@ -19,13 +20,14 @@ use std::{
 };
 
 pub use error::{ErrorKind, StoreError};
+pub use lock_rows::LockRows;
 pub use memory::MemoryStore;
 pub use rows::{JobRecord, Rows};
 pub use verb::*;
 
 pub use crate::model::SkippedSlots;
 
-use crate::model::{Outcome, RequestId, Timestamp};
+use crate::model::{MAX_TTL_MS, Outcome, RequestId, Timestamp};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -186,6 +188,15 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         Verb::ListExecutions(v) => limit(v.limit),
         Verb::ListSkipped(v) => limit(v.limit),
         Verb::Prune(v) => limit(v.limit),
+        Verb::AcquireLock(v) => {
+            if v.ttl_ms == 0 || v.ttl_ms > MAX_TTL_MS {
+                let message = format!("{name}: ttl_ms is {}, allowed are 1 to {MAX_TTL_MS}", v.ttl_ms);
+                return Err(StoreError::new(ErrorKind::Invalid, message));
+            }
+            Ok(())
+        }
+        Verb::RenewLock(_) | Verb::ReleaseLock(_) => Ok(()),
+        Verb::ListLocks(v) => limit(v.limit),
     }
 }
 
@@ -216,7 +227,10 @@ fn check_numbers(verb: &Verb) -> Result<(), StoreError> {
 }
 
 /// True for verbs whose first reply is kept under the request id. The others are either reads or idempotent by
-/// their own guard (start, heartbeat, register, rescue, prune: repeating them does what was wanted).
+/// their own guard (start, heartbeat, register, rescue, prune, renewing and releasing a lock: repeating them does what was wanted).
 pub const fn keeps_receipt(verb: &Verb) -> bool {
-    matches!(verb, Verb::Plan(_) | Verb::Claim(_) | Verb::Settle(_) | Verb::Cancel(_) | Verb::Requeue(_))
+    matches!(
+        verb,
+        Verb::Plan(_) | Verb::Claim(_) | Verb::Settle(_) | Verb::Cancel(_) | Verb::Requeue(_) | Verb::AcquireLock(_)
+    )
 }

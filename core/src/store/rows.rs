@@ -1,7 +1,7 @@
 //! Owns the seam between the specification and a database: plain row access, no decisions.
 
 use super::{
-    Cursor, JobStats, ListExecutions, ListSkipped, Prune, Pruned, Reply, SkippedEntry, SpecHash, StoreError,
+    Cursor, JobStats, ListExecutions, ListSkipped, LockRows, Prune, Pruned, Reply, SkippedEntry, SpecHash, StoreError,
 };
 use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub struct JobRecord {
 ///
 /// # Errors
 /// All methods: whatever the database says; the transaction is then rolled back as a whole.
-pub trait Rows {
+pub trait Rows: LockRows {
     /// The live row, if any.
     fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
     /// Stores a new live row.

@@ -49,6 +49,10 @@ fn answered_now(reply: &Reply) -> Option<Timestamp> {
         Reply::Rescued(reply) => Some(reply.now),
         Reply::ExecutionPage(reply) => Some(reply.now),
         Reply::Stats(reply) => Some(reply.now),
+        Reply::LockTried(reply) => Some(reply.now),
+        Reply::LockRenewed(reply) => Some(reply.now),
+        Reply::LockReleased(reply) => Some(reply.now),
+        Reply::LockPage(reply) => Some(reply.now),
         Reply::Registered(_)
         | Reply::CancelOutcomes(_)
         | Reply::Requeued(_)

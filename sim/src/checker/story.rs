@@ -428,13 +428,14 @@ impl Story {
         let row = self.row(n);
         row.state = state;
         row.error = Some(Failure::new(ErrorCode::stale_timeout(), "expired"));
-        let rescued = Rescued { now, ended: vec![(row.id, state)], clamped: Vec::new() };
+        let rescued = Rescued { now, ended: vec![(row.id, state)], clamped: Vec::new(), clamped_locks: Vec::new() };
         self.exchange(&[], Rescue { limit: 10 }, Reply::Rescued(rescued))
     }
 
     /// A rescue notices that the clock stepped back.
     pub(super) fn clamp(&mut self, n: u8) -> &mut Self {
-        let rescued = Rescued { now: self.now(), ended: Vec::new(), clamped: vec![execution(n)] };
+        let rescued =
+            Rescued { now: self.now(), ended: Vec::new(), clamped: vec![execution(n)], clamped_locks: Vec::new() };
         self.exchange(&[], Rescue { limit: 10 }, Reply::Rescued(rescued))
     }
 

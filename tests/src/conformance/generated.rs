@@ -8,13 +8,14 @@ use std::sync::Arc;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tourbillon::{
     model::{
-        Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, NewExecution, Outcome, Policy, Reentry,
-        RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp, Token, transition::Charge,
+        Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef, NewExecution,
+        Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp,
+        Token, transition::Charge,
     },
     store::{
-        Cancel, Claim, Heartbeat, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, Plan, PlanEntry,
-        Prune, ReadClock, ReadCursors, ReadStats, Register, Registration, Reply, Request, Requeue, Rescue, Settle,
-        Settlement, Start, Store, Verb,
+        AcquireLock, Cancel, Claim, Heartbeat, ListExecutions, ListLocks, ListSkipped, MAX_BATCH, ManualClock,
+        MemoryStore, Plan, PlanEntry, Prune, ReadClock, ReadCursors, ReadStats, Register, Registration, ReleaseLock,
+        RenewLock, Reply, Request, Requeue, Rescue, Settle, Settlement, Start, Store, Verb,
     },
 };
 use uuid::Uuid;
@@ -68,6 +69,7 @@ async fn play(fixture: &dyn Fixture, steps: &[Step]) -> Result<(), TestCaseError
         serial: 0,
         rows: Vec::new(),
         leases: Vec::new(),
+        locks: Vec::new(),
         requests: Vec::new(),
     };
     for job in 0..2 {
@@ -87,6 +89,7 @@ struct Pair {
     serial: u64,
     rows: Vec<ExecutionId>,
     leases: Vec<LeaseRef>,
+    locks: Vec<LockRef>,
     requests: Vec<Request>,
 }
 
@@ -169,6 +172,15 @@ impl Pair {
                 let (history_ms, receipts_ms, limit) = (*history_ms, *receipts_ms, *limit);
                 self.ask(Prune { history_ms, receipts_ms, limit }).await?
             }
+            Step::Acquire { lock, ttl_ms } => return self.acquire(*lock, *ttl_ms).await,
+            Step::Renew(pick) => {
+                let Some(lock) = self.lock(*pick) else { return Ok(()) };
+                self.ask(RenewLock { lock }).await?
+            }
+            Step::ReleaseLock(pick) => {
+                let Some(lock) = self.lock(*pick) else { return Ok(()) };
+                self.ask(ReleaseLock { lock }).await?
+            }
             Step::List { job, states, back, limit } => {
                 let listed = self.list(*job, *states, *back, *limit);
                 self.ask(listed).await?
@@ -240,6 +252,29 @@ impl Pair {
         Some(lease)
     }
 
+    async fn acquire(&mut self, lock: u8, ttl_ms: u64) -> Result<(), TestCaseError> {
+        let name = LockName::new(&format!("lock {lock}")).expect("a plain name");
+        let id = RequestId(self.uuid());
+        let request = Request { id, verb: AcquireLock { name: name.clone(), holder: runner(), ttl_ms }.into() };
+        self.requests.push(request.clone());
+        if let Reply::LockTried(tried) = self.call(request).await?
+            && let Ok(held) = tried.outcome
+        {
+            self.locks.push(LockRef { name, token: Token(id.0), epoch: held.epoch });
+        }
+        Ok(())
+    }
+
+    fn lock(&self, pick: Pick) -> Option<LockRef> {
+        let mut lock = from_the_end(&self.locks, pick.back)?.clone();
+        match pick.forged {
+            Forged::Nothing => {}
+            Forged::Token => lock.token = Token(scrambled(u64::MAX)),
+            Forged::Fence => lock.epoch = Epoch(lock.epoch.0 + 1),
+        }
+        Some(lock)
+    }
+
     fn leases(&self, picks: &[Pick]) -> Vec<LeaseRef> {
         distinct(picks.iter().filter_map(|pick| self.lease(*pick)).collect(), |lease| lease.id)
     }
@@ -274,6 +309,7 @@ impl Pair {
         self.ask(ListExecutions { limit: MAX_BATCH, ..ListExecutions::default() }).await?;
         self.ask(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await?;
         self.ask(ReadStats {}).await?;
+        self.ask(ListLocks { after: None, limit: MAX_BATCH }).await?;
         self.ask(ReadCursors { jobs: JOBS.map(job).to_vec() }).await.map(drop)
     }
 }

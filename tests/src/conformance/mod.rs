@@ -40,6 +40,7 @@ mod generated;
 mod heartbeat;
 mod limits;
 mod list;
+mod lock;
 mod plan;
 mod prune;
 mod receipts;
@@ -92,6 +93,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("clock_steps", clock_steps::CASES),
     ("list", list::CASES),
     ("prune", prune::CASES),
+    ("lock", lock::CASES),
     ("bounds", bounds::CASES),
 ];
 

@@ -88,6 +88,13 @@ pub(super) enum Step {
         receipts_ms: u64,
         limit: u32,
     },
+    /// Locks are small numbers.
+    Acquire {
+        lock: u8,
+        ttl_ms: u64,
+    },
+    Renew(Pick),
+    ReleaseLock(Pick),
     List {
         job: u8,
         states: u8,
@@ -122,6 +129,9 @@ fn step() -> impl Strategy<Value = Step> {
             receipts_ms: receipts * 30_000,
             limit,
         }),
+        4 => (0..3u8, select(vec![1, 5_000, 60_000])).prop_map(|(lock, ttl_ms)| Step::Acquire { lock, ttl_ms }),
+        3 => pick().prop_map(Step::Renew),
+        2 => pick().prop_map(Step::ReleaseLock),
         1 => (0..4u8, any::<u8>(), 0..12u8, 1..5u32)
             .prop_map(|(job, states, back, limit)| Step::List { job, states, back, limit }),
     ]

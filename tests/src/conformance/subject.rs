@@ -18,10 +18,10 @@ use tourbillon::{
         transition::{Cancelled, Charge, Refusal},
     },
     store::{
-        Cancel, Claim, Claimed, Heartbeat, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore,
-        Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadStats, Register, RegisterOutcome, Registration,
-        Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle, Settlement, SpecHash, Start,
-        Store, StoreError, Verb,
+        Cancel, Claim, Claimed, Heartbeat, ListExecutions, ListLocks, ListSkipped, MAX_BATCH, ManualClock,
+        MemoryStore, Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadStats, Register, RegisterOutcome,
+        Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle, Settlement,
+        SpecHash, Start, Store, StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -322,6 +322,7 @@ impl Subject {
         }
         self.call(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await;
         self.call(ReadStats {}).await;
+        self.call(ListLocks { after: None, limit: MAX_BATCH }).await;
         let jobs: Vec<_> = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         for jobs in jobs.chunks(MAX_BATCH as usize) {
             self.call(ReadCursors { jobs: jobs.to_vec() }).await;

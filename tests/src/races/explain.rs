@@ -169,7 +169,7 @@ fn replay(
         (Some(locked), Verb::Rescue(_), Ok(Reply::Rescued(rescued))) => match rescued.ended.len() {
             0 if locked.is_empty() => request.clone(),
             0 => {
-                let nothing = Rescued { now: NOW, ended: Vec::new(), clamped: Vec::new() };
+                let nothing = Rescued { now: NOW, ended: Vec::new(), clamped: Vec::new(), clamped_locks: Vec::new() };
                 return if *rescued == nothing { Ok(()) } else { Err(format!("told {rescued:?}")) };
             }
             n => Request { id: request.id, verb: Rescue { limit: u32::try_from(n).unwrap_or(1) }.into() },

@@ -3,14 +3,16 @@
 //! Runs inside one serialisable transaction of whichever database implements `Rows`. It decides only what spans
 //! rows; what may happen to a single row is decided in [`crate::model::transition`].
 
+mod lock;
+
 use super::{
     CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ExecutionPage, JobCursors,
-    JobRecord, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Registration, Renewal,
-    Renewed, Reply, Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage,
-    Started, Stats, StoreError, Verb, check, keeps_receipt,
+    JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome,
+    Registered, Registration, Renewal, Renewed, Reply, Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows,
+    Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
-    Execution, ExecutionId, LeaseRef, SkipReason, SkippedSlots, State, Timestamp, Token, micros,
+    self, Execution, ExecutionId, LeaseRef, SkipReason, SkippedSlots, State, Timestamp, Token, micros,
     transition::{self, Cancelled, Refusal, Verdict},
 };
 use std::time::Duration;
@@ -76,16 +78,32 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::ListSkipped(filter) => Reply::SkippedPage(SkippedPage { entries: rows.list_skipped(filter)? }),
         Verb::ReadStats(_) => Reply::Stats(Stats { now, jobs: rows.stats()? }),
         Verb::Prune(verb) => Reply::Pruned(rows.prune(verb, now)?),
+        Verb::AcquireLock(verb) => Reply::LockTried(lock::acquire(rows, now, Token(request.id.0), verb)?),
+        Verb::RenewLock(verb) => {
+            let outcome = lock::change(rows, &verb.lock, |row| model::lock::renew(row, &verb.lock, now))?;
+            Reply::LockRenewed(LockRenewed { now, outcome })
+        }
+        Verb::ReleaseLock(verb) => {
+            let outcome = lock::change(rows, &verb.lock, |row| model::lock::release(row, &verb.lock, now))?;
+            Reply::LockReleased(LockReleased { now, outcome })
+        }
+        Verb::ListLocks(verb) => {
+            Reply::LockPage(LockPage { now, locks: rows.locks(verb.after.as_ref(), verb.limit)? })
+        }
     };
-    if keeps_receipt(&request.verb) && !is_empty_claim(&reply) {
+    if keeps_receipt(&request.verb) && !changed_nothing(&reply) {
         rows.put_receipt(request.id, now, &reply)?;
     }
     Ok(reply)
 }
 
-/// A claim that changed nothing leaves no receipt: idle polling must not write.
-fn is_empty_claim(reply: &Reply) -> bool {
-    matches!(reply, Reply::Claimed(claimed) if claimed.executions.is_empty() && claimed.skipped.is_empty())
+/// A claim that changed nothing, or a lock that was not free, leaves no receipt: idle polling must not write.
+fn changed_nothing(reply: &Reply) -> bool {
+    match reply {
+        Reply::Claimed(claimed) => claimed.executions.is_empty() && claimed.skipped.is_empty(),
+        Reply::LockTried(tried) => tried.outcome.is_err(),
+        _ => false,
+    }
 }
 
 fn each<T, R>(items: &[T], mut one: impl FnMut(&T) -> Result<R, StoreError>) -> Result<Vec<R>, StoreError> {
@@ -257,7 +275,7 @@ fn has_room(rows: &mut impl Rows, row: &Execution) -> Result<bool, StoreError> {
 }
 
 fn rescue(rows: &mut impl Rows, now: Timestamp, verb: &Rescue) -> Result<Rescued, StoreError> {
-    let mut clamped = Vec::new();
+    let (mut clamped, mut clamped_locks) = (Vec::new(), Vec::new());
     if rows.swap_last_rescue(now)?.is_some_and(|last| now < last) {
         for was in rows.withdrawn(now)? {
             let mut row = was.clone();
@@ -266,6 +284,7 @@ fn rescue(rows: &mut impl Rows, now: Timestamp, verb: &Rescue) -> Result<Rescued
                 clamped.push(row.id);
             }
         }
+        clamped_locks = lock::clamp(rows, now)?;
     }
     let mut ended = Vec::new();
     for mut row in rows.rescuable(now, verb.limit)? {
@@ -273,7 +292,7 @@ fn rescue(rows: &mut impl Rows, now: Timestamp, verb: &Rescue) -> Result<Rescued
         rows.finish(&row)?;
         ended.push((row.id, row.state));
     }
-    Ok(Rescued { now, ended, clamped })
+    Ok(Rescued { now, ended, clamped, clamped_locks })
 }
 
 fn cancel(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<Cancelled, StoreError> {

@@ -4,20 +4,25 @@
 //! "applied" and "answered", generated test sequences and differential runs. Each verb is one transaction with
 //! the database's time inside. Outcomes are per row and in the order of the request.
 
+mod lock;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
+
+pub use lock::{AcquireLock, ListLocks, LockPage, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, NewExecution, Outcome, RequestId, Scope,
-    SkipReason, SkippedSlots, State, Timestamp,
+    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, NewExecution, Outcome, RequestId,
+    Scope, SkipReason, SkippedSlots, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
 
 /// A verb with the caller's id for this call.
 ///
 /// Repeating the id within the idempotency window returns the first outcome and changes nothing, even when the
-/// rows concerned have gone. (A claim that found nothing leaves no trace: repeating it may find something. And a copy that runs beside
+/// rows concerned have gone. (A claim that found nothing and a lock that was
+/// not free leave no trace: repeating the request may find something. And a copy that runs beside
 /// its first, uncommitted transmission may find nothing, where a later one gets the first reply.)
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Request {
@@ -103,6 +108,14 @@ verbs! {
     ReadStats => Stats as "read_stats";
     /// Deletes old history, ledger entries and receipts.
     Prune => Pruned as "prune";
+    /// Tries to take a lock.
+    AcquireLock => LockTried as "acquire_lock";
+    /// Holds a lock for longer.
+    RenewLock => LockRenewed as "renew_lock";
+    /// Gives a lock back.
+    ReleaseLock => LockReleased as "release_lock";
+    /// Lists locks.
+    ListLocks => LockPage as "list_locks";
 }
 
 /// Reads the database clock.
@@ -392,6 +405,8 @@ pub struct Rescued {
     pub ended: Vec<(ExecutionId, State)>,
     /// Rows moved back to the present, ordered by id.
     pub clamped: Vec<ExecutionId>,
+    /// Locks moved back to the present, ordered by name.
+    pub clamped_locks: Vec<LockName>,
 }
 
 /// Cancels executions.

@@ -1,4 +1,4 @@
-//! Owns what a tick service is called. Knows nothing of what it does.
+//! Owns the names of tick services and of locks. Knows nothing of what they name.
 
 use std::{fmt, sync::Arc};
 
@@ -47,4 +47,9 @@ macro_rules! name {
 name! {
     /// Name of a tick service; unique within one scheduler. Cheap to clone.
     ServiceName
+}
+
+name! {
+    /// Name of a lock; unique within one database schema. Cheap to clone.
+    LockName
 }
