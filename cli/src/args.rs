@@ -28,6 +28,8 @@ pub(crate) enum SimCommand {
     Replay(ReplayArgs),
     /// Run each seed twice, once here and once in another process, and compare the histories byte by byte.
     Twice(TwiceArgs),
+    /// Compute the HA truth table: every workload under every class of faults.
+    Table(TableArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -70,10 +72,42 @@ pub(crate) struct RunArgs {
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// Replay a run of the truth table under this class of faults, for example crash; SCENARIO is then a workload
+    /// and its variant, as reports print it.
+    #[arg(long)]
+    pub(crate) fault: Option<String>,
     /// Write the history here as JSON lines; `-` is standard output.
     #[arg(long)]
     pub(crate) history: Option<PathBuf>,
     /// Print one JSON object on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TableArgs {
+    /// Only this workload. Default: all.
+    #[arg(long)]
+    pub(crate) workload: Option<String>,
+    /// First seed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Seeds per column and variant. Default: those of the committed tables.
+    #[arg(long)]
+    pub(crate) seeds: Option<u64>,
+    /// What answers inside the database host. The tables do not depend on it.
+    #[arg(long, value_enum, default_value_t = Engine::Sqlite)]
+    pub(crate) engine: Engine,
+    /// Simulations at once. Default: one per core.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Write each table here, as Markdown and as one page of HTML.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Exit with 1 when the tables in `--out`, or in scenarios/tables, are not these.
+    #[arg(long, conflicts_with_all = ["seed", "seeds"])]
+    pub(crate) check: bool,
+    /// Print an array of cells on standard output instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -5,6 +5,7 @@
 mod args;
 mod output;
 mod sim;
+mod table;
 
 use std::process::ExitCode;
 

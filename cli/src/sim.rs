@@ -15,7 +15,7 @@ use tourbillon_sim::{
 
 use crate::{
     args::{Common, ReplayArgs, RunArgs, SimCommand, TwiceArgs},
-    output,
+    output, table,
 };
 
 /// Seeds of a sweep when nothing is said.
@@ -35,8 +35,12 @@ impl Verdict {
 pub(crate) fn run(command: SimCommand) -> Result<Verdict, String> {
     match command {
         SimCommand::Run(args) => sweep_seeds(&args),
-        SimCommand::Replay(args) => replay(&args),
+        SimCommand::Replay(args) => match &args.fault {
+            Some(fault) => table::replay(&args, fault),
+            None => replay(&args),
+        },
         SimCommand::Twice(args) => twice(&args),
+        SimCommand::Table(args) => table::run(&args),
     }
 }
 
@@ -121,7 +125,7 @@ fn tick_ms(verdict: &SeedVerdict) -> u64 {
     u64::try_from(verdict.tick.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn write_history(history: &History, path: &Path) -> io::Result<()> {
+pub(crate) fn write_history(history: &History, path: &Path) -> io::Result<()> {
     if path == Path::new("-") {
         let mut out = BufWriter::new(io::stdout().lock());
         history.write_lines(&mut out)?;

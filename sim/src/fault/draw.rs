@@ -13,7 +13,10 @@ use proptest::{
 use sha2::{Digest, Sha256};
 
 use super::{Bad, Fault, FaultKind, FaultPlan, PlanTree, Then, Trigger, TriggerPoint};
-use crate::scenario::{FaultMix, Scenario};
+use crate::{
+    history::RunFacts,
+    scenario::{FaultMix, Scenario},
+};
 
 /// Two days: more than any sane replica is wrong by.
 const WORST_OFFSET_MS: u64 = 2 * 86_400_000;
@@ -43,11 +46,28 @@ pub fn strategy(scenario: &Scenario) -> PlanStrategy {
 
 /// The plan of a seed: always the same for the same scenario and seed, in every process.
 pub fn draw(scenario: &Scenario, seed: u64) -> FaultPlan {
+    draw_from(&strategy(scenario), seed)
+}
+
+/// The plan of a seed for what is not a scenario: every kind may be drawn.
+pub fn draw_any(facts: &RunFacts, chaos: Duration, leases: &[Duration], seed: u64) -> FaultPlan {
+    let strategy = PlanStrategy {
+        mix: FaultMix { kinds: FaultKind::ALL.to_vec(), max_faults: 12, max_triggers: 4 },
+        pinned: FaultPlan::default(),
+        chaos_s: chaos.as_secs().max(1),
+        call_timeout_s: seconds_up(facts.call_timeout),
+        leases_s: leases.iter().copied().map(seconds_up).collect(),
+        replicas: u64::from(facts.replicas.max(1)),
+    };
+    draw_from(&strategy, seed)
+}
+
+fn draw_from(strategy: &PlanStrategy, seed: u64) -> FaultPlan {
     let hash = Sha256::new().chain_update(b"tourbillon plan ").chain_update(seed.to_le_bytes()).finalize();
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &hash);
     let config = Config { failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, rng);
-    strategy(scenario).new_tree(&mut runner).expect("a plan is drawn without rejection").current()
+    strategy.new_tree(&mut runner).expect("a plan is drawn without rejection").current()
 }
 
 impl Strategy for PlanStrategy {

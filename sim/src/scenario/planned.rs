@@ -41,7 +41,7 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
 }
 
 /// The job of a shape, without what it does.
-pub(super) fn rules(shape: &JobShape) -> Job {
+pub(crate) fn rules(shape: &JobShape) -> Job {
     let job = Job::new(&shape.name)
         .schedule(shape.schedule.clone())
         .delay(shape.delay)

@@ -72,6 +72,16 @@ pub enum Window {
     EffectToMark,
 }
 
+impl Window {
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "while held",
+            Self::EffectToMark => "effect to mark",
+        }
+    }
+}
+
 /// One of the things that a class consists of. A cell is covered only when each of them fired in its window.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +98,8 @@ pub enum Facet {
     FromDatabase,
     /// The reply to a request of this unit was lost.
     ReplyLost,
+    /// The answer to an effect of this unit was lost.
+    AnswerLost,
     /// Messages were held back.
     Held,
     /// A process stood still for longer than the lease.
@@ -124,6 +136,7 @@ impl Facet {
             Self::ToDatabase => "to the database",
             Self::FromDatabase => "from the database",
             Self::ReplyLost => "reply lost",
+            Self::AnswerLost => "answer lost",
             Self::Held => "held",
             Self::Paused => "paused",
             Self::Offset => "offset",
@@ -141,12 +154,14 @@ impl Facet {
 }
 
 impl FaultClass {
-    /// What must have fired for a cell of this column to be covered.
-    pub const fn facets(self) -> &'static [Facet] {
+    /// What must have fired for a cell of this column to be covered. A row without an outside effect has no answer to
+    /// lose.
+    pub const fn facets(self, has_effect: bool) -> &'static [Facet] {
         match self {
             Self::None => &[Facet::Done],
             Self::Crash | Self::CrashEffectMark => &[Facet::Died],
             Self::Partition => &[Facet::BothWays, Facet::ToDatabase, Facet::FromDatabase],
+            Self::LostReply if has_effect => &[Facet::ReplyLost, Facet::AnswerLost],
             Self::LostReply => &[Facet::ReplyLost],
             Self::Hold => &[Facet::Held],
             Self::Pause => &[Facet::Paused],

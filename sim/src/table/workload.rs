@@ -23,6 +23,12 @@ pub trait Workload: Send + Sync {
     /// Names of its variants, in the order of the report, for example `naive`, `hardened`.
     fn variants(&self) -> &'static [&'static str];
 
+    /// Whether every cell of the variant must hold. Not so for one that is there to be refuted.
+    fn must_hold(&self, variant: &str) -> bool;
+
+    /// Seeds per column and variant of the committed table: as few as cover every cell.
+    fn seeds(&self) -> u64;
+
     /// The rows of a variant, in the order of the table. Ids are equal in all variants that have the row.
     fn rows(&self, variant: &str) -> Vec<Row>;
 
@@ -151,5 +157,26 @@ impl Reading {
     /// Whether the bound was exceeded.
     pub const fn is_broken(&self) -> bool {
         self.count > self.bound
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A row that reports its units, with an effect and a lease of 20 s.
+    pub(in crate::table) fn row(id: &'static str) -> Row {
+        Row {
+            id,
+            name: id.to_owned(),
+            mode: "claimed",
+            why: "because",
+            measure: "effects",
+            jobs: Vec::new(),
+            has_effect: true,
+            every: Duration::from_secs(30),
+            lease: Duration::from_secs(20),
+            documented: None,
+        }
     }
 }
