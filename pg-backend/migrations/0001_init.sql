@@ -92,6 +92,12 @@ create index execution_rescue on {schema}.execution (lease_expires_at, id)
 -- "Does this slot exist?" after the database clock stepped back. Not unique: slot uniqueness rests on the cursor.
 create index execution_slot on {schema}.execution (job, scope_kind, scope_id, slot_at) where slot_at is not null;
 create index history_slot on {schema}.history (job, scope_kind, scope_id, slot_at) where slot_at is not null;
+-- G11: at most one live execution per key. An item that ends leaves this table, and with it the index.
+create unique index execution_unique on {schema}.execution (unique_key) where unique_key is not null;
+-- How many items, rows that no schedule made, a queue holds.
+create index execution_item on {schema}.execution (job) where slot_at is null;
+-- Unique keys that finished items count for, newest last.
+create index history_unique on {schema}.history (unique_key, finished_at, id) where unique_key is not null;
 -- Pruning order.
 create index history_finished on {schema}.history (finished_at, id, generation);
 
@@ -133,7 +139,8 @@ insert into {schema}.meta (name) values ('rescue'), ('requeue');
 
 -- Statistics for a table that is analysed for the first time only minutes after its first burst: one usual priority,
 -- rows claimable over time. Without them an equality counts as a two-hundredth, and the claim sorts its whole backlog.
--- An analysis of an empty table keeps them, and the first real one replaces them.
+-- An analysis of an empty table keeps them, and the first real one replaces them. Making an index does not keep them
+-- (it counts the rows, of which there are none): until there is a release, indexes on this table belong above.
 insert into {schema}.execution (id, generation, job, scope_kind, scope_id, due_at, priority, max_attempts, lease_ms,
     reentry, supersede, state, claimable_at, attempt, fence, created_at, updated_at)
 select md5(n::text)::uuid, 1, 'job ' || n % 10, 'global', 'global', now(), 0, 1, 1, 'allow', 'never', 'scheduled',

@@ -74,7 +74,7 @@ judged as materialized (
     select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord,
         case
             when d.attempt > 0 then null
-            when d.expires_at < c.now then 'late'
+            when d.expires_at < c.now then case when d.slot_at is null then 'expired' else 'late' end
             when d.supersede = 'by_newer_slot' and d.slot_at < k.newest_slot then 'superseded'
         end as skip_with
     from due d

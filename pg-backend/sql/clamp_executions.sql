@@ -23,7 +23,8 @@ withdrawn as materialized (
     for update of e
 ),
 moved as materialized (
-    select w.id, w.state <> 'scheduled' or w.claimable_at <> w.due_at as relative, w.state = 'running' as running,
+    select w.id, w.state <> 'scheduled' or w.claimable_at <> w.due_at
+            or w.slot_at is null and w.due_at = w.created_at as relative, w.state = 'running' as running,
         ({schema}.micros(w.updated_at) - {schema}.micros(c.now)) * interval '1 microsecond' as back
     from withdrawn w cross join clock c
 ),

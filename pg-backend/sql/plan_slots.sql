@@ -95,6 +95,9 @@ made as (
         s.payload::json, s.unique_key, s.max_attempts, s.lease_ms, s.reentry, s.supersede, s.limit_key, s.limit_max,
         'scheduled', s.due_at, 0, 0, c.now, c.now
     from slot s cross join clock c
+    -- An id that history has must not be made again: its end would meet itself there. Twice in this insert it fails
+    -- on execution_pkey, like an id that is live.
+    cross join lateral generate_series(1, 1 + exists (select from {schema}.history h where h.id = s.id)::int)
     where s.seen is not true
     order by s.ord
 ),

@@ -4,7 +4,7 @@
 -- $2 uuid         request id
 -- $3 uuid[]       execution ids, each at most once
 --
--- Index: primary keys. Runs in one transaction behind lock_requeue.sql, which says why.
+-- Index: primary keys, execution_unique. Runs in one transaction behind lock_requeue.sql, which says why.
 with
 first as materialized (
     select r.reply from {schema}.receipt r where r.request = $2::uuid
@@ -17,11 +17,21 @@ input as materialized (
     from unnest($3::uuid[]) with ordinality as i (id, ord)
     where not exists (select from first)
 ),
-finished as materialized (
+last as materialized (
     select i.ord, h.* from input i
     cross join lateral (
         select * from {schema}.history h where h.id = i.id order by h.generation desc limit 1) h
     where not i.live
+),
+-- Of several with one key the first. A live one that our snapshot lacks fails the insert on execution_unique, and we
+-- are run again.
+free as materialized (
+    select l.ord, l.unique_key is null or row_number() over (partition by l.unique_key order by l.ord) = 1
+        and not exists (select from {schema}.execution e where e.unique_key = l.unique_key) as free
+    from last l
+),
+finished as materialized (
+    select l.* from last l join free f on f.ord = l.ord and f.free
 ),
 gate as (
     insert into {schema}.limit_gate (key)
@@ -36,16 +46,18 @@ revived as (
         f.unique_key, f.max_attempts, f.lease_ms, f.reentry, 'never', f.limit_key, f.limit_max, 'scheduled', c.now, 0,
         f.fence, c.now, c.now
     from finished f cross join clock c
-    order by f.id
+    -- As an enqueue does: who waits for a key holds no later one.
+    order by f.unique_key nulls last, f.id
 ),
 reply as materialized (
     select json_build_object('requeued', json_build_object(
         'outcomes', coalesce((
             select json_agg(case
                 when i.live then to_json('still_live'::text)
-                when f.id is null then to_json('not_found'::text)
-                else json_build_object('requeued', f.generation + 1) end order by i.ord)
-            from input i left join finished f on f.ord = i.ord), '[]'))) as reply
+                when l.id is null then to_json('not_found'::text)
+                when not f.free then to_json('conflict'::text)
+                else json_build_object('requeued', l.generation + 1) end order by i.ord)
+            from input i left join last l on l.ord = i.ord left join free f on f.ord = i.ord), '[]'))) as reply
     where not exists (select from first)
 ),
 kept as (

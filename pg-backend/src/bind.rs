@@ -35,6 +35,8 @@ pub(crate) fn statements(
         Verb::Register(verb) => register(sql, now, verb),
         Verb::ReadCursors(verb) => vec![at(&sql.read_cursors, now).bind(names(&verb.jobs))],
         Verb::Plan(verb) => vec![plan(sql, now, id, verb)?],
+        // Its locks, which say what time it is, come first: see `queue`.
+        Verb::Enqueue(_) => Vec::new(),
         Verb::Claim(verb) => vec![
             at(sql.claim(verb.limit), now)
                 .bind(id)
@@ -113,11 +115,11 @@ pub(crate) fn rescue(sql: &Statements, now: Option<Timestamp>, verb: Rescue) -> 
         .bind(LEASE_EXPIRED)
 }
 
-fn query(sql: &SqlStr) -> Bound {
+pub(crate) fn query(sql: &SqlStr) -> Bound {
     sqlx::query(sql.clone())
 }
 
-fn at(sql: &SqlStr, now: Option<Timestamp>) -> Bound {
+pub(crate) fn at(sql: &SqlStr, now: Option<Timestamp>) -> Bound {
     query(sql).bind(now.map(Instant))
 }
 
@@ -262,14 +264,14 @@ fn ledger(query: Bound, verb: &Plan) -> Result<Bound, StoreError> {
         .bind(numbered.iter().map(|(_, slots)| slots.reason.as_str()).collect::<Vec<_>>()))
 }
 
-fn reentry(reentry: Reentry) -> &'static str {
+pub(crate) fn reentry(reentry: Reentry) -> &'static str {
     match reentry {
         Reentry::Allow => "allow",
         Reentry::Forbid => "forbid",
     }
 }
 
-fn supersede(supersede: Supersede) -> &'static str {
+pub(crate) fn supersede(supersede: Supersede) -> &'static str {
     match supersede {
         Supersede::Never => "never",
         Supersede::ByNewerSlot => "by_newer_slot",
@@ -277,11 +279,11 @@ fn supersede(supersede: Supersede) -> &'static str {
 }
 
 /// A delay in milliseconds that the database can add to any instant.
-fn bounded(ms: u64) -> i64 {
+pub(crate) fn bounded(ms: u64) -> i64 {
     i64::try_from(ms.min(MAX_DELAY_MS)).unwrap_or(i64::MAX)
 }
 
-fn int8(name: &str, value: u64) -> Result<i64, StoreError> {
+pub(crate) fn int8(name: &str, value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| {
         StoreError::new(ErrorKind::Invalid, format!("{name} is {value}, at most {} can be stored", i64::MAX))
     })

@@ -118,7 +118,7 @@ fn is_retryable(code: &str, error: Option<&dyn DatabaseError>) -> bool {
     let constraint = error.and_then(|error| error.try_downcast_ref::<PgDatabaseError>()?.constraint());
     match code {
         "40001" | "40P01" => true,
-        "23505" => matches!(constraint, Some("receipt_pkey" | "cursor_pkey" | "job_pkey")),
+        "23505" => matches!(constraint, Some("receipt_pkey" | "cursor_pkey" | "job_pkey" | "execution_unique")),
         _ => false,
     }
 }

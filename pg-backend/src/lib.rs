@@ -12,6 +12,7 @@ mod bind;
 mod builder;
 mod error;
 mod migrate;
+mod queue;
 mod session;
 mod sql;
 mod store;

@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tourbillon::{
-    model::ExecutionId,
-    store::{BoxFuture, DatabaseClock, ErrorKind, Reply, Request, Rescue, Rescued, Store, StoreError, Verb, check},
+    model::{ExecutionId, RequestId},
+    store::{
+        BoxFuture, DatabaseClock, Enqueue, ErrorKind, Reply, Request, Rescue, Rescued, Store, StoreError, Verb, check,
+    },
 };
 
 use crate::{
     bind,
     error::{Fault, Phase, Place},
+    queue,
     session::Session,
     sql::{Schema, Statements},
 };
@@ -127,6 +130,9 @@ impl Inner {
     async fn exchange(&self, session: &mut Session<'_>, request: &Request) -> Result<Reply, Fault> {
         // Read here, at the moment of applying: a request waits for its connection on an older clock.
         let now = self.clock.fixed();
+        if let Verb::Enqueue(verb) = &request.verb {
+            return self.enqueue_alone(session, request.id, verb).await;
+        }
         let mut bound = bind::statements(&self.statements, now, request).map_err(Fault::Final)?;
         let last = bound.pop().expect("every verb has at least one statement");
         let text = if bound.is_empty() {
@@ -152,6 +158,19 @@ impl Inner {
         }
     }
 
+    /// An enqueue in a transaction of its own.
+    async fn enqueue_alone(&self, session: &mut Session<'_>, id: RequestId, verb: &Enqueue) -> Result<Reply, Fault> {
+        let single = queue::is_single(verb);
+        if !single {
+            session.begin().await?;
+        }
+        let text = self.enqueue(session, id, verb).await?;
+        if !single {
+            session.commit().await?;
+        }
+        decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)
+    }
+
     /// The rare second path of a rescue: see `clamp_executions.sql`.
     async fn rescue_after_step_back(&self, session: &mut Session<'_>, verb: Rescue) -> Result<Reply, Fault> {
         #[derive(serde::Deserialize)]
@@ -173,7 +192,7 @@ impl Inner {
     }
 }
 
-fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| corrupt(format!("reply cannot be read: {error}")).with_source(error))
 }
 

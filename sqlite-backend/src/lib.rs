@@ -24,6 +24,7 @@ mod clock;
 mod error;
 mod inline;
 mod lock_rows;
+mod queue_rows;
 mod row;
 mod rows;
 mod schema;

@@ -303,6 +303,6 @@ fn page_start(filter: &ListExecutions) -> Option<(Uuid, i64)> {
     }
 }
 
-fn json_array<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn json_array<'a>(names: impl Iterator<Item = &'a str>) -> String {
     serde_json::Value::from_iter(names).to_string()
 }

@@ -11,6 +11,7 @@ macro_rules! statements {
 }
 
 statements! {
+    COUNT_ITEMS = "count_items";
     COUNT_RUNNING_WITH_LIMIT = "count_running_with_limit";
     CREATE_MIGRATION = "create_migration";
     DELETE_EXECUTION = "delete_execution";
@@ -31,9 +32,11 @@ statements! {
     SELECT_CLAIMABLE = "select_claimable";
     SELECT_CURSOR = "select_cursor";
     SELECT_CURSORS = "select_cursors";
+    SELECT_FINISHED_WITH_KEY = "select_finished_with_key";
     SELECT_FINISHED = "select_finished";
     SELECT_JOB = "select_job";
     SELECT_LAST_RESCUE = "select_last_rescue";
+    SELECT_LIVE_WITH_KEY = "select_live_with_key";
     SELECT_LIVE = "select_live";
     SELECT_LOCK = "select_lock";
     SELECT_MIGRATION = "select_migration";

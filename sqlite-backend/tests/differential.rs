@@ -146,7 +146,7 @@ impl Pair {
             expires_at: chance.one_in(4).then(|| slot_at.offset_micros(30_000_000)),
             priority: chance.pick(&[i16::MIN, -1, 0, 0, 0, i16::MAX]),
             payload: chance.one_in(2).then(|| Json::new(&serde_json::json!({"é": [1, null], "a": "\"'"})).unwrap()),
-            unique_key: chance.one_in(6).then(|| "key".to_owned()),
+            unique_key: None,
             policy: Policy {
                 max_attempts: 1 + chance.below(3) as u32,
                 lease_ms: 1 + chance.below(60_000),

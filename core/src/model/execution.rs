@@ -80,11 +80,14 @@ pub enum SkipReason {
     OutsideWindow,
     /// The schedule was edited before the slot was planned.
     ScheduleChanged,
+    /// A queue item whose time to live ended before its first attempt.
+    Expired,
 }
 
 impl SkipReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Superseded, Self::Late, Self::OutsideWindow, Self::ScheduleChanged];
+    pub const ALL: [Self; 5] =
+        [Self::Superseded, Self::Late, Self::OutsideWindow, Self::ScheduleChanged, Self::Expired];
 
     /// The name as stored.
     pub const fn as_str(self) -> &'static str {
@@ -93,6 +96,7 @@ impl SkipReason {
             Self::Late => "late",
             Self::OutsideWindow => "outside_window",
             Self::ScheduleChanged => "schedule_changed",
+            Self::Expired => "expired",
         }
     }
 
@@ -168,13 +172,13 @@ pub struct NewExecution {
     pub slot_at: Option<Timestamp>,
     /// Not claimed before this.
     pub due_at: Timestamp,
-    /// If still unstarted after this, it is skipped as late.
+    /// If still unstarted after this, it is skipped: a slot as late, a queue item as expired.
     pub expires_at: Option<Timestamp>,
     /// Lower runs first; 0 is usual.
     pub priority: i16,
     /// Input of the handler.
     pub payload: Option<Json>,
-    /// At most one live execution per key (reserved for queues).
+    /// At most one live execution per key (G11). For queue items: a planned slot has none.
     pub unique_key: Option<String>,
     /// Rules it carries.
     pub policy: Policy,
@@ -223,7 +227,7 @@ pub struct Execution {
     pub slot_at: Option<Timestamp>,
     /// Not claimed before this, at first.
     pub due_at: Timestamp,
-    /// If still unstarted after this, it is skipped as late.
+    /// If still unstarted after this, it is skipped: a slot as late, a queue item as expired.
     pub expires_at: Option<Timestamp>,
     /// Lower runs first.
     pub priority: i16,

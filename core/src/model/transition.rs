@@ -10,7 +10,7 @@
 //!                                              ├─ fail, none left / lease expired, none left ─▶ dead
 //!                                              ├─ lease expired, re-entry forbidden ─────────▶ dead
 //!                                              └─ cancel ────────────────────────────────────▶ cancelled
-//!  scheduled ── superseded, late ──▶ skipped          scheduled, retryable ── cancel ──▶ cancelled
+//!  scheduled ── superseded, late, expired ──▶ skipped          scheduled, retryable ── cancel ──▶ cancelled
 //!  running, started, expired, attempts left ── claim ──▶ running (next attempt)
 //!  running, never started, expired ── claim ──▶ running, or skipped if superseded or late (nothing was charged)
 //! ```
@@ -72,7 +72,7 @@ pub fn judge(row: &Execution, newest_slot: Option<Timestamp>, now: Timestamp) ->
         return Verdict::Run;
     }
     if row.expires_at.is_some_and(|at| at < now) {
-        return Verdict::Skip(SkipReason::Late);
+        return Verdict::Skip(if row.slot_at.is_some() { SkipReason::Late } else { SkipReason::Expired });
     }
     let superseded = row.policy.supersede == Supersede::ByNewerSlot
         && row.slot_at.is_some_and(|slot| newest_slot.is_some_and(|newest| newest > slot));
@@ -207,13 +207,15 @@ pub const CANCELLED_WAITING: &str = "cancelled before it was started";
 /// Moves a row that was written in a withdrawn future back to the present: after the database clock stepped back,
 /// a relative wait (lease, retry, snooze) must last no longer than it was meant to. Returns whether it changed.
 ///
-/// An absolute due time is left alone: that instant comes again.
+/// An absolute due time is left alone: that instant comes again. (An item enqueued for "now" is due at the instant
+/// at which it was made, which is a wait of nothing, counted from a withdrawn instant.)
 pub fn clamp_to_present(row: &mut Execution, now: Timestamp) -> bool {
     if row.updated_at <= now || row.state.is_terminal() {
         return false;
     }
     let back = now.as_micros().saturating_sub(row.updated_at.as_micros());
-    let relative = row.state != State::Scheduled || row.claimable_at != Some(row.due_at);
+    let is_due_at_once = row.slot_at.is_none() && row.due_at == row.created_at;
+    let relative = row.state != State::Scheduled || row.claimable_at != Some(row.due_at) || is_due_at_once;
     if relative {
         row.claimable_at = row.claimable_at.map(|at| at.offset_micros(back));
     }
@@ -356,7 +358,7 @@ fn end(row: &mut Execution, state: State, now: Timestamp) {
 /// two databases agree on the end of time.
 pub const MAX_WAIT_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
 
-fn after_ms(now: Timestamp, ms: u64) -> Timestamp {
+pub(crate) fn after_ms(now: Timestamp, ms: u64) -> Timestamp {
     now.offset_micros(micros(Duration::from_millis(ms.min(MAX_WAIT_MS))))
 }
 

@@ -1,6 +1,8 @@
 //! The in-memory store: the shortest correct one. Differential oracle of the conformance suite, and the fastest
 //! engine of the simulation. Keeps nothing across a restart.
 
+mod queue;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -57,6 +59,8 @@ struct Tables {
     live: BTreeMap<ExecutionId, Execution>,
     claimable: BTreeMap<ClaimKey, JobName>,
     running_by_limit: BTreeMap<String, u32>,
+    /// What the databases have a unique index for.
+    live_keys: BTreeMap<String, ExecutionId>,
     history: BTreeMap<(ExecutionId, Generation), Execution>,
     jobs: BTreeMap<JobName, JobRecord>,
     cursors: BTreeMap<(JobName, Scope), Cursor>,
@@ -71,6 +75,10 @@ impl Tables {
         if let Some(key) = claim_key(row) {
             self.claimable.insert(key, row.job.clone());
         }
+        if let Some(key) = &row.unique_key {
+            let other = self.live_keys.insert(key.clone(), row.id);
+            debug_assert!(other.is_none(), "unique key {key:?} of {} is held by {other:?}", row.id);
+        }
         if let Some(key) = running_limit_key(row) {
             *self.running_by_limit.entry(key.to_owned()).or_default() += 1;
         }
@@ -79,6 +87,9 @@ impl Tables {
     fn unindex(&mut self, row: &Execution) {
         if let Some(key) = claim_key(row) {
             self.claimable.remove(&key);
+        }
+        if let Some(key) = &row.unique_key {
+            self.live_keys.remove(key);
         }
         if let Some(key) = running_limit_key(row)
             && let Some(running) = self.running_by_limit.get_mut(key)

@@ -9,6 +9,7 @@ pub mod apply;
 mod error;
 mod lock_rows;
 mod memory;
+mod queue_rows;
 mod rows;
 mod verb;
 
@@ -22,12 +23,13 @@ use std::{
 pub use error::{ErrorKind, StoreError};
 pub use lock_rows::LockRows;
 pub use memory::MemoryStore;
+pub use queue_rows::QueueRows;
 pub use rows::{JobRecord, Rows};
 pub use verb::*;
 
 pub use crate::model::SkippedSlots;
 
-use crate::model::{MAX_TTL_MS, Outcome, RequestId, Timestamp};
+use crate::model::{MAX_TTL_MS, Outcome, RequestId, Timestamp, transition};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -166,7 +168,17 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
             batch("entries", v.entries.len())?;
             batch("slots", v.entries.iter().map(|entry| entry.slots.len()).sum())?;
             distinct(name, "job and scope", v.entries.iter().map(|entry| (&entry.job, &entry.scope)))?;
-            distinct(name, "execution id", v.entries.iter().flat_map(|entry| entry.slots.iter().map(|slot| slot.id)))
+            let slots = || v.entries.iter().flat_map(|entry| &entry.slots);
+            if let Some(slot) = slots().find(|slot| slot.unique_key.is_some()) {
+                let message = format!("plan: execution {} has a unique key: only an enqueue may give one", slot.id);
+                return Err(StoreError::new(ErrorKind::Invalid, message));
+            }
+            distinct(name, "execution id", slots().map(|slot| slot.id))
+        }
+        Verb::Enqueue(v) => {
+            batch("items", v.items.len())?;
+            distinct(name, "execution id", v.items.iter().map(|item| item.id))?;
+            v.items.iter().try_for_each(check_item)
         }
         Verb::Claim(v) => {
             batch("jobs", v.jobs.len())?;
@@ -200,6 +212,37 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
     }
 }
 
+/// What a unique key and a time to live must be.
+fn check_item(item: &NewItem) -> Result<(), StoreError> {
+    let refuse = |what: String| {
+        let message = format!("enqueue: item {}: {what}", item.id);
+        Err(StoreError::new(ErrorKind::Invalid, message))
+    };
+    if let Some(unique) = &item.unique {
+        if unique.key.is_empty() || unique.key.len() > MAX_KEY_BYTES {
+            let len = unique.key.len();
+            return refuse(format!("its unique key has {len} bytes, allowed are 1 to {MAX_KEY_BYTES}: hash it"));
+        }
+        if unique.key.contains('\0') {
+            return refuse("its unique key holds a NUL character, which Postgres cannot keep".to_owned());
+        }
+        if let Some(ms) = unique.period_ms
+            && !(1..=transition::MAX_WAIT_MS).contains(&ms)
+        {
+            return refuse(format!("its unique period is {ms} ms, allowed are 1 to {}", transition::MAX_WAIT_MS));
+        }
+    }
+    match (item.due, item.ttl_ms) {
+        (_, Some(0)) => {
+            refuse("its time to live is 0: it would expire at once; leave it out for no limit".to_owned())
+        }
+        (Due::AfterMs(delay), Some(ttl)) if ttl <= delay => {
+            refuse(format!("its time to live ({ttl} ms) is not longer than its delay ({delay} ms)"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Most that a count may be: what a signed 64-bit column holds.
 pub const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 
@@ -218,6 +261,10 @@ fn check_numbers(verb: &Verb) -> Result<(), StoreError> {
             entry.slots.iter().try_for_each(|slot| at_most("lease_ms", slot.policy.lease_ms))?;
             entry.skipped.iter().try_for_each(|slots| at_most("count", slots.count.unwrap_or(0)))
         }),
+        Verb::Enqueue(enqueue) => {
+            at_most("max_items", enqueue.max_items.unwrap_or(0))?;
+            enqueue.items.iter().try_for_each(|item| at_most("lease_ms", item.policy.lease_ms))
+        }
         Verb::Settle(settle) => settle.settlements.iter().try_for_each(|one| match &one.outcome {
             Outcome::Succeeded { rows_affected, .. } => at_most("rows_affected", rows_affected.unwrap_or(0)),
             _ => Ok(()),
@@ -231,6 +278,12 @@ fn check_numbers(verb: &Verb) -> Result<(), StoreError> {
 pub const fn keeps_receipt(verb: &Verb) -> bool {
     matches!(
         verb,
-        Verb::Plan(_) | Verb::Claim(_) | Verb::Settle(_) | Verb::Cancel(_) | Verb::Requeue(_) | Verb::AcquireLock(_)
+        Verb::Plan(_)
+            | Verb::Claim(_)
+            | Verb::Settle(_)
+            | Verb::Cancel(_)
+            | Verb::Requeue(_)
+            | Verb::AcquireLock(_)
+            | Verb::Enqueue(_)
     )
 }

@@ -1,7 +1,8 @@
 //! Owns the seam between the specification and a database: plain row access, no decisions.
 
 use super::{
-    Cursor, JobStats, ListExecutions, ListSkipped, LockRows, Prune, Pruned, Reply, SkippedEntry, SpecHash, StoreError,
+    Cursor, JobStats, ListExecutions, ListSkipped, LockRows, Prune, Pruned, QueueRows, Reply, SkippedEntry, SpecHash,
+    StoreError,
 };
 use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
@@ -22,10 +23,10 @@ pub struct JobRecord {
 ///
 /// # Errors
 /// All methods: whatever the database says; the transaction is then rolled back as a whole.
-pub trait Rows: LockRows {
+pub trait Rows: LockRows + QueueRows {
     /// The live row, if any.
     fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
-    /// Stores a new live row.
+    /// Stores a new live row. Its id is neither live nor finished (but for the next generation of a finished one).
     fn insert(&mut self, row: &Execution) -> Result<(), StoreError>;
     /// Replaces a live row; `was` is what it replaces.
     fn update(&mut self, was: &Execution, row: &Execution) -> Result<(), StoreError>;

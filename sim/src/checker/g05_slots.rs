@@ -199,7 +199,8 @@ fn skip_is_true(
     let Some(index) = track.row_at(id) else { return };
     let row = &track.rows[index];
     let is_true = match reason {
-        SkipReason::Late => row.expires_at.is_some_and(|at| at < now),
+        SkipReason::Late => row.slot_at.is_some() && row.expires_at.is_some_and(|at| at < now),
+        SkipReason::Expired => row.slot_at.is_none() && row.expires_at.is_some_and(|at| at < now),
         SkipReason::Superseded => row.series.is_some_and(|series| planned[series].furthest > row.slot_at),
         SkipReason::OutsideWindow | SkipReason::ScheduleChanged => false,
     };

@@ -42,6 +42,7 @@ fn answered_now(reply: &Reply) -> Option<Timestamp> {
         Reply::ClockRead(reply) => Some(reply.now),
         Reply::CursorsRead(reply) => Some(reply.now),
         Reply::Planned(reply) => Some(reply.now),
+        Reply::Enqueued(reply) => Some(reply.now),
         Reply::Claimed(reply) => Some(reply.now),
         Reply::Started(reply) => Some(reply.now),
         Reply::Renewed(reply) => Some(reply.now),

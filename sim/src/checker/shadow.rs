@@ -98,7 +98,8 @@ impl Shadow {
         let now = step.now;
         match step.act {
             Act::Made => {
-                *self = Self { stage: Stage::Waiting(State::Scheduled), wait_until: row.due_at, ..Self::ABSENT };
+                let (stage, wait_until) = (Stage::Waiting(State::Scheduled), row.due_at);
+                *self = Self { stage, wait_until, is_wait_relative: row.is_due_relative, ..Self::ABSENT };
             }
             Act::Claimed(execution, charge) => {
                 if self.stage == Stage::Absent {

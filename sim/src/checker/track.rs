@@ -12,7 +12,10 @@ use tourbillon::{
         State, Timestamp,
         transition::{Cancelled, Charge, Refusal},
     },
-    store::{PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome, Settlement, StoreError, Verb},
+    store::{
+        Due, EnqueueOutcome, NewItem, PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome, Settlement,
+        StoreError, Verb,
+    },
 };
 
 use super::shadow::{Shadow, after_ms};
@@ -48,6 +51,8 @@ pub(super) struct Row<'h> {
     pub(super) series: Option<usize>,
     pub(super) slot_at: Option<Timestamp>,
     pub(super) due_at: Timestamp,
+    /// Counted from the enqueue, so that a withdrawn instant withdraws it too.
+    pub(super) is_due_relative: bool,
     pub(super) expires_at: Option<Timestamp>,
     pub(super) policy: Option<&'h Policy>,
     /// Event that made it.
@@ -209,6 +214,13 @@ impl<'h> Track<'h> {
                     self.planned(event, now, entry, outcome);
                 }
             }
+            (Verb::Enqueue(enqueue), Reply::Enqueued(enqueued)) => {
+                for (item, outcome) in enqueue.items.iter().zip(&enqueued.outcomes) {
+                    if let EnqueueOutcome::Enqueued(_) = outcome {
+                        self.enqueued(event, now, &enqueue.queue, item);
+                    }
+                }
+            }
             (Verb::Claim(claim), Reply::Claimed(claimed)) => {
                 for execution in &claimed.executions {
                     let row = self.intern(execution.id);
@@ -270,7 +282,11 @@ impl<'h> Track<'h> {
         let has_receipt = match reply {
             // A claim that found nothing leaves no trace: repeating it may find something.
             Reply::Claimed(claimed) => !(claimed.executions.is_empty() && claimed.skipped.is_empty()),
-            Reply::Planned(_) | Reply::Settled(_) | Reply::CancelOutcomes(_) | Reply::Requeued(_) => true,
+            Reply::Planned(_)
+            | Reply::Enqueued(_)
+            | Reply::Settled(_)
+            | Reply::CancelOutcomes(_)
+            | Reply::Requeued(_) => true,
             _ => false,
         };
         match self.receipts.entry(request.id) {
@@ -305,12 +321,34 @@ impl<'h> Track<'h> {
                     series: Some(series),
                     slot_at: new.slot_at,
                     due_at: new.due_at,
+                    is_due_relative: false,
                     expires_at: new.expires_at,
                     policy: Some(&new.policy),
                     made: Some(event),
                 };
                 self.steps.push(Step { event, row, now, act: Act::Made });
             }
+        }
+    }
+
+    fn enqueued(&mut self, event: usize, now: Timestamp, queue: &'h JobName, item: &'h NewItem) {
+        let series = self.series_of(queue, &item.scope);
+        let row = self.intern(item.id);
+        if self.rows[row].made.is_none() {
+            self.rows[row] = Row {
+                id: item.id,
+                series: Some(series),
+                slot_at: None,
+                due_at: match item.due {
+                    Due::AfterMs(ms) => after_ms(now, ms),
+                    Due::At(at) => at,
+                },
+                is_due_relative: matches!(item.due, Due::AfterMs(_)),
+                expires_at: item.ttl_ms.map(|ms| after_ms(now, ms)),
+                policy: Some(&item.policy),
+                made: Some(event),
+            };
+            self.steps.push(Step { event, row, now, act: Act::Made });
         }
     }
 
@@ -325,6 +363,7 @@ impl<'h> Track<'h> {
             series: Some(series),
             slot_at: execution.slot_at,
             due_at: execution.due_at,
+            is_due_relative: false,
             expires_at: execution.expires_at,
             policy: Some(&execution.policy),
             made: None,
@@ -341,8 +380,16 @@ impl<'h> Track<'h> {
         let row = *self.index.entry(id).or_insert(next);
         if row == next {
             let due_at = Timestamp::EPOCH;
-            let unknown = Row { id, series: None, slot_at: None, due_at, expires_at: None, policy: None, made: None };
-            self.rows.push(unknown);
+            self.rows.push(Row {
+                id,
+                series: None,
+                slot_at: None,
+                due_at,
+                is_due_relative: false,
+                expires_at: None,
+                policy: None,
+                made: None,
+            });
         }
         row
     }

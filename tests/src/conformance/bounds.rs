@@ -292,12 +292,10 @@ async fn keys_and_hashes_of_any_content_are_kept(s: &Subject) {
     for text in TEXTS {
         let id = s.add_one(&name, |row| {
             row.policy.limit = Some(Limit { key: text.to_owned(), max: 1 });
-            row.unique_key = Some(text.to_owned());
         });
         let id = id.await;
         let (row, _) = s.claim_one(&name).await;
         assert_eq!((row.id, row.policy.limit.map(|limit| limit.key)), (id, Some(text.to_owned())));
-        assert_eq!(row.unique_key.as_deref(), Some(text));
         s.register_as(&job("b"), text, text).await;
         assert_eq!(s.call(ReadCursors { jobs: vec![job("b")] }).await.jobs[0].spec_hash, Some(hash(text)));
     }

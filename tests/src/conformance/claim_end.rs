@@ -163,7 +163,7 @@ async fn cursor_that_moved_without_a_slot_supersedes_nothing(s: &Subject) {
 /// P-14, G5.
 async fn late_row_is_skipped(s: &Subject) {
     let name = job("rollup");
-    let id = s.add_one(&name, |row| row.expires_at = Some(s.after(5))).await;
+    let id = s.add_one(&name, |row| (row.slot_at, row.expires_at) = (Some(s.now()), Some(s.after(5)))).await;
     s.pass_micros(5_001);
     assert_eq!(s.claim(&name).await.skipped, [(id, SkipReason::Late)]);
     let row = s.get(id).await;
@@ -174,7 +174,7 @@ async fn late_row_is_skipped(s: &Subject) {
 
 async fn row_is_not_late_at_its_last_instant(s: &Subject) {
     let name = job("rollup");
-    let id = s.add_one(&name, |row| row.expires_at = Some(s.after(5))).await;
+    let id = s.add_one(&name, |row| (row.slot_at, row.expires_at) = (Some(s.now()), Some(s.after(5)))).await;
     s.pass(5);
     assert_eq!(s.claim_one(&name).await.0.id, id);
 }
@@ -190,7 +190,7 @@ async fn failed_row_is_never_late(s: &Subject) {
 
 async fn unstarted_row_can_be_late_when_its_lease_expires(s: &Subject) {
     let name = job("rollup");
-    let lease = s.claimed(&name, |row| row.expires_at = Some(s.after(5))).await;
+    let lease = s.claimed(&name, |row| (row.slot_at, row.expires_at) = (Some(s.now()), Some(s.after(5)))).await;
     s.pass(LEASE_MS as i64 + 1);
     assert_eq!(s.claim(&name).await.skipped, [(lease.id, SkipReason::Late)]);
     let row = s.get(lease.id).await;
@@ -209,7 +209,11 @@ async fn lateness_goes_before_supersession(s: &Subject) {
 /// The first `limit` rows are looked at, whatever becomes of them.
 async fn skipped_rows_count_towards_the_limit(s: &Subject) {
     let name = job("rollup");
-    let late = s.add_one(&name, |row| (row.due_at, row.expires_at) = (s.after(-9), Some(s.after(-1)))).await;
+    let late = s
+        .add_one(&name, |row| {
+            (row.slot_at, row.due_at, row.expires_at) = (Some(s.after(-9)), s.after(-9), Some(s.after(-1)));
+        })
+        .await;
     s.add(&name, vec![s.row(), s.row()]).await;
     let claimed = s.call(claim_of(&[&name], 2)).await;
     assert_eq!(claimed.skipped, [(late, SkipReason::Late)]);

@@ -13,16 +13,17 @@ use tourbillon::{
         Token, transition::Charge,
     },
     store::{
-        AcquireLock, Cancel, Claim, Heartbeat, ListExecutions, ListLocks, ListSkipped, MAX_BATCH, ManualClock,
-        MemoryStore, Plan, PlanEntry, Prune, ReadClock, ReadCursors, ReadStats, Register, Registration, ReleaseLock,
-        RenewLock, Reply, Request, Requeue, Rescue, Settle, Settlement, Start, Store, Verb,
+        AcquireLock, Cancel, Claim, Counts, Due, Enqueue, Heartbeat, ListExecutions, ListLocks, ListSkipped,
+        MAX_BATCH, ManualClock, MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors, ReadStats,
+        Register, Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue, Settle, Settlement, Start,
+        Store, Unique, Verb,
     },
 };
 use uuid::Uuid;
 
 use super::{
     Fixture,
-    step::{Ending, Forged, Pick, Shape, Step, sequence},
+    step::{Ending, Forged, ItemShape, Pick, Shape, Step, sequence},
     subject::{START, failure, hash, job, runner, scope, scrambled},
 };
 
@@ -137,6 +138,11 @@ impl Pair {
             }
             Step::Register { job, spec, schedule } => self.ask(register(*job, *spec, *schedule)).await?,
             Step::Plan { .. } => return self.plan(step).await,
+            Step::Enqueue { job, max_items, items } => {
+                let items = items.iter().map(|shape| self.item(shape)).collect();
+                let items = distinct(items, |item: &NewItem| item.id);
+                self.ask(Enqueue { queue: job_of(*job), max_items: *max_items, items }).await?
+            }
             Step::Claim { jobs, limit, at_claim } => {
                 let jobs = jobs.iter().map(|n| job_of(*n)).collect();
                 let charge = if *at_claim { Charge::AtClaim } else { Charge::AtStart };
@@ -239,6 +245,23 @@ impl Pair {
                 supersede: if shape.newest_only { Supersede::ByNewerSlot } else { Supersede::Never },
                 limit,
             },
+        }
+    }
+
+    fn item(&mut self, item: &ItemShape) -> NewItem {
+        let old = item.id_of.and_then(|back| from_the_end(&self.rows, back).copied());
+        let row = self.row(&item.shape, self.now());
+        let counts = [Counts::Live, Counts::Succeeded, Counts::Finished][usize::from(item.counts)];
+        let unique = |key| Unique { key: format!("key {key}"), period_ms: item.period_ms, counts };
+        NewItem {
+            id: old.unwrap_or(row.id),
+            scope: Scope::global(),
+            due: item.delay_ms.map_or(Due::At(row.due_at), Due::AfterMs),
+            ttl_ms: item.ttl_ms,
+            priority: row.priority,
+            payload: None,
+            unique: item.key.map(unique),
+            policy: row.policy,
         }
     }
 

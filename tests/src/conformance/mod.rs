@@ -35,6 +35,8 @@ mod cancel;
 mod claim;
 mod claim_end;
 mod clock_steps;
+mod enqueue;
+mod enqueue_unique;
 mod fixture;
 mod generated;
 mod heartbeat;
@@ -80,6 +82,8 @@ use cases;
 const TOPICS: &[(&str, &[Case])] = &[
     ("register", register::CASES),
     ("plan", plan::CASES),
+    ("enqueue", enqueue::CASES),
+    ("enqueue", enqueue_unique::CASES),
     ("claim", claim::CASES),
     ("claim", claim_end::CASES),
     ("start", start::CASES),

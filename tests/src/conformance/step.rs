@@ -47,6 +47,19 @@ pub(super) struct Shape {
     pub(super) limit: Option<(u8, u32)>,
 }
 
+/// A queue item to make. Keys are few, so that they meet.
+#[derive(Clone, Debug)]
+pub(super) struct ItemShape {
+    /// Of an item made before, counted from the newest.
+    pub(super) id_of: Option<u8>,
+    pub(super) delay_ms: Option<u64>,
+    pub(super) ttl_ms: Option<u64>,
+    pub(super) key: Option<u8>,
+    pub(super) period_ms: Option<u64>,
+    pub(super) counts: u8,
+    pub(super) shape: Shape,
+}
+
 /// One step. Jobs, scopes, specs and schedules are small numbers.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -65,6 +78,11 @@ pub(super) enum Step {
         ahead: i8,
         rows: Vec<Shape>,
         skipped: u8,
+    },
+    Enqueue {
+        job: u8,
+        max_items: Option<u64>,
+        items: Vec<ItemShape>,
     },
     Claim {
         jobs: Vec<u8>,
@@ -115,6 +133,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3u8, 0..2u8, 0..6u8)
             .prop_map(|(job, spec, schedule)| Step::Register { job, spec, schedule: schedule / 5 }),
         8 => plan(),
+        6 => (0..3u8, proptest::option::weighted(0.3, 0..4u64), vec(item(), 1..4))
+            .prop_map(|(job, max_items, items)| Step::Enqueue { job, max_items, items }),
         8 => (vec(0..3u8, 1..4), 1..5u32, any::<bool>())
             .prop_map(|(jobs, limit, at_claim)| Step::Claim { jobs, limit, at_claim }),
         6 => vec(pick(), 1..4).prop_map(Step::Start),
@@ -166,6 +186,22 @@ fn shape() -> impl Strategy<Value = Shape> {
         reentry: policy.2,
         newest_only: policy.3,
         limit,
+    })
+}
+
+fn item() -> impl Strategy<Value = ItemShape> {
+    let rarely = proptest::option::weighted::<std::ops::Range<u8>>;
+    let due =
+        (select(vec![Some(0), Some(0), Some(1_000), None]), select(vec![None, None, Some(5_000), Some(30_000)]));
+    let unique = (rarely(0.6, 0..3u8), select(vec![None, None, Some(1), Some(10_000)]), 0..3u8);
+    (rarely(0.1, 0..6u8), due, unique, shape()).prop_map(|(id_of, due, unique, shape)| ItemShape {
+        id_of,
+        delay_ms: due.0,
+        ttl_ms: due.1,
+        key: unique.0,
+        period_ms: unique.1,
+        counts: unique.2,
+        shape,
     })
 }
 

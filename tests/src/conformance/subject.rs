@@ -18,10 +18,10 @@ use tourbillon::{
         transition::{Cancelled, Charge, Refusal},
     },
     store::{
-        Cancel, Claim, Claimed, Heartbeat, ListExecutions, ListLocks, ListSkipped, MAX_BATCH, ManualClock,
-        MemoryStore, Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadStats, Register, RegisterOutcome,
-        Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle, Settlement,
-        SpecHash, Start, Store, StoreError, Verb,
+        Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListExecutions, ListLocks, ListSkipped,
+        MAX_BATCH, ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry, PlanOutcome, ReadCursors,
+        ReadStats, Register, RegisterOutcome, Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue,
+        Rescued, Settle, Settlement, SpecHash, Start, Store, StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -112,6 +112,7 @@ impl Subject {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         match verb {
             Verb::Register(verb) => jobs.extend(verb.jobs.iter().map(|job| job.job.clone())),
+            Verb::Enqueue(verb) => drop(jobs.insert(verb.queue.clone())),
             Verb::Plan(verb) => jobs.extend(verb.entries.iter().map(|entry| entry.job.clone())),
             _ => {}
         }
@@ -173,6 +174,41 @@ impl Subject {
                 limit: None,
             },
         }
+    }
+
+    /// A queue item, due now: lease 60 s, three attempts, re-entry allowed, no limit, no key.
+    pub(crate) fn item(&self) -> NewItem {
+        let row = self.row();
+        NewItem {
+            id: row.id,
+            scope: Scope::global(),
+            due: Due::AfterMs(0),
+            ttl_ms: None,
+            priority: 0,
+            payload: None,
+            unique: None,
+            policy: row.policy,
+        }
+    }
+
+    /// [`Subject::item`], changed.
+    pub(crate) fn item_with(&self, change: impl FnOnce(&mut NewItem)) -> NewItem {
+        let mut item = self.item();
+        change(&mut item);
+        item
+    }
+
+    /// Enqueues without a bound.
+    pub(crate) async fn enqueue(&self, queue: &JobName, items: Vec<NewItem>) -> Vec<EnqueueOutcome> {
+        self.call(Enqueue { queue: queue.clone(), max_items: None, items }).await.outcomes
+    }
+
+    /// Enqueues one item, which must be stored, and returns its id.
+    pub(crate) async fn enqueue_one(&self, queue: &JobName, change: impl FnOnce(&mut NewItem)) -> ExecutionId {
+        let item = self.item_with(change);
+        let id = item.id;
+        assert_eq!(self.enqueue(queue, vec![item]).await, [EnqueueOutcome::Enqueued(id)]);
+        id
     }
 
     /// [`Subject::row`], changed.

@@ -5,6 +5,7 @@
 //!
 //! * `race`: sixteen tasks on the database's own clock, judged from what each call was told (`log`, `life`, `check`);
 //! * `crash`: the same, with the server killed and restarted in the middle;
+//! * `keys`: producers that share unique keys and the room of a queue, judged call by call (G11, G15, capacity);
 //! * `twice`: one request, sent twice at once;
 //! * `batches`: large batches in opposite orders over many gates;
 //! * `permute`: each ordered pair of writing verbs on shared rows (`scene`), both in flight at once (`stage`), every
@@ -19,6 +20,7 @@ mod check;
 mod check_tests;
 mod crash;
 mod explain;
+mod keys;
 mod life;
 mod log;
 mod permute;
@@ -60,6 +62,9 @@ pub fn trials(listing: bool) -> Vec<Trial> {
     trials.push(Trial::test("sqlite::a_request_sent_twice_at_once_has_one_effect", || {
         block_on(async { twice::run(&Arena::sqlite(2)).await }).map_err(Failed::from)
     }));
+    trials.push(Trial::test("sqlite::producers_share_keys_and_room", || {
+        block_on(async { keys::run(&Arena::sqlite(SQLITE_HANDLES), LASTING / 2).await }).map_err(Failed::from)
+    }));
     for (name, run) in POSTGRES {
         trials.push(on_postgres(name, *run, listing));
     }
@@ -73,6 +78,12 @@ const POSTGRES: &[(&str, OnPostgres)] = &[
         block_on(async {
             let arena = Arena::postgres(cluster.fresh_database(), POSTGRES_HANDLES).await;
             race::run(&arena, LASTING).await
+        })
+    }),
+    ("postgres::producers_share_keys_and_room", |cluster| {
+        block_on(async {
+            let arena = Arena::postgres(cluster.fresh_database(), POSTGRES_HANDLES).await;
+            keys::run(&arena, LASTING).await
         })
     }),
     ("postgres::nothing_acknowledged_is_lost_in_a_crash", |_| {

@@ -43,6 +43,8 @@ enum Hold {
     Cursor,
     /// The rows by which rescues and requeues take turns.
     Turns,
+    /// The gates by which producers of a queue with a bound take turns.
+    QueueGate,
     /// The key of A's receipt: A waits with all its locks, so it commits first.
     Receipt,
 }
@@ -59,6 +61,7 @@ impl Hold {
             Self::PrivateJob => lock(&format!("job where name = '{PRIVATE_JOB}'")),
             Self::Cursor => lock("cursor where job = 'planned'"),
             Self::Turns => lock("meta"),
+            Self::QueueGate => lock("queue_gate"),
             Self::Receipt => {
                 format!("insert into {DEFAULT_SCHEMA}.receipt values ('{first}', clock_timestamp(), '{{}}')")
             }
@@ -77,6 +80,8 @@ impl Hold {
             Kind::Cancel => &[Self::PrivateRow, Self::MiddleRow, Self::LateRow, Self::Receipt],
             Kind::Requeue => &[Self::Turns, Self::Receipt],
             Kind::Plan | Kind::PlanOne => &[Self::PrivateJob, Self::Cursor, Self::Receipt],
+            Kind::Enqueue => &[Self::Receipt],
+            Kind::EnqueueCounted => &[Self::MiddleRow, Self::QueueGate, Self::Receipt],
             Kind::Register | Kind::Edit => &[Self::PrivateJob, Self::Cursor],
         }
     }

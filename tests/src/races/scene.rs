@@ -14,8 +14,9 @@ use tourbillon::{
         Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, transition::Charge,
     },
     store::{
-        Cancel, Claim, Heartbeat, ListExecutions, MAX_BATCH, ManualClock, MemoryStore, Operation, Plan, PlanEntry,
-        Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start, Verb,
+        Cancel, Claim, Counts, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH, ManualClock, MemoryStore, NewItem,
+        Operation, Plan, PlanEntry, Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement,
+        SpecHash, Start, Unique, Verb,
     },
 };
 use uuid::Uuid;
@@ -25,6 +26,9 @@ const BEFORE: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// When the verbs meet: leases of [`BEFORE`] have expired.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_060);
+
+/// Behind the expired ones in the claim's order.
+const WAITING_SINCE: Timestamp = Timestamp::from_secs(1_800_000_050);
 
 const LEASE_MS: u64 = 30_000;
 
@@ -51,10 +55,14 @@ pub(crate) enum Kind {
     Register,
     /// Registers jobs that exist, with another schedule.
     Edit,
+    /// Items with keys of live, finished and no executions.
+    Enqueue,
+    /// The same, where finished ones count, into a queue with too little room.
+    EnqueueCounted,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
@@ -72,6 +80,8 @@ impl Kind {
         Self::PlanOne,
         Self::Register,
         Self::Edit,
+        Self::Enqueue,
+        Self::EnqueueCounted,
     ];
 }
 
@@ -96,6 +106,8 @@ struct Kept {
     becomes: Becomes,
     limit: Option<(&'static str, u32)>,
     reentry: Reentry,
+    /// Of a queue item; a row without one is a planned slot.
+    key: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,7 +135,11 @@ enum Becomes {
 }
 
 const fn kept(number: u128, becomes: Becomes, limit: Option<(&'static str, u32)>) -> Kept {
-    Kept { number, becomes, limit, reentry: Reentry::Allow }
+    Kept { number, becomes, limit, reentry: Reentry::Allow, key: None }
+}
+
+const fn keyed(number: u128, becomes: Becomes, limit: Option<(&'static str, u32)>, key: &'static str) -> Kept {
+    Kept { key: Some(key), ..kept(number, becomes, limit) }
 }
 
 const ROWS: [Kept; 24] = [
@@ -137,18 +153,19 @@ const ROWS: [Kept; 24] = [
         becomes: Becomes::Expired { started: true, cancelled: false },
         limit: Some(("delta", 1)),
         reentry: Reentry::Forbid,
+        key: None,
     },
     kept(7, Becomes::Running { started: false, cancelled: false }, Some(("beta", 2))),
     kept(8, Becomes::Waiting, Some(("epsilon", 2))),
-    kept(9, Becomes::Running { started: true, cancelled: false }, None),
+    keyed(9, Becomes::Running { started: true, cancelled: false }, None, "nine"),
     kept(10, Becomes::Running { started: true, cancelled: true }, None),
     kept(11, Becomes::Expired { started: false, cancelled: true }, None),
-    kept(12, Becomes::Retryable, None),
-    kept(13, Becomes::Waiting, None),
+    keyed(12, Becomes::Retryable, None, "twelve"),
+    keyed(13, Becomes::Waiting, None, "thirteen"),
     kept(14, Becomes::Waiting, Some(("delta", 1))),
     kept(15, Becomes::Expired { started: false, cancelled: false }, None),
-    kept(16, Becomes::Succeeded, None),
-    kept(17, Becomes::Dead, Some(("gamma", 1))),
+    keyed(16, Becomes::Succeeded, None, "sixteen"),
+    keyed(17, Becomes::Dead, Some(("gamma", 1)), "seventeen"),
     kept(18, Becomes::Late, None),
     kept(19, Becomes::Superseded, None),
     kept(20, Becomes::Waiting, Some(("gamma", 1))),
@@ -224,6 +241,8 @@ impl Scene {
                 verb.jobs.retain(|job| job.job.as_str() != "brand");
                 verb.into()
             }
+            Kind::Enqueue => enqueue(side, None, Counts::Live).into(),
+            Kind::EnqueueCounted => enqueue(side, Some(3), Counts::Succeeded).into(),
         }
     }
 
@@ -240,7 +259,13 @@ impl Scene {
                 .map(|row| row.id)
                 .collect(),
             Kind::Cancel => rows.filter(live).map(|row| row.id).collect(),
-            Kind::Requeue | Kind::Plan | Kind::PlanOne | Kind::Register | Kind::Edit => BTreeSet::new(),
+            // Those that it shares, which a claim passes over.
+            Kind::EnqueueCounted => {
+                rows.filter(|row| row.unique_key.is_some()).filter(live).map(|row| row.id).collect()
+            }
+            Kind::Enqueue | Kind::Requeue | Kind::Plan | Kind::PlanOne | Kind::Register | Kind::Edit => {
+                BTreeSet::new()
+            }
             _ => self.leases.keys().copied().collect(),
         };
         ids.into_iter().filter(|id| side == Side::A || id.0.as_u128() != PRIVATE).collect()
@@ -339,6 +364,32 @@ fn plan_entries(side: Side) -> Vec<PlanEntry> {
     entries
 }
 
+/// Both sides make items with the same keys, under ids of their own.
+fn enqueue(side: Side, max_items: Option<u64>, counts: Counts) -> Enqueue {
+    let keys = ["nine", "twelve", "thirteen", "sixteen", "seventeen", "new", "another"];
+    let base = if side == Side::A { 300 } else { 400 };
+    let mut items: Vec<NewItem> =
+        (base..).zip(keys).map(|(number, key)| new_item(number, Some(("alpha", 1)), key, counts)).collect();
+    if side == Side::B {
+        items.reverse();
+    }
+    Enqueue { queue: name("fresh"), max_items, items }
+}
+
+fn new_item(number: u128, limit: Option<(&str, u32)>, key: &str, counts: Counts) -> NewItem {
+    let row = new_row(number, limit, Reentry::Allow);
+    NewItem {
+        id: row.id,
+        scope: Scope::global(),
+        due: Due::At(row.due_at),
+        ttl_ms: None,
+        priority: 0,
+        payload: None,
+        unique: Some(Unique { key: key.to_owned(), period_ms: None, counts }),
+        policy: row.policy,
+    }
+}
+
 fn register(side: Side) -> Register {
     let edit = if side == Side::A { "schedule-a" } else { "schedule-b" };
     let registration = |job: &str| Registration { job: name(job), spec_hash: hash(edit), schedule_hash: hash(edit) };
@@ -383,8 +434,17 @@ impl Maker {
             |job: JobName| Registration { job, spec_hash: hash("spec"), schedule_hash: hash("schedule") };
         let jobs = Scene::jobs().into_iter().filter(|job| job.as_str() != "brand").map(registration).collect();
         self.send(&store, Register { runner: runner(Side::A), jobs });
-        let entries = ROWS.iter().map(planned_row).collect();
+        let entries = ROWS.iter().filter(|row| row.key.is_none()).map(planned_row).collect();
         self.send(&store, Plan { entries });
+        for (row, key) in ROWS.iter().filter_map(|row| Some((row, row.key?))) {
+            let mut item = new_item(row.number, row.limit, key, Counts::Live);
+            if row.becomes == Becomes::Waiting {
+                item.due = Due::At(WAITING_SINCE);
+            }
+            self.send(&store, Enqueue { queue: row_job(row.number), max_items: None, items: vec![item] });
+        }
+        // Makes the gate of the queue that has a bound.
+        self.send(&store, Enqueue { queue: name("fresh"), max_items: Some(3), items: Vec::new() });
         let cursors = [PRIVATE_JOB, "planned", "row_19"].map(|job| PlanEntry {
             job: name(job),
             scope: Scope::global(),
@@ -468,8 +528,7 @@ fn planned_row(row: &Kept) -> PlanEntry {
             slot.slot_at = Some(to);
             slot.policy.supersede = Supersede::ByNewerSlot;
         }
-        // Behind the expired ones in the claim's order.
-        Becomes::Waiting => slot.due_at = BEFORE + Duration::from_secs(50),
+        Becomes::Waiting => slot.due_at = WAITING_SINCE,
         _ => {}
     }
     PlanEntry {

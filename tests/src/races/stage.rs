@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A call's answer.
 pub(crate) type Answer = Result<Reply, StoreError>;
 
-const TABLES: [&str; 8] = ["job", "cursor", "execution", "history", "skipped", "receipt", "limit_gate", "meta"];
+const TABLES: [&str; 9] =
+    ["job", "cursor", "execution", "history", "skipped", "receipt", "limit_gate", "queue_gate", "meta"];
 
 /// See the module.
 pub(crate) struct Stage {

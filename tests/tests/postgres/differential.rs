@@ -11,9 +11,9 @@ use tourbillon::{
         transition::Charge,
     },
     store::{
-        Cancel, Claim, DatabaseClock, Heartbeat, ListExecutions, ListSkipped, ManualClock, MemoryStore, Plan,
-        PlanEntry, Prune, ReadClock, ReadCursors, ReadStats, Register, Registration, Reply, Request, Requeue, Rescue,
-        Settle, Settlement, SpecHash, Start, Store, StoreError, Verb,
+        Cancel, Claim, Counts, DatabaseClock, Due, Enqueue, Heartbeat, ListExecutions, ListSkipped, ManualClock,
+        MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors, ReadStats, Register, Registration,
+        Reply, Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start, Store, StoreError, Unique, Verb,
     },
 };
 use tourbillon_pg::PgStore;
@@ -143,8 +143,32 @@ impl World {
             expires_at: self.dice.one_in(4).then(|| around(&mut self.dice)),
             priority: self.dice.below(4) as i16 - 1,
             payload: self.dice.one_in(3).then(|| json(r#"{"b":[1,2.50,"ü\"\\\u0001"],"a":null}"#)),
-            unique_key: self.dice.one_in(5).then(|| "key".to_owned()),
+            unique_key: None,
             policy: self.policy(),
+        }
+    }
+
+    fn enqueue(&mut self) -> Verb {
+        let items = (0..1 + self.dice.below(3)).map(|_| self.item()).collect();
+        let max_items = self.dice.one_in(4).then(|| self.dice.below(6));
+        Enqueue { queue: self.job(), max_items, items }.into()
+    }
+
+    fn item(&mut self) -> NewItem {
+        let row = self.slot(Timestamp::EPOCH);
+        let key = format!("é\"{}", self.dice.below(4));
+        let counts = [Counts::Live, Counts::Succeeded, Counts::Finished][self.dice.below(3) as usize];
+        let unique = Unique { key, period_ms: self.dice.one_in(3).then(|| 1 + self.dice.below(3_000)), counts };
+        let delay_ms = self.dice.below(2_000);
+        NewItem {
+            id: row.id,
+            scope: self.scope(),
+            due: if self.dice.one_in(3) { Due::At(row.due_at) } else { Due::AfterMs(delay_ms) },
+            ttl_ms: self.dice.one_in(3).then(|| delay_ms + 1 + self.dice.below(4_000)),
+            priority: row.priority,
+            payload: row.payload,
+            unique: self.dice.one_in(2).then_some(unique),
+            policy: row.policy,
         }
     }
 
@@ -230,7 +254,7 @@ impl World {
 
     fn verb(&mut self, memory: &MemoryStore) -> Verb {
         let now = self.now();
-        match self.dice.below(32) {
+        match self.dice.below(35) {
             0..=5 => self.plan(memory),
             6..=12 => {
                 let jobs = (0..4).map(|_| self.job()).collect();
@@ -255,6 +279,7 @@ impl World {
                     Registration { job, spec_hash: hash(&mut self.dice), schedule_hash: hash(&mut self.dice) };
                 Register { runner: Incarnation(self.dice.uuid()), jobs: vec![registration] }.into()
             }
+            32..=34 => self.enqueue(),
             28 => ReadCursors { jobs: (0..3).map(|_| self.job()).collect() }.into(),
             29 => ListExecutions {
                 job: self.dice.one_in(2).then(|| self.job()),

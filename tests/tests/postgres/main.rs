@@ -3,6 +3,7 @@
 
 mod claim_plan;
 mod differential;
+mod enqueue_plan;
 mod errors;
 mod migration;
 mod race;
@@ -27,7 +28,8 @@ use uuid::Uuid;
 
 type Case = (&'static str, fn(&'static Cluster) -> Result<(), Failed>);
 
-const CASES: &[&[Case]] = &[claim_plan::CASES, differential::CASES, errors::CASES, migration::CASES, race::CASES];
+const CASES: &[&[Case]] =
+    &[claim_plan::CASES, differential::CASES, enqueue_plan::CASES, errors::CASES, migration::CASES, race::CASES];
 
 fn main() {
     let arguments = Arguments::from_args();

@@ -4,15 +4,16 @@
 //! rows; what may happen to a single row is decided in [`crate::model::transition`].
 
 mod lock;
+mod queue;
 
 use super::{
-    CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ExecutionPage, JobCursors,
-    JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome,
-    Registered, Registration, Renewal, Renewed, Reply, Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows,
-    Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError, Verb, check, keeps_receipt,
+    CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind, ExecutionPage,
+    JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry, PlanOutcome, Planned, Register,
+    RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request, RequeueOutcome, Requeued, Rescue,
+    Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
-    self, Execution, ExecutionId, LeaseRef, SkipReason, SkippedSlots, State, Timestamp, Token, micros,
+    self, Execution, ExecutionId, LeaseRef, NewExecution, SkipReason, SkippedSlots, State, Timestamp, Token, micros,
     transition::{self, Cancelled, Refusal, Verdict},
 };
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
             Reply::CursorsRead(CursorsRead { now, jobs: jobs.collect::<Result<_, StoreError>>()? })
         }
         Verb::Plan(verb) => Reply::Planned(plan(rows, now, verb)?),
+        Verb::Enqueue(verb) => Reply::Enqueued(queue::enqueue(rows, now, verb)?),
         Verb::Claim(verb) => Reply::Claimed(claim(rows, now, Token(request.id.0), verb)?),
         Verb::Start(verb) => {
             let outcomes = each(&verb.leases, |lease| {
@@ -198,20 +200,42 @@ fn edit_cursor(
     rows.put_cursor(&registration.job, &moved)
 }
 
+/// Decides all entries before it writes any, so that a refused request leaves nothing behind on any store.
 fn plan(rows: &mut impl Rows, now: Timestamp, verb: &Plan) -> Result<Planned, StoreError> {
-    let outcomes = each(&verb.entries, |entry| plan_one(rows, now, entry))?;
-    Ok(Planned { now, outcomes })
+    let decisions = verb.entries.iter().map(|entry| decide(rows, now, entry)).collect::<Result<Vec<_>, _>>()?;
+    for slot in decisions.iter().filter_map(|decision| decision.as_ref().ok()).flat_map(|moved| &moved.made) {
+        if rows.live(slot.id)?.is_some() || rows.finished(slot.id)?.is_some() {
+            let message = format!("plan: execution id {} is taken: draw a new one for every slot", slot.id);
+            return Err(StoreError::new(ErrorKind::Conflict, message));
+        }
+    }
+    let outcomes = verb.entries.iter().zip(decisions).map(|(entry, decision)| match decision {
+        Ok(moved) => carry_out(rows, now, entry, &moved),
+        Err(refused) => Ok(refused),
+    });
+    Ok(Planned { now, outcomes: outcomes.collect::<Result<_, _>>()? })
 }
 
-fn plan_one(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<PlanOutcome, StoreError> {
+/// What an entry that may move its cursor does.
+struct Move<'p> {
+    cursor: Option<Cursor>,
+    made: Vec<&'p NewExecution>,
+}
+
+/// Reads only: what the entry does, or why it does nothing.
+fn decide<'p>(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    entry: &'p PlanEntry,
+) -> Result<Result<Move<'p>, PlanOutcome>, StoreError> {
     let PlanEntry { job, scope, expect, to, .. } = entry;
     let Some(record) = rows.job(job)?.filter(|record| record.spec_hash == entry.spec_hash) else {
-        return Ok(PlanOutcome::SpecSuperseded);
+        return Ok(Err(PlanOutcome::SpecSuperseded));
     };
     let cursor = rows.cursor(job, scope)?;
     let at = cursor.as_ref().map(|cursor| cursor.at);
     if at != *expect {
-        return Ok(PlanOutcome::CursorMoved(at));
+        return Ok(Err(PlanOutcome::CursorMoved(at)));
     }
     let due = |slot: Timestamp| slot.offset_micros(micros(Duration::from_millis(entry.delay_ms))) <= now;
     // Going back is allowed only from a future that the database clock has withdrawn.
@@ -220,29 +244,43 @@ fn plan_one(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<P
     // made in a withdrawn one.)
     let edited = record.edited_at.is_some_and(|edit| *to < edit && edit <= now);
     if !due(*to) || !forward || edited {
-        return Ok(PlanOutcome::NotDue);
+        return Ok(Err(PlanOutcome::NotDue));
     }
     let high_water = cursor.as_ref().map(|cursor| cursor.high_water);
-    let mut made = Vec::new();
+    let mut made: Vec<&NewExecution> = Vec::new();
     for slot in &entry.slots {
         let seen = match (slot.slot_at, high_water) {
-            (Some(slot_at), Some(high)) if slot_at <= high => rows.slot_exists(job, scope, slot_at)?,
+            (Some(slot_at), Some(high)) if slot_at <= high => {
+                made.iter().any(|other| other.slot_at == Some(slot_at)) || rows.slot_exists(job, scope, slot_at)?
+            }
             _ => false,
         };
         if !seen {
-            rows.insert(&Execution::fresh(job.clone(), scope.clone(), slot.clone(), now))?;
-            made.push(slot.id);
+            made.push(slot);
         }
+    }
+    Ok(Ok(Move { cursor, made }))
+}
+
+fn carry_out(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    entry: &PlanEntry,
+    moved: &Move<'_>,
+) -> Result<PlanOutcome, StoreError> {
+    let PlanEntry { job, scope, to, .. } = entry;
+    for slot in &moved.made {
+        rows.insert(&Execution::fresh(job.clone(), scope.clone(), (*slot).clone(), now))?;
     }
     for slots in &entry.skipped {
         let entry = SkippedEntry { job: job.clone(), scope: scope.clone(), slots: slots.clone(), recorded_at: now };
         rows.add_skipped(&entry)?;
     }
-    let high_water = high_water.map_or(*to, |high| high.max(*to));
-    let newest_before = cursor.and_then(|cursor| cursor.newest_slot).filter(|slot| slot <= to);
+    let high_water = moved.cursor.as_ref().map_or(*to, |cursor| cursor.high_water.max(*to));
+    let newest_before = moved.cursor.as_ref().and_then(|cursor| cursor.newest_slot).filter(|slot| slot <= to);
     let newest_slot = entry.slots.iter().filter_map(|slot| slot.slot_at).chain(newest_before).max();
     rows.put_cursor(job, &Cursor { scope: scope.clone(), at: *to, high_water, newest_slot })?;
-    Ok(PlanOutcome::Made(made))
+    Ok(PlanOutcome::Made(moved.made.iter().map(|slot| slot.id).collect()))
 }
 
 fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Result<Claimed, StoreError> {
@@ -315,6 +353,11 @@ fn requeue(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<Requ
     let Some(finished) = rows.finished(id)? else {
         return Ok(RequeueOutcome::NotFound);
     };
+    if let Some(key) = &finished.unique_key
+        && rows.live_with_key(key)?.is_some()
+    {
+        return Ok(RequeueOutcome::Conflict);
+    }
     let row = transition::requeue(&finished, now, now);
     rows.insert(&row)?;
     Ok(RequeueOutcome::Requeued(row.generation))

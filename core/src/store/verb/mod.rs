@@ -5,6 +5,7 @@
 //! the database's time inside. Outcomes are per row and in the order of the request.
 
 mod lock;
+mod queue;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -17,6 +18,8 @@ use crate::model::{
     Scope, SkipReason, SkippedSlots, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
+
+pub use queue::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, MAX_KEY_BYTES, NewItem, Unique};
 
 /// A verb with the caller's id for this call.
 ///
@@ -86,6 +89,8 @@ verbs! {
     ReadCursors => CursorsRead as "read_cursors";
     /// Moves cursors by compare-and-set and inserts their slots.
     Plan => Planned as "plan";
+    /// Makes items of a queue.
+    Enqueue => Enqueued as "enqueue";
     /// Takes leases on due rows.
     Claim => Claimed as "claim";
     /// Charges attempts just before their handlers run.
@@ -445,6 +450,8 @@ pub enum RequeueOutcome {
     Requeued(Generation),
     /// It has not ended yet.
     StillLive,
+    /// A live execution has its unique key (G11).
+    Conflict,
     /// No such execution.
     NotFound,
 }

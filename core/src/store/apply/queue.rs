@@ -1,0 +1,63 @@
+//! The executable specification of the verbs of queues.
+
+use crate::model::{Execution, ExecutionId, JobName, NewExecution, State, Timestamp, transition};
+use crate::store::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, NewItem, Rows, StoreError};
+
+/// States that count beside the live ones.
+const fn counted(counts: Counts) -> &'static [State] {
+    match counts {
+        Counts::Live => &[],
+        Counts::Succeeded => &[State::Succeeded],
+        Counts::Finished => &[State::Succeeded, State::Dead, State::Cancelled, State::Skipped],
+    }
+}
+
+pub(super) fn enqueue(rows: &mut impl Rows, now: Timestamp, verb: &Enqueue) -> Result<Enqueued, StoreError> {
+    let mut held = if verb.max_items.is_some() { rows.items(&verb.queue)? } else { 0 };
+    let mut outcomes = Vec::with_capacity(verb.items.len());
+    for item in &verb.items {
+        outcomes.push(if verb.max_items.is_some_and(|max| held >= max) {
+            EnqueueOutcome::Full
+        } else if let Some(existing) = existing(rows, now, item)? {
+            EnqueueOutcome::Duplicate(existing)
+        } else {
+            rows.insert(&fresh(&verb.queue, item, now))?;
+            held += 1;
+            EnqueueOutcome::Enqueued(item.id)
+        });
+    }
+    Ok(Enqueued { now, outcomes })
+}
+
+/// What the item would be a duplicate of.
+fn existing(rows: &mut impl Rows, now: Timestamp, item: &NewItem) -> Result<Option<ExecutionId>, StoreError> {
+    if rows.live(item.id)?.is_some() || rows.finished(item.id)?.is_some() {
+        return Ok(Some(item.id));
+    }
+    let Some(unique) = &item.unique else { return Ok(None) };
+    let key = unique.stored(now);
+    match (rows.live_with_key(&key)?, counted(unique.counts)) {
+        (Some(live), _) => Ok(Some(live)),
+        (None, []) => Ok(None),
+        (None, states) => rows.finished_with_key(&key, states),
+    }
+}
+
+/// The row that an item becomes.
+fn fresh(queue: &JobName, item: &NewItem, now: Timestamp) -> Execution {
+    let (due_at, claimable_at) = match item.due {
+        Due::AfterMs(ms) => (now, transition::after_ms(now, ms)),
+        Due::At(at) => (at, at),
+    };
+    let new = NewExecution {
+        id: item.id,
+        slot_at: None,
+        due_at,
+        expires_at: item.ttl_ms.map(|ms| transition::after_ms(now, ms)),
+        priority: item.priority,
+        payload: item.payload.clone(),
+        unique_key: item.unique.as_ref().map(|unique| unique.stored(now)),
+        policy: item.policy.clone(),
+    };
+    Execution { claimable_at: Some(claimable_at), ..Execution::fresh(queue.clone(), item.scope.clone(), new, now) }
+}

@@ -1,0 +1,111 @@
+-- Makes items of one queue; refuses those that find it full, or that are there already.
+--
+-- $1 timestamptz   now, or null for the server's clock
+-- $2 uuid          request id
+-- $3 text          queue
+-- $4 bigint        most live items in it; null: no bound
+-- $5-$21           items, in order: uuid[] id, text[] scope kind, text[] scope id, bigint[] delay in milliseconds
+--                  (null: absolute), timestamptz[] absolute due time, bigint[] time to live in milliseconds,
+--                  smallint[] priority, text[] payload (JSON), text[] unique key, bigint[] its period in
+--                  milliseconds, text[] what it counts (live, succeeded, finished), bigint[] most attempts,
+--                  bigint[] lease in milliseconds, text[] re-entry, text[] supersede, text[] limit key, bigint[] limit
+--
+-- Index: primary keys for ids; execution_unique for keys, history_unique for those that finished items count for;
+-- execution_item to count a queue with a bound.
+--
+-- No lock is needed to be right about keys: the unique index is what decides. An item whose key or id is live in our
+-- snapshot is a duplicate, also if that one ends meanwhile: it was there during the call. One that another producer
+-- commits after our snapshot fails our insert on execution_unique or execution_pkey, and the statement is run
+-- again, with a newer snapshot. Keys that finished items count for are locked by lock_keys.sql, the turn of a queue
+-- with a bound is taken by lock_queue.sql, both in statements before this one. Rows are inserted in key order, so
+-- that two batches with the same keys wait for each other one way round.
+--
+-- A candidate is an item that only a full queue could refuse: the number of those before an item says whether it
+-- finds room. Full comes before duplicate (P-61).
+with
+first as materialized (
+    select r.reply from {schema}.receipt r where r.request = $2::uuid
+),
+clock as materialized (
+    select coalesce($1::timestamptz, clock_timestamp()) as now
+),
+item as materialized (
+    select n.*, case when n.given_key is null then null else
+            coalesce(floor({schema}.micros(c.now)::numeric / (n.period_ms * 1000))::bigint || '@', '') || n.given_key
+        end collate "C" as unique_key
+    from unnest($5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::timestamptz[], $10::bigint[], $11::smallint[],
+        $12::text[], $13::text[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[],
+        $20::text[], $21::bigint[])
+        with ordinality as n (id, scope_kind, scope_id, delay_ms, run_at, ttl_ms, priority, payload, given_key,
+            period_ms, counts, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, ord)
+    cross join clock c
+    where not exists (select from first)
+),
+held as materialized (
+    select count(*) as items from {schema}.execution e
+    where $4::bigint is not null and e.job = $3::text and e.slot_at is null
+),
+known as materialized (
+    select i.*, coalesce(
+        (select e.id from {schema}.execution e where e.id = i.id),
+        (select h.id from {schema}.history h where h.id = i.id limit 1)) as taken,
+        case when i.unique_key is not null then coalesce(
+            (select e.id from {schema}.execution e where e.unique_key = i.unique_key),
+            case when i.counts <> 'live' then
+                (select h.id from {schema}.history h
+                 where h.unique_key = i.unique_key and (i.counts = 'finished' or h.state = 'succeeded')
+                 order by h.finished_at desc, h.id desc limit 1)
+            end) end as rival
+    from item i
+),
+-- The first item of the batch with a key is what the later ones are duplicates of.
+ranked as materialized (
+    select k.*, first_value(k.id) over same_key as leader, k.taken is null and k.rival is null
+            and (k.unique_key is null or row_number() over same_key = 1) as candidate
+    from known k
+    window same_key as (partition by k.unique_key, k.taken is null order by k.ord)
+),
+decided as materialized (
+    select r.*, case
+            when h.items + count(*) filter (where r.candidate)
+                over (order by r.ord rows between unbounded preceding and 1 preceding) >= $4::bigint then 'full'
+            when r.candidate then 'enqueued'
+            else 'duplicate'
+        end as outcome
+    from ranked r cross join held h
+),
+gate as (
+    insert into {schema}.limit_gate (key)
+    select distinct d.limit_key collate "C" from decided d where d.limit_key is not null and d.outcome = 'enqueued'
+    order by 1
+    on conflict do nothing
+),
+made as (
+    insert into {schema}.execution (id, generation, job, scope_kind, scope_id, due_at, expires_at, priority, payload,
+        unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, state, claimable_at, attempt,
+        fence, created_at, updated_at)
+    select d.id, 1, $3::text, d.scope_kind, d.scope_id, coalesce(d.run_at, c.now),
+        c.now + d.ttl_ms * interval '1 millisecond', d.priority, d.payload::json, d.unique_key, d.max_attempts,
+        d.lease_ms, d.reentry, d.supersede, d.limit_key, d.limit_max, 'scheduled',
+        coalesce(d.run_at, c.now + d.delay_ms * interval '1 millisecond'), 0, 0, c.now, c.now
+    from decided d cross join clock c
+    where d.outcome = 'enqueued'
+    order by d.unique_key nulls last, d.id
+),
+reply as materialized (
+    select json_build_object('enqueued', json_build_object(
+        'now', {schema}.micros(c.now),
+        'outcomes', coalesce((
+            select json_agg(case d.outcome
+                when 'full' then to_json('full'::text)
+                when 'enqueued' then json_build_object('enqueued', d.id)
+                else json_build_object('duplicate', coalesce(d.taken, d.rival, d.leader)) end order by d.ord)
+            from decided d), '[]'))) as reply
+    from clock c
+    where not exists (select from first)
+),
+kept as (
+    insert into {schema}.receipt (request, received_at, reply)
+    select $2::uuid, c.now, r.reply from reply r cross join clock c
+)
+select coalesce((select f.reply from first f), (select r.reply from reply r))::text as reply

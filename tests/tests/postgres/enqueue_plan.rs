@@ -1,0 +1,74 @@
+//! Owns what an enqueue reads: with a large backlog and a long history, a few pages for each item, whatever the plan.
+
+use libtest_mimic::Failed;
+use sqlx::{AssertSqlSafe, Row};
+use tourbillon_pg::PgStore;
+use tourbillon_tests::cluster::Cluster;
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[("enqueue_looks_keys_up_by_index", enqueue_looks_keys_up_by_index)];
+
+const ROWS: u32 = 50_000;
+
+fn enqueue_looks_keys_up_by_index(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        let mut connection = crate::connect(&url).await?;
+        let fill = format!(
+            "insert into tourbillon.execution (id, generation, job, scope_kind, scope_id, due_at, priority, max_attempts,
+                 lease_ms, reentry, supersede, state, claimable_at, attempt, fence, created_at, updated_at, unique_key)
+             select gen_random_uuid(), 1, 'job ' || n % 100, 'global', 'global', now(), 0, 3, 1000, 'allow', 'never',
+                 'scheduled', now() + interval '1 hour', 0, 0, now(), now(), 'key ' || n
+             from generate_series(1, {ROWS}) n;
+             insert into tourbillon.history (id, generation, job, scope_kind, scope_id, due_at, priority, max_attempts,
+                 lease_ms, reentry, supersede, state, attempt, fence, created_at, updated_at, finished_at, unique_key)
+             select gen_random_uuid(), 1, 'job ' || n % 100, 'global', 'global', now(), 0, 3, 1000, 'allow', 'never',
+                 'succeeded', 0, 0, now(), now(), now(), 'key ' || n % 1000
+             from generate_series(1, {ROWS}) n"
+        );
+        sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
+        let enqueue = store.statement("enqueue_items").expect("the enqueue has a file");
+        let prepare = format!("prepare enqueue as {enqueue}");
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;
+        let locked = store.statement("lock_keys").expect("the lock has a file");
+        let prepare = format!("prepare lock_keys as {locked}");
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;
+        for settings in [
+            "set plan_cache_mode = force_custom_plan",
+            "set plan_cache_mode = force_generic_plan",
+            "set plan_cache_mode = force_custom_plan; analyze",
+            "set plan_cache_mode = force_generic_plan; analyze",
+        ] {
+            for setting in settings.split(';') {
+                sqlx::raw_sql(setting).execute(&mut connection).await?;
+            }
+            for call in [ENQUEUE, "execute lock_keys (null, '{key 5,key 6}', '{null,1000}')"] {
+                sqlx::raw_sql("begin").execute(&mut connection).await?;
+                let explain = format!("explain (analyze, buffers) {call}");
+                let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await?;
+                sqlx::raw_sql("rollback").execute(&mut connection).await?;
+                let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+                let plan = plan.join("\n");
+                for scan in ["Seq Scan on execution", "Seq Scan on history", "JIT:"] {
+                    if plan.contains(scan) {
+                        return Err(format!("{settings}: {scan}\n{plan}").into());
+                    }
+                }
+                if !plan.contains("execution_unique") {
+                    return Err(format!("{settings}: the unique index is not used\n{plan}").into());
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Three items: of a live key, of one that history has, of none. The queue has a bound.
+const ENQUEUE: &str = "execute enqueue (null, '00000000-0000-0000-0000-000000000001', 'job 5', 100000,
+    '{00000000-0000-0000-0000-00000000000a,00000000-0000-0000-0000-00000000000b,00000000-0000-0000-0000-00000000000c}',
+    '{global,global,global}', '{global,global,global}', '{0,0,0}', '{null,null,null}', '{null,null,null}', '{0,0,0}',
+    '{null,null,null}', '{key 7,gone,null}', '{null,1000,null}', '{finished,finished,null}', '{3,3,3}',
+    '{1000,1000,1000}', '{allow,allow,allow}', '{never,never,never}', '{null,null,null}', '{null,null,null}')";
