@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tourbillon_sim::Lane;
 use tourbillon_tests::engines::EngineKind;
 
 /// A high-availability scheduler whose guarantees are run, not claimed.
@@ -42,9 +43,33 @@ pub(crate) struct Common {
     /// What answers inside the database host.
     #[arg(long, value_enum, default_value_t = Engine::Sqlite)]
     pub(crate) engine: Engine,
-    /// Tick of the turmoil lane, for example 20ms. Default: drawn per seed, 1 ms to 100 ms.
+    /// What carries hosts and messages. Default: the file's own, else turmoil with `--tick`, else event.
+    #[arg(long, value_enum)]
+    lane: Option<LaneName>,
+    /// Tick of the turmoil lane, for example 20ms. Default: the file's own, else drawn per seed, 1 ms to 100 ms.
     #[arg(long, value_parser = duration)]
-    pub(crate) tick: Option<Duration>,
+    tick: Option<Duration>,
+}
+
+impl Common {
+    /// The lane asked for, if any.
+    pub(crate) fn lane(&self) -> Result<Option<Lane>, String> {
+        match (self.lane, self.tick) {
+            (Some(LaneName::Event), Some(_)) => Err("--tick: the event lane has no ticks".to_owned()),
+            (Some(LaneName::Event), None) => Ok(Some(Lane::Event)),
+            (Some(LaneName::Turmoil), tick) => Ok(Some(Lane::Turmoil { tick })),
+            (None, Some(tick)) => Ok(Some(Lane::Turmoil { tick: Some(tick) })),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LaneName {
+    /// All hosts on one runtime that jumps from event to event: for breadth.
+    Event,
+    /// Every host a turmoil host, bytes over its TCP, fixed ticks: for closeness to the wire.
+    Turmoil,
 }
 
 #[derive(Debug, clap::Args)]

@@ -57,9 +57,9 @@ pub(crate) fn replay(verdict: &Verdict) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "seed {}, tick {:?}: {} events over {:.0} simulated seconds, history {}",
+        "seed {}, {}: {} events over {:.0} simulated seconds, history {}",
         verdict.seed,
-        verdict.tick,
+        verdict.lane,
         verdict.history.events.len(),
         verdict.simulated.as_secs_f64(),
         verdict.hash

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 use tourbillon_sim::{
-    Budget, EngineFactory, LANE, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, run_seed,
+    Budget, EngineFactory, Lane, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, run_seed,
     scenario::Scenario, stopwatch, sweep,
 };
 
@@ -61,7 +61,7 @@ fn prepare(common: &Common) -> Result<Prepared, String> {
         path: common.scenario.display().to_string(),
         engine,
         engine_name: kind.name(),
-        overrides: Overrides { tick: common.tick, plan: None },
+        overrides: Overrides { lane: common.lane()?, plan: None },
         first_seed: common.seed.or(scenario.seed).unwrap_or(0),
         scenario,
     })
@@ -104,11 +104,11 @@ fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
     }
     if args.json {
         // The keys of a sweep of one seed, and the plan.
-        let failure = json!({"seed": verdict.seed, "tick_ms": tick_ms(&verdict), "violations": verdict.violations});
+        let failure = json!({"seed": verdict.seed, "tick_ms": verdict.tick_ms(), "violations": verdict.violations});
         let failures = if verdict.violations.is_empty() { json!([]) } else { json!([failure]) };
         let report = json!({
-            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "lane": LANE,
-            "seeds": 1, "first_seed": verdict.seed, "tick_ms": tick_ms(&verdict),
+            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "lane": verdict.lane.name(),
+            "seeds": 1, "first_seed": verdict.seed, "tick_ms": verdict.tick_ms(),
             "violations": verdict.violations.len(), "failures": failures,
             "history_hash": verdict.hash.to_string(), "checks": verdict.checks, "faults": verdict.fired,
             "events": verdict.history.events.len(), "sim_seconds": verdict.simulated.as_secs_f64(),
@@ -119,10 +119,6 @@ fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
         print!("{}", output::replay(&verdict));
     }
     Ok(Verdict::of(verdict.violations.len() as u64))
-}
-
-fn tick_ms(verdict: &SeedVerdict) -> u64 {
-    u64::try_from(verdict.tick.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn write_history(history: &History, path: &Path) -> io::Result<()> {
@@ -146,7 +142,7 @@ fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
     let bar = output::progress(args.seeds, args.json);
     for seed in prepared.first_seed..prepared.first_seed.saturating_add(args.seeds) {
         let here = run_seed(&prepared.scenario, seed, &prepared.overrides, &prepared.engine)?;
-        let there = elsewhere(&args.common, seed)?;
+        let there = elsewhere(&args.common, here.lane, seed)?;
         hashes.push(here.hash.to_string());
         simulated += here.simulated.as_secs_f64();
         if let Some(difference) = first_difference(&here, &there)? {
@@ -158,7 +154,8 @@ fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
     if args.json {
         let seeds: Vec<_> = differing.iter().map(|(seed, text)| json!({"seed": seed, "difference": text})).collect();
         let report = json!({
-            "scenario": prepared.scenario.name, "engine": prepared.engine_name, "lane": LANE,
+            "scenario": prepared.scenario.name, "engine": prepared.engine_name,
+            "lane": prepared.overrides.lane_of(&prepared.scenario).name(),
             "seeds": args.seeds, "first_seed": prepared.first_seed,
             "violations": differing.len(), "differing": seeds, "history_hash": hashes,
             "sim_seconds": simulated, "wall_seconds": elapsed().as_secs_f64(),
@@ -173,14 +170,12 @@ fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
     Ok(Verdict::of(differing.len() as u64))
 }
 
-fn elsewhere(common: &Common, seed: u64) -> Result<Vec<u8>, String> {
+fn elsewhere(common: &Common, lane: Lane, seed: u64) -> Result<Vec<u8>, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let mut command = Command::new(program);
     command.args(["sim", "replay"]).arg(&common.scenario).args(["--seed", &seed.to_string(), "--history", "-"]);
     command.args(["--engine", common.engine.kind().name()]);
-    if let Some(tick) = common.tick {
-        command.args(["--tick", &format!("{}ms", tick.as_millis())]);
-    }
+    command.args(lane.arguments().split(' '));
     let output = command.output().map_err(|error| format!("cannot start a second process: {error}"))?;
     // 1 means that a guarantee was violated, which is not the question here.
     if !matches!(output.status.code(), Some(0 | 1)) {

@@ -10,9 +10,10 @@ use crate::{
     scenario::{Scenario, regression_file},
     sweep::stopwatch,
     verdict::{EngineFactory, Overrides, Verdict, run_seed},
+    world::Lane,
 };
 
-/// Ticks that shrinking tries before that of the seed, coarsest first.
+/// Ticks that shrinking tries before that of the seed, coarsest first, on the turmoil lane.
 const COARSE_TICKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(20)];
 
 /// How much may be spent on shrinking.
@@ -39,14 +40,16 @@ pub struct Failure {
     pub others: usize,
     /// The seed.
     pub seed: u64,
-    /// The tick.
-    pub tick: Duration,
+    /// The lane, with its tick.
+    pub lane: Lane,
     /// Phase of the run in which the proof was complete.
     pub phase: Option<Phase>,
     /// The smallest plan found that breaks the same guarantee.
     pub shrunk: FaultPlan,
     /// Runs that shrinking took.
     pub runs: u32,
+    /// The budget ended the shrinking: a smaller plan may fail too.
+    pub exhausted: bool,
     /// Faults and triggers of the plan as drawn.
     pub drawn: usize,
     /// A file for `scenarios/regressions/`.
@@ -68,28 +71,31 @@ pub fn explain(
 ) -> Result<Failure, String> {
     let violation = verdict.violations.first().ok_or("nothing was violated")?.clone();
     let elapsed = stopwatch();
-    let fails_at = |tick, plan: &FaultPlan| {
-        let overrides = Overrides { tick: Some(tick), plan: Some(plan.clone()) };
+    let fails_on = |lane, plan: &FaultPlan| {
+        let overrides = Overrides { lane: Some(lane), plan: Some(plan.clone()) };
         run_seed(scenario, verdict.seed, &overrides, engine).is_ok_and(|again| again.breaks(&violation.guarantee))
     };
     // A coarse tick makes every further run many times as fast, if the failure does not need the fine one.
-    let coarser = COARSE_TICKS.into_iter().filter(|tick| *tick > verdict.tick && budget.runs > 0);
-    let shrunk_tick = coarser.into_iter().find(|tick| fails_at(*tick, &verdict.plan)).unwrap_or(verdict.tick);
-    let still_fails = |plan: &FaultPlan| fails_at(shrunk_tick, plan);
+    let at_most = verdict.lane.tick().unwrap_or(Duration::MAX);
+    let coarser = COARSE_TICKS.into_iter().filter(|tick| *tick > at_most && budget.runs > 0);
+    let mut coarser = coarser.map(|tick| Lane::Turmoil { tick: Some(tick) });
+    let lane = coarser.find(|lane| fails_on(*lane, &verdict.plan)).unwrap_or(verdict.lane);
+    let still_fails = |plan: &FaultPlan| fails_on(lane, plan);
     let shrunk = fault::shrink(&verdict.plan, still_fails, |runs| runs < budget.runs && elapsed() < budget.wall);
-    let tick_ms = verdict.tick.as_millis();
     let phase = violation.events.last().and_then(|last| phase_at(verdict, *last));
     Ok(Failure {
         others: verdict.violations.len() - 1,
         seed: verdict.seed,
-        tick: verdict.tick,
+        lane: verdict.lane,
         phase,
         runs: shrunk.runs,
+        exhausted: shrunk.exhausted,
         drawn: verdict.plan.faults.len() + verdict.plan.triggers.len(),
-        regression: regression_file(path, verdict.seed, shrunk_tick, &shrunk.plan),
+        regression: regression_file(path, verdict.seed, lane, &shrunk.plan),
         replay: format!(
-            "cargo run --release --bin tourbillon -- sim replay {path} --seed {} --tick {tick_ms}ms --engine {engine_name}",
-            verdict.seed
+            "cargo run --release --bin tourbillon -- sim replay {path} --seed {} {} --engine {engine_name}",
+            verdict.seed,
+            verdict.lane.arguments(),
         ),
         shrunk: shrunk.plan,
         violation,
@@ -115,9 +121,10 @@ impl fmt::Display for Failure {
             Phase::PartialHeal => "partial heal",
             Phase::Heal => "heal",
         });
-        writeln!(f, "  seed {}, tick {:?}, phase {phase}", self.seed, self.tick)?;
+        writeln!(f, "  seed {}, {}, phase {phase}", self.seed, self.lane)?;
         let left = self.shrunk.faults.len() + self.shrunk.triggers.len();
-        writeln!(f, "  shrunk from {} faults to {left} in {} runs:", self.drawn, self.runs)?;
+        let out = if self.exhausted { " (out of budget: fewer may do)" } else { "" };
+        writeln!(f, "  shrunk from {} faults to {left} in {} runs{out}:", self.drawn, self.runs)?;
         for line in self.regression.lines() {
             writeln!(f, "    {line}")?;
         }

@@ -12,5 +12,6 @@ mod verdict;
 pub mod world;
 
 pub use failure::{Budget, Failure, explain};
-pub use sweep::{LANE, SeedResult, Seeds, SweepReport, stopwatch, sweep};
-pub use verdict::{EngineFactory, Overrides, Verdict, draw_tick, run_seed};
+pub use sweep::{SeedResult, Seeds, SweepReport, stopwatch, sweep};
+pub use verdict::{EngineFactory, Overrides, Verdict, run_seed};
+pub use world::Lane;

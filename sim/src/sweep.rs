@@ -19,9 +19,6 @@ use crate::{
     verdict::{EngineFactory, Overrides, Verdict, run_seed},
 };
 
-/// The lane that carries hosts and messages.
-pub const LANE: &str = "turmoil";
-
 /// Which seeds, and how many at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
@@ -58,8 +55,8 @@ impl Seeds {
 pub struct SeedResult {
     /// The seed.
     pub seed: u64,
-    /// Its tick in milliseconds.
-    pub tick_ms: u64,
+    /// Its tick in milliseconds, on a lane that has one.
+    pub tick_ms: Option<u64>,
     /// Its history's fingerprint.
     pub history_hash: String,
     /// What it broke.
@@ -126,7 +123,7 @@ impl Sum {
                 verdict.seed,
                 SeedResult {
                     seed: verdict.seed,
-                    tick_ms: u64::try_from(verdict.tick.as_millis()).unwrap_or(u64::MAX),
+                    tick_ms: verdict.tick_ms(),
                     history_hash: verdict.hash.to_string(),
                     violations: verdict.violations.clone(),
                 },
@@ -188,7 +185,7 @@ pub fn sweep(
     Ok(SweepReport {
         scenario: scenario.name.clone(),
         engine: engine_name.to_owned(),
-        lane: LANE,
+        lane: overrides.lane_of(scenario).name(),
         seeds: sum.hashes.len() as u64,
         first_seed: seeds.first,
         violations: sum.violations,

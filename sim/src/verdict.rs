@@ -1,16 +1,16 @@
-//! One seed: draws its plan and tick, runs it, and holds the history against every checker.
+//! One seed: draws its plan, runs it, and holds the history against every checker.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tourbillon::store::StoreError;
 
 use crate::{
-    chance, checker,
+    checker,
     checker::Violation,
     fault::{self, FaultKind, FaultPlan},
     history::{History, HistoryHash, RunFacts},
     scenario::{Phases, Scenario, planned},
-    world::{self, ReceiverSpec, RunSetup, engine::Engine},
+    world::{self, Lane, ReceiverSpec, RunSetup, engine::Engine},
 };
 
 /// Makes a fresh, empty, migrated engine for each run.
@@ -19,10 +19,20 @@ pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine + Send>, StoreErr
 /// What is fixed instead of drawn.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// The tick.
-    pub tick: Option<Duration>,
+    /// The lane, instead of the scenario's.
+    pub lane: Option<Lane>,
     /// The whole fault plan.
     pub plan: Option<FaultPlan>,
+}
+
+impl Overrides {
+    /// The lane that seeds of this scenario run on. A tick that is not said is the scenario's.
+    pub fn lane_of(&self, scenario: &Scenario) -> Lane {
+        match (self.lane, scenario.lane) {
+            (None, lane) | (Some(Lane::Turmoil { tick: None }), lane @ Lane::Turmoil { .. }) => lane,
+            (Some(lane), _) => lane,
+        }
+    }
 }
 
 /// What one seed showed.
@@ -30,8 +40,8 @@ pub struct Overrides {
 pub struct Verdict {
     /// The seed.
     pub seed: u64,
-    /// The tick it ran with.
-    pub tick: Duration,
+    /// The lane it ran on, with its tick.
+    pub lane: Lane,
     /// The plan it ran under.
     pub plan: FaultPlan,
     /// Facts compared, by guarantee.
@@ -53,27 +63,17 @@ impl Verdict {
     pub fn breaks(&self, guarantee: &str) -> bool {
         self.violations.iter().any(|violation| violation.guarantee == guarantee)
     }
-}
 
-/// Ticks that seeds draw from, with weights: small ones reach races within a second, large ones are fast.
-const TICKS_MS: &[(u64, u64)] = &[(1, 1), (2, 2), (5, 4), (10, 10), (20, 18), (50, 30), (100, 35)];
-
-/// The tick of a seed.
-pub fn draw_tick(seed: u64) -> Duration {
-    let total: u64 = TICKS_MS.iter().map(|(_, weight)| weight).sum();
-    let mut left = chance::draw(seed, "tick", 0, 0) % total;
-    for (tick_ms, weight) in TICKS_MS {
-        if left < *weight {
-            return Duration::from_millis(*tick_ms);
-        }
-        left -= weight;
+    /// The tick in milliseconds, on a lane that has one.
+    pub fn tick_ms(&self) -> Option<u64> {
+        self.lane.tick().map(|tick| u64::try_from(tick.as_millis()).unwrap_or(u64::MAX))
     }
-    Duration::from_millis(100)
 }
 
 /// Below 10 ms a step is dear, and what small ticks are for happens within minutes: chaos is shortened.
-fn phases(scenario: &Scenario, tick: Duration) -> Phases {
-    let shortest = if tick < Duration::from_millis(10) { scenario.phases.chaos / 4 } else { scenario.phases.chaos };
+fn phases(scenario: &Scenario, lane: Lane) -> Phases {
+    let is_fine = lane.tick().is_some_and(|tick| tick < Duration::from_millis(10));
+    let shortest = if is_fine { scenario.phases.chaos / 4 } else { scenario.phases.chaos };
     Phases { chaos: shortest, ..scenario.phases }
 }
 
@@ -87,15 +87,15 @@ pub fn run_seed(
     overrides: &Overrides,
     engine: &EngineFactory,
 ) -> Result<Verdict, String> {
-    let tick = overrides.tick.or(scenario.tick).unwrap_or_else(|| draw_tick(seed));
-    let scenario = Scenario { phases: phases(scenario, tick), ..scenario.clone() };
+    let lane = overrides.lane_of(scenario).at(seed);
+    let scenario = Scenario { phases: phases(scenario, lane), ..scenario.clone() };
     let plan = overrides.plan.clone().unwrap_or_else(|| fault::draw(&scenario, seed));
     let setup = RunSetup {
         facts: facts(&scenario, seed),
         receivers: vec![ReceiverSpec::default(); usize::from(scenario.receivers)],
         phases: scenario.phases,
         plan: plan.clone(),
-        tick,
+        lane,
         application: None,
         engine: engine().map_err(|error| format!("cannot make the database engine: {error}"))?,
         app: planned::app(&scenario),
@@ -109,7 +109,7 @@ pub fn run_seed(
     }
     Ok(Verdict {
         seed,
-        tick,
+        lane,
         plan,
         checks,
         violations,

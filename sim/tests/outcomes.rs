@@ -14,7 +14,7 @@ use tourbillon_sim::{
     fault::FaultPlan,
     history::{RunFacts, What},
     scenario::Phases,
-    world::{self, Host, RunSetup, engine},
+    world::{self, Host, Lane, RunSetup, engine},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -83,7 +83,7 @@ fn rows() -> BTreeMap<String, Execution> {
         receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(120), partial_heal: Duration::ZERO, heal: Duration::ZERO },
         plan: FaultPlan::default(),
-        tick: Duration::from_millis(10),
+        lane: Lane::Event,
         engine: engine::memory(),
         application: None,
         app: Arc::new(app),

@@ -13,7 +13,7 @@ use tourbillon_sim::{
     fault::{FaultPlan, Then, Trigger, TriggerPoint},
     history::{JobFacts, RunFacts, What},
     scenario::Phases,
-    world::{self, Host, ReceiverSpec, RunSetup, engine},
+    world::{self, Host, Lane, ReceiverSpec, RunSetup, engine},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ fn a_digest_is_sent_at_most_twice_when_its_replica_dies_after_sending() {
             receivers: vec![ReceiverSpec::default()],
             phases: Phases { chaos: 10 * MINUTE, partial_heal: 4 * MINUTE, heal: 4 * MINUTE },
             plan: FaultPlan { faults: Vec::new(), triggers: vec![trigger] },
-            tick: Duration::from_millis(100),
+            lane: Lane::Event,
             engine: engine::memory(),
             application: None,
             app: Arc::new(digest),

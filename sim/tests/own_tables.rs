@@ -17,7 +17,7 @@ use tourbillon_sim::{
     history::{History, JobFacts, RunFacts, What},
     scenario::Phases,
     world::{
-        self, Host, RunSetup,
+        self, Host, Lane, RunSetup,
         application::{Tables, tables},
         engine,
     },
@@ -82,7 +82,7 @@ fn run(seed: u64, plan: FaultPlan) -> History {
         receivers: Vec::new(),
         phases: Phases { chaos: 10 * MINUTE, partial_heal: 4 * MINUTE, heal: 4 * MINUTE },
         plan,
-        tick: Duration::from_millis(100),
+        lane: Lane::Event,
         engine: engine::memory(),
         application: Some(tables(Account::default)),
         app: Arc::new(app),

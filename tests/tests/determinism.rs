@@ -13,7 +13,7 @@ use tourbillon_sim::{
     history::RunFacts,
     run_seed,
     scenario::{Phases, Scenario},
-    world::{self, App, RunSetup, engine},
+    world::{self, App, Lane, RunSetup, engine},
 };
 use tourbillon_tests::{conformance::trial, engines::EngineKind};
 
@@ -46,16 +46,15 @@ fn scenario() -> Scenario {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/planned-executions.toml");
     let scenario = Scenario::load(&path).unwrap_or_else(|error| panic!("{error}"));
     let minutes = |n: u64| Duration::from_secs(60 * n);
-    Scenario {
-        phases: Phases { chaos: minutes(4), partial_heal: minutes(1), heal: minutes(1) },
-        tick: Some(Duration::from_millis(50)),
-        ..scenario
-    }
+    Scenario { phases: Phases { chaos: minutes(4), partial_heal: minutes(1), heal: minutes(1) }, ..scenario }
 }
 
+/// Odd seeds on turmoil, even ones on the event lane.
 fn run(seed: u64, engine: EngineKind) -> Verdict {
     let factory = engine.factory().expect("the engine was found before");
-    run_seed(&scenario(), seed, &Overrides::default(), &factory).unwrap_or_else(|error| panic!("{error}"))
+    let turmoil = Lane::Turmoil { tick: Some(Duration::from_millis(50)) };
+    let lane = Some(if seed % 2 == 1 { turmoil } else { Lane::Event });
+    run_seed(&scenario(), seed, &Overrides { lane, plan: None }, &factory).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn lines(verdict: &Verdict) -> String {
@@ -108,6 +107,12 @@ fn same_on(engine: EngineKind) {
 
 /// A task spawned by a handler is swallowed by the executor when it panics; the seed must fail all the same.
 fn panics_are_seen() {
+    for lane in [Lane::Event, Lane::Turmoil { tick: Some(Duration::from_millis(50)) }] {
+        panics_are_seen_on(lane);
+    }
+}
+
+fn panics_are_seen_on(lane: Lane) {
     let app: App = Arc::new(|host| {
         let job = Job::new("careless").every(Duration::from_secs(10)).run(|ctx: Context| async move {
             ctx.spawn("stray", async { panic!("a stray task panics") });
@@ -134,7 +139,7 @@ fn panics_are_seen() {
         receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(60), partial_heal: Duration::ZERO, heal: Duration::ZERO },
         plan: FaultPlan::default(),
-        tick: Duration::from_millis(50),
+        lane,
         engine: engine::memory(),
         application: None,
         app,

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use tourbillon::plan::CatchUp;
 
 use super::*;
-use crate::fault::{FaultPlan, draw};
+use crate::{
+    fault::{FaultPlan, draw},
+    world::Lane,
+};
 
 const VALID: &str = r#"settle_within = "4m"
 phases = { chaos = "20m" }
@@ -176,6 +179,8 @@ fn every_broken_rule_is_named_at_its_place() {
         ("replicas = 0", "`replicas` is 0, allowed are 1 to 16"),
         ("replicas = \"three\"", "`replicas` must be a whole number from 1 to 16, found a string"),
         ("receivers = 0", "job `rollup` sends effects, but there is no receiver"),
+        ("lane = \"event\"\ntick = \"20ms\"", "the event lane has no ticks"),
+        ("lane = \"wire\"", "unknown lane `wire`"),
         ("tick = \"2s\"", "`tick` is out of range: 1ms to 1s are allowed"),
         ("seed = 18446744073709551616", "`seed` is 18446744073709551616, allowed are 0 to 18446744073709551615"),
         ("job = 3", "duplicate key"),
@@ -240,7 +245,7 @@ fn a_regression_pins_seed_tick_replicas_jobs_and_the_whole_plan() {
     let fault = "[[fault]]\nkind = \"pause\"\nat_s = 3\nlasts_s = 9\n";
     let pinned = Scenario::parse(&format!("{head}{fault}"), &file).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((pinned.name.as_str(), pinned.replicas, pinned.jobs.len()), ("r", 2, 1));
-    assert_eq!((pinned.seed, pinned.tick), (Some(7), Some(Duration::from_millis(20))));
+    assert_eq!((pinned.seed, pinned.lane), (Some(7), Lane::Turmoil { tick: Some(Duration::from_millis(20)) }));
     assert_eq!(draw(&pinned, 7), pinned.pinned, "nothing is drawn beside what is listed");
     assert_eq!(pinned.phases, base.phases);
     let drawn = Scenario::parse(&format!("{head}plan = \"drawn\"\n"), &file).unwrap_or_else(|e| panic!("{e}"));
@@ -262,15 +267,16 @@ fn a_regression_of_a_regression_is_refused() {
 proptest! {
     /// What shrinking writes is what the next run reads.
     #[test]
-    fn a_regression_file_reads_back(seed in any::<u64>(), tick_ms in 1u64..=1000) {
+    fn a_regression_file_reads_back(seed in any::<u64>(), tick_ms in 1u64..=1000, has_ticks in any::<bool>()) {
         let base = scenarios().join("planned-executions.toml");
         let scenario = Scenario::load(&base).unwrap_or_else(|e| panic!("{e}"));
         let plan = draw(&scenario, seed);
-        let tick = Duration::from_millis(tick_ms);
-        let text = regression_file("../planned-executions.toml", seed, tick, &plan);
+        let tick = Some(Duration::from_millis(tick_ms));
+        let lane = if has_ticks { Lane::Turmoil { tick } } else { Lane::Event };
+        let text = regression_file("../planned-executions.toml", seed, lane, &plan);
         let file = scenarios().join("regressions/r.toml").display().to_string();
         let again = Scenario::parse(&text, &file).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        prop_assert_eq!((again.seed, again.tick, &again.pinned), (Some(seed), Some(tick), &plan));
+        prop_assert_eq!((again.seed, again.lane, &again.pinned), (Some(seed), lane, &plan));
         prop_assert_eq!(draw(&again, seed), plan);
     }
 }
@@ -283,9 +289,10 @@ fn a_plan_reads_well() {
     )
     .expect("a plan");
     assert_eq!(
-        regression_file("../a \"b\".toml", 7, Duration::from_millis(20), &plan),
+        regression_file("../a \"b\".toml", 7, Lane::Turmoil { tick: Some(Duration::from_millis(20)) }, &plan),
         r#"scenario = '../a "b".toml'
 seed = 7
+lane = "turmoil"
 tick = "20ms"
 
 [[fault]] # requests are applied after the caller gave up

@@ -17,7 +17,7 @@ use super::{
     shape::{FaultMix, JobShape, Phases, Scenario},
     table::{Table, Value, suggestion},
 };
-use crate::fault::FaultKind;
+use crate::{fault::FaultKind, world::Lane};
 
 const KEYS: &[&str] = &[
     "about",
@@ -32,12 +32,13 @@ const KEYS: &[&str] = &[
     "fault",
     "trigger",
     "seed",
+    "lane",
     "tick",
 ];
 
 /// Keys of a file that names another scenario.
 const REGRESSION_KEYS: &[&str] =
-    &["scenario", "about", "seed", "tick", "replicas", "jobs", "plan", "fault", "trigger"];
+    &["scenario", "about", "seed", "lane", "tick", "replicas", "jobs", "plan", "fault", "trigger"];
 
 const DRIVER_KEYS: &[&str] =
     &["poll_interval", "plan_interval", "rescue_interval", "call_timeout", "max_concurrency"];
@@ -106,7 +107,7 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         faults: read_mix(table)?,
         pinned: read_plan(table, phases.chaos.as_secs())?,
         seed: read_seed(table)?,
-        tick: read_tick(table)?,
+        lane: read_lane(table)?.unwrap_or_default(),
     };
     let sends = scenario.jobs.iter().find(|job| job.work.effects > 0);
     if let (0, Some(job)) = (scenario.receivers, sends) {
@@ -138,8 +139,20 @@ fn read_seed(table: &Table<'_, '_>) -> Result<Option<u64>, ScenarioError> {
     table.or("seed", None, |value| value.integer(0, u64::MAX).map(Some))
 }
 
-fn read_tick(table: &Table<'_, '_>) -> Result<Option<Duration>, ScenarioError> {
-    table.or("tick", None, |value| value.duration_within(Duration::from_millis(1), SECOND).map(Some))
+/// A tick alone says which lane is meant: only one has ticks.
+fn read_lane(table: &Table<'_, '_>) -> Result<Option<Lane>, ScenarioError> {
+    let within = |value: &Value<'_, '_>| value.duration_within(Duration::from_millis(1), SECOND).map(Some);
+    let tick = table.or("tick", None, within)?;
+    let names = [("event", Lane::Event), ("turmoil", Lane::Turmoil { tick })];
+    let lane = table.or("lane", None, |value| value.one_of("lane", &names).map(Some))?;
+    match (lane, tick) {
+        (Some(Lane::Event), Some(_)) => {
+            let error = table.error_at("tick", "the event lane has no ticks");
+            Err(error.help("leave `tick` out, or write `lane = \"turmoil\"`"))
+        }
+        (None, Some(_)) => Ok(Some(Lane::Turmoil { tick })),
+        (lane, _) => Ok(lane),
+    }
 }
 
 fn read_phases(table: &Table<'_, '_>, settle_within: Duration) -> Result<Phases, ScenarioError> {
@@ -235,7 +248,7 @@ fn read_regression(
     scenario.about = table.or("about", &*scenario.about, Value::text)?.to_owned();
     scenario.replicas = table.or("replicas", scenario.replicas, read_replicas)?;
     scenario.seed = read_seed(table)?.or(scenario.seed);
-    scenario.tick = read_tick(table)?.or(scenario.tick);
+    scenario.lane = read_lane(table)?.unwrap_or(scenario.lane);
     if let Some(jobs) = table.get("jobs") {
         scenario.jobs = read_subset(&jobs, &scenario.jobs)?;
     }

@@ -8,7 +8,10 @@ use tourbillon::{
     plan::{Backoff, CatchUp, Schedule},
 };
 
-use crate::fault::{FaultKind, FaultPlan};
+use crate::{
+    fault::{FaultKind, FaultPlan},
+    world::Lane,
+};
 
 /// What runs.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -45,8 +48,8 @@ pub struct Scenario {
     pub pinned: FaultPlan,
     /// The one seed that a regression file is about.
     pub seed: Option<u64>,
-    /// The tick that a regression file is about.
-    pub tick: Option<Duration>,
+    /// What carries it when nothing else is said.
+    pub lane: Lane,
 }
 
 /// How long each phase lasts, in true time.

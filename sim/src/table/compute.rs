@@ -52,7 +52,7 @@ pub fn run_cell(workload: &dyn Workload, cell: &Cell<'_>, engine: &EngineFactory
         receivers: trial.receivers,
         phases: trial.phases,
         plan: plan.clone(),
-        tick: trial.tick,
+        lane: trial.lane,
         engine: engine().map_err(|error| format!("cannot make the database engine: {error}"))?,
         app: trial.app,
         application: trial.application,

@@ -9,7 +9,7 @@ use super::FaultClass;
 use crate::{
     history::{History, RunFacts},
     scenario::Phases,
-    world::{App, ReceiverSpec, application::ApplicationFactory},
+    world::{App, Lane, ReceiverSpec, application::ApplicationFactory},
 };
 
 /// Something to compute a table of.
@@ -64,8 +64,8 @@ pub struct Trial {
     pub application: Option<ApplicationFactory>,
     /// How long each phase lasts. Readings are of the whole run.
     pub phases: Phases,
-    /// The tick of the lane, if it has one.
-    pub tick: Duration,
+    /// What carries hosts and messages.
+    pub lane: Lane,
     /// What every replica runs.
     pub app: App,
     /// Ids of the rows that have work in this world; faults are aimed at them in turn. Empty: all.

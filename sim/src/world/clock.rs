@@ -15,13 +15,13 @@ use tourbillon::{model::Timestamp, runtime::Monotonic};
 pub struct TrueTime {
     base_us: Arc<AtomicU64>,
     stepping: Arc<AtomicBool>,
-    within_step: fn() -> Option<Duration>,
+    within_step: Arc<dyn Fn() -> Option<Duration> + Send + Sync>,
 }
 
 impl TrueTime {
     /// `within_step` asks the lane for the time of the host that is being polled.
-    pub(super) fn new(within_step: fn() -> Option<Duration>) -> Self {
-        Self { base_us: Arc::default(), stepping: Arc::default(), within_step }
+    pub(super) fn new(within_step: impl Fn() -> Option<Duration> + Send + Sync + 'static) -> Self {
+        Self { base_us: Arc::default(), stepping: Arc::default(), within_step: Arc::new(within_step) }
     }
 
     /// Now. Between steps (while a crash drops a host's tasks, for example) only the world's own time is asked:

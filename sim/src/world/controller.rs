@@ -1,4 +1,5 @@
-//! Carries out a fault plan: moves the lane step by step and strikes when it is time.
+//! Carries out a fault plan: moves time from one act to the next and strikes when it is due. Does not know which lane
+//! carries the world.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,16 +11,15 @@ use uuid::Uuid;
 
 use super::{
     application::ApplicationFactory,
-    clock::{HostClock, ServerClock, TrueTime},
+    clock::{HostClock, ServerClock},
     database::Database,
     engine::Engine,
     host::{App, Replica},
-    lane::{Lane, LinkState},
+    lane::{Attention, Carrier, Lane, LinkState, Ready},
     panics,
     process::WorldShared,
     receiver::{Receiver, ReceiverSpec},
     strikes::Strikes,
-    turmoil::{self, TurmoilLane, TurmoilNet},
 };
 use crate::{
     chance,
@@ -38,8 +38,8 @@ pub struct RunSetup {
     pub phases: Phases,
     /// What goes wrong.
     pub plan: FaultPlan,
-    /// The turmoil lane's tick.
-    pub tick: Duration,
+    /// What carries hosts and messages.
+    pub lane: Lane,
     /// What answers inside the database host.
     pub engine: Box<dyn Engine + Send>,
     /// The scenario's own tables, in the same database; see [`application`](super::application).
@@ -70,16 +70,17 @@ pub struct RunOutcome {
 /// # Errors
 /// When the world itself breaks: a bug of the simulator, never of what runs in it.
 pub fn run(setup: RunSetup) -> Result<RunOutcome, String> {
-    let watch = panics::Watch::start();
-    let mut controller = Controller::new(setup);
+    let attention = Attention::default();
+    let watch = panics::Watch::start(Attention::clone(&attention));
+    let mut controller = Controller::new(setup, attention);
     controller.begin();
-    while controller.lane.elapsed() < controller.ends_at() {
+    while controller.carrier.elapsed() < controller.ends_at() {
         controller.act();
         controller.step(&watch)?;
     }
     controller.end()?;
     let fired = controller.world.strikes.fired();
-    let simulated = controller.lane.elapsed();
+    let simulated = controller.carrier.elapsed();
     let history = controller.world.recorder.finish();
     Ok(RunOutcome { history, fired, simulated })
 }
@@ -111,7 +112,7 @@ pub(super) struct Standing {
 }
 
 pub(super) struct Controller {
-    pub(super) lane: TurmoilLane,
+    pub(super) carrier: Box<dyn Carrier>,
     pub(super) world: Arc<WorldShared>,
     pub(super) database: Arc<Database>,
     pub(super) database_down: bool,
@@ -126,19 +127,17 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    fn new(setup: RunSetup) -> Self {
-        let RunSetup { mut facts, receivers, phases, plan, tick, engine, application, app } = setup;
+    fn new(setup: RunSetup, attention: Attention) -> Self {
+        let RunSetup { mut facts, receivers, phases, plan, lane, engine, application, app } = setup;
         let seed = facts.seed;
-        let latency_max = [2, 10, 50][usize::try_from(chance::draw(seed, "latency", 0, 0) % 3).unwrap_or(0)];
-        let latency = (Duration::from_millis(1), Duration::from_millis(latency_max));
-        facts.granularity = tick * 3 + latency.1 * 2;
-        let truth = TrueTime::new(turmoil::within_step);
+        let Ready { carrier, net, truth, granularity } = lane.build(seed, &attention);
+        facts.granularity = granularity;
         let world = Arc::new(WorldShared {
             seed,
             truth: truth.clone(),
             recorder: Recorder::default(),
-            net: Arc::new(TurmoilNet),
-            strikes: Strikes::new(seed, plan.triggers),
+            net,
+            strikes: Strikes::new(seed, plan.triggers, attention),
             call_timeout: facts.call_timeout,
         });
         let clock = ServerClock::new(truth.clone(), facts.epoch);
@@ -154,7 +153,7 @@ impl Controller {
             agenda.entry(micros(Duration::from_secs(fault.at_s.into()))).or_default().push(Act::Strike(fault));
         }
         Self {
-            lane: TurmoilLane::new(chance::draw(seed, "net", 0, 0), tick, latency),
+            carrier,
             standing: replicas.iter().map(|_| Standing::default()).collect(),
             world,
             database,
@@ -182,24 +181,26 @@ impl Controller {
         self.record(HostId::World, What::Began { facts: Box::new(self.facts.clone()) });
         self.record(HostId::World, What::PhaseBegan { phase: Phase::Chaos });
         let database = Arc::clone(&self.database);
-        self.lane.add(HostId::Database, Box::new(move || Box::pin(Arc::clone(&database).serve())));
+        self.carrier.add(HostId::Database, Box::new(move || Arc::clone(&database).software()));
         for (number, spec) in (0..).zip(self.receivers.clone()) {
             let receiver = Arc::new(Receiver::new(Arc::clone(&self.world), number, spec));
-            self.lane.add(HostId::Receiver(number), Box::new(move || Box::pin(Arc::clone(&receiver).serve())));
+            self.carrier.add(HostId::Receiver(number), Box::new(move || Box::pin(Arc::clone(&receiver).serve())));
         }
         for replica in &self.replicas {
             let replica = Arc::clone(replica);
-            self.lane.add(HostId::Replica(replica.number), Box::new(move || replica.boot()));
+            self.carrier.add(HostId::Replica(replica.number), Box::new(move || replica.boot()));
         }
         self.schedule(self.phases.chaos, Act::Phase(Phase::PartialHeal));
         self.schedule(self.phases.chaos + self.phases.partial_heal, Act::Phase(Phase::Heal));
     }
 
     fn step(&mut self, watch: &panics::Watch) -> Result<(), String> {
+        let next = self.agenda.first_key_value().map_or(Duration::MAX, |(at_us, _)| Duration::from_micros(*at_us));
+        let until = next.min(self.ends_at());
         self.world.truth.stepping(true);
-        self.lane.step()?;
+        self.carrier.step(until)?;
         self.world.truth.stepping(false);
-        self.world.truth.set(micros(self.lane.elapsed()));
+        self.world.truth.set(micros(self.carrier.elapsed()));
         for message in watch.take() {
             self.record(HostId::World, What::Panicked { message });
         }
@@ -211,7 +212,7 @@ impl Controller {
 
     /// Does what is due.
     fn act(&mut self) {
-        let now = micros(self.lane.elapsed());
+        let now = micros(self.carrier.elapsed());
         while let Some(entry) = self.agenda.first_entry()
             && *entry.key() <= now
         {
@@ -245,7 +246,7 @@ impl Controller {
     pub(super) fn schedule_in(&mut self, seconds: u32, act: Act) {
         // At least one second: an end in the same instant would come before its beginning took hold.
         let after = Duration::from_secs(u64::from(seconds.max(1)));
-        self.schedule(self.lane.elapsed() + after, act);
+        self.schedule(self.carrier.elapsed() + after, act);
     }
 
     /// Heals the database and a random core of replicas; the others are cut off or dead until the end. Skew stays.

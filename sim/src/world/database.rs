@@ -8,7 +8,7 @@ use std::{
 
 use tourbillon::{
     model::ExecutionId,
-    store::{ErrorKind, PlanOutcome, Reply, Request, StoreError},
+    store::{BoxFuture, ErrorKind, PlanOutcome, Reply, Request, StoreError},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     clock::ServerClock,
     engine::Engine,
     gate::Gate,
-    net::BoxStream,
+    net::BoxConnection,
     process::WorldShared,
     strikes::{Fate, Struck},
     subject::{self, Subjects},
@@ -62,10 +62,9 @@ impl Database {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The server stops: what it has under way ends with it, in order.
-    pub(super) fn end_sessions(&self) {
-        self.gate().end();
-        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Gate::open();
+    /// The server stops: what it has under way is behind this gate, and its next start gets another.
+    pub(super) fn replace_gate(&self) -> Gate {
+        std::mem::replace(&mut *self.gate.lock().unwrap_or_else(PoisonError::into_inner), Gate::open())
     }
 
     /// Applies a request without recording it; for looking at the final state.
@@ -115,16 +114,20 @@ impl Database {
     }
 
     /// The host's software.
-    #[expect(clippy::disallowed_methods, reason = "the database host is not a replica: it is never paused")]
-    pub(super) async fn serve(self: Arc<Self>) {
-        let Ok(mut listener) = self.world.net.listen().await else { return };
-        while let Ok(stream) = listener.accept().await {
-            tokio::spawn(self.gate().guard(Arc::clone(&self).session(stream)));
+    pub(super) fn software(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        let gate = self.gate();
+        Box::pin(gate.guard(self.serve()))
+    }
+
+    async fn serve(self: Arc<Self>) {
+        let Ok(mut listener) = self.world.net.listen(HostId::Database).await else { return };
+        while let Ok(connection) = listener.accept().await {
+            self.gate().spawn(Arc::clone(&self).session(connection));
         }
     }
 
-    async fn session(self: Arc<Self>, mut stream: BoxStream) {
-        while let Ok(Ask { replica, asked }) = wire::receive(&mut stream).await {
+    async fn session(self: Arc<Self>, mut connection: BoxConnection) {
+        while let Ok(Ask { replica, asked }) = wire::receive(&mut connection).await {
             let id = asked.id();
             let struck = |kind: FaultKind| {
                 let kind = kind.name().to_owned();
@@ -144,7 +147,7 @@ impl Database {
                     struck(FaultKind::ApplyLate);
                     self.apply_late(asked, delay);
                     // Hangs until the caller gives up and closes.
-                    let _ = wire::receive::<Ask>(&mut stream).await;
+                    let _ = wire::receive::<Ask>(&mut connection).await;
                     return;
                 }
                 Fate::Pass => {
@@ -158,19 +161,19 @@ impl Database {
                     result
                 }
             };
-            if wire::send(&mut stream, &told).await.is_err() {
+            if wire::send(&mut connection, told).await.is_err() {
                 return;
             }
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "as for serve; true time is the database host's time")]
+    #[expect(clippy::disallowed_methods, reason = "true time is the database host's time")]
     fn apply_late(self: &Arc<Self>, asked: Asked, delay: Duration) {
         let database = Arc::clone(self);
-        tokio::spawn(self.gate().guard(async move {
+        self.gate().spawn(async move {
             tokio::time::sleep(delay).await;
             let _ = database.apply(asked);
-        }));
+        });
     }
 
     fn pull_trigger(&self, replica: u8, executions: &[ExecutionId], told: &Told) -> Struck {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     controller::{Act, Controller, Standing},
-    lane::{Lane, LinkState},
+    lane::LinkState,
     strikes::{Leaky, Pulled},
 };
 use crate::{
@@ -110,7 +110,7 @@ impl Controller {
     fn pause(&mut self, replica: u8, lasts: u32) {
         // A process that is shutting down can be paused too; a trigger has closed its gate already, and somebody has
         // to open it again.
-        if self.standing(replica).down && !self.lane.is_running(HostId::Replica(replica)) {
+        if self.standing(replica).down && !self.carrier.is_running(HostId::Replica(replica)) {
             return;
         }
         if let Some(gate) = self.replicas[usize::from(replica)].gate() {
@@ -151,20 +151,19 @@ impl Controller {
 
     fn crash(&mut self, replica: u8, lasts: u32) {
         let host = HostId::Replica(replica);
-        if self.standing(replica).down && !self.lane.is_running(host) {
+        if self.standing(replica).down && !self.carrier.is_running(host) {
             return;
         }
         self.began(host, FaultKind::Crash, format!("for {lasts} s"));
         // Destructors run and connections say goodbye, so the gate must let them.
-        self.end_tasks(replica);
-        self.lane.crash(host);
+        self.drop_tasks(replica);
         self.crashed(replica, CrashKind::Polite);
         self.schedule_in(lasts, Act::Restart(replica));
     }
 
     pub(super) fn power_loss(&mut self, replica: u8, lasts: u32) {
         let host = HostId::Replica(replica);
-        if self.standing(replica).down && !self.lane.is_running(host) {
+        if self.standing(replica).down && !self.carrier.is_running(host) {
             return;
         }
         self.began(host, FaultKind::PowerLoss, format!("for {lasts} s"));
@@ -173,15 +172,14 @@ impl Controller {
         }
         // Cut off before its sockets are dropped: there is no farewell.
         self.isolate(replica);
-        self.end_tasks(replica);
-        self.lane.crash(host);
+        self.drop_tasks(replica);
         self.crashed(replica, CrashKind::PowerLoss);
         self.schedule_in(lasts, Act::Restart(replica));
     }
 
-    fn end_tasks(&self, replica: u8) {
+    fn drop_tasks(&mut self, replica: u8) {
         if let Some(gate) = self.replicas[usize::from(replica)].gate() {
-            gate.end();
+            self.carrier.crash(HostId::Replica(replica), &gate);
         }
     }
 
@@ -210,27 +208,26 @@ impl Controller {
         if !self.standing(replica).down {
             return;
         }
-        if self.lane.is_running(host) {
+        if self.carrier.is_running(host) {
             // A shutdown that is still under way; a supervisor would wait too.
             return self.schedule_in(1, Act::Restart(replica));
         }
         self.standing(replica).isolated = false;
         for receiver in self.receiver_numbers() {
-            self.lane.link(host, HostId::Receiver(receiver), LinkState::Down, LinkState::Up);
+            self.carrier.link(host, HostId::Receiver(receiver), LinkState::Down, LinkState::Up);
         }
         self.standing(replica).down = false;
         self.standing(replica).pauses = 0;
         self.relink(replica);
-        // What a finished process left behind is dropped by the restart.
-        self.end_tasks(replica);
-        self.lane.restart(host);
+        let left = self.replicas[usize::from(replica)].gate();
+        self.carrier.restart(host, left.as_ref());
     }
 
     fn isolate(&mut self, replica: u8) {
         self.standing(replica).isolated = true;
         self.relink(replica);
         for receiver in self.receiver_numbers() {
-            self.lane.link(HostId::Replica(replica), HostId::Receiver(receiver), LinkState::Up, LinkState::Down);
+            self.carrier.link(HostId::Replica(replica), HostId::Receiver(receiver), LinkState::Up, LinkState::Down);
         }
     }
 
@@ -269,7 +266,7 @@ impl Controller {
         };
         let present = standing.link.replace(wanted).unwrap_or(LinkState::Up);
         if present != wanted {
-            self.lane.link(HostId::Replica(replica), HostId::Database, present, wanted);
+            self.carrier.link(HostId::Replica(replica), HostId::Database, present, wanted);
         }
     }
 
@@ -295,15 +292,15 @@ impl Controller {
         }
         self.began(HostId::Database, FaultKind::DatabaseRestart, format!("for {lasts} s"));
         self.database_down = true;
-        self.database.end_sessions();
-        self.lane.crash(HostId::Database);
+        let sessions = self.database.replace_gate();
+        self.carrier.crash(HostId::Database, &sessions);
         self.schedule_in(lasts, Act::DatabaseUp);
     }
 
     pub(super) fn database_up(&mut self) {
         if self.database_down {
             self.database_down = false;
-            self.lane.restart(HostId::Database);
+            self.carrier.restart(HostId::Database, None);
             self.ended(HostId::Database, FaultKind::DatabaseRestart);
         }
     }

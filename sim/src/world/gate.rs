@@ -14,6 +14,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tokio::task::{AbortHandle, JoinHandle};
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mode {
     Open,
@@ -30,7 +32,7 @@ pub(super) struct Gate(Arc<Mutex<State>>);
 struct State {
     mode: Mode,
     waiting: Vec<Waker>,
-    tasks: BTreeMap<u64, Slot>,
+    tasks: BTreeMap<u64, (Slot, Option<AbortHandle>)>,
     next_task: u64,
     ending: bool,
 }
@@ -78,6 +80,13 @@ impl Gate {
         state.waiting.clear();
     }
 
+    /// Drops all tasks, and tells the executor that they are over: for an executor that goes on.
+    pub(super) fn cut(&self) {
+        for executed in self.drop_all() {
+            executed.abort();
+        }
+    }
+
     /// The executor is about to drop its tasks: the first that it drops takes all the others with it, in order.
     pub(super) fn end(&self) {
         lock(&self.0).ending = true;
@@ -89,16 +98,31 @@ impl Gate {
         let mut state = lock(&self.0);
         let number = state.next_task;
         state.next_task += 1;
-        state.tasks.insert(number, Arc::clone(&slot));
+        state.tasks.insert(number, (Arc::clone(&slot), None));
         Gated { gate: self.clone(), number, slot }
     }
 
-    fn drop_all(&self) {
+    /// Starts a task behind the gate.
+    #[expect(clippy::disallowed_methods, reason = "the one home of simulated tasks: every one is behind its gate")]
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let gated = self.guard(task);
+        let number = gated.number;
+        let handle = tokio::spawn(gated);
+        if let Some((_, executed)) = lock(&self.0).tasks.get_mut(&number) {
+            *executed = Some(handle.abort_handle());
+        }
+        handle
+    }
+
+    fn drop_all(&self) -> Vec<AbortHandle> {
+        let mut executed = Vec::new();
         // A destructor may start or end tasks; look again after each.
-        while let Some((_, slot)) = { lock(&self.0).tasks.pop_first() } {
+        while let Some((_, (slot, handle))) = { lock(&self.0).tasks.pop_first() } {
             let task = lock(&slot).take();
             drop(task);
+            executed.extend(handle);
         }
+        executed
     }
 }
 
@@ -131,7 +155,8 @@ impl Future for Gated {
 impl Drop for Gated {
     fn drop(&mut self) {
         if lock(&self.gate.0).ending {
-            return self.gate.drop_all();
+            self.gate.drop_all();
+            return;
         }
         lock(&self.gate.0).tasks.remove(&self.number);
         let task = lock(&self.slot).take();

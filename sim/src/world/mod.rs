@@ -1,13 +1,14 @@
 //! The simulated world: hosts, clocks, links, the database, receivers, and what is done to them.
 //!
-//! Everything runs on one thread. A *lane* carries hosts and messages (turmoil today; the seam is `lane::Lane`
-//! and `net::Net`); everything else here is the same on every lane.
+//! Everything runs on one thread. A *lane* carries hosts and messages: `event` for breadth, `turmoil` for closeness to
+//! the wire. The seam is `lane::Carrier` and `net::Net`; everything else here is the same on every lane.
 
 pub mod application;
 pub mod clock;
 mod controller;
 mod database;
 pub mod engine;
+mod event;
 mod faults;
 mod gate;
 mod host;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use controller::{RunOutcome, RunSetup, run};
 pub use host::{App, Host, TablesOf};
+pub use lane::Lane;
 pub(crate) use panics::PLANNED as PLANNED_PANIC;
 pub use receiver::{Call, CallError, ReceiverSpec};
 pub use unit::Unit;

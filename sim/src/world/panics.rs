@@ -2,8 +2,15 @@
 
 use std::{cell::RefCell, panic, sync::Once};
 
+use super::lane::Attention;
+
 thread_local! {
-    static CAUGHT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    static CAUGHT: RefCell<Option<Caught>> = const { RefCell::new(None) };
+}
+
+struct Caught {
+    messages: Vec<String>,
+    attention: Attention,
 }
 
 /// What a scenario's handler panics with when its work says so: caught by the driver, not a bug.
@@ -13,14 +20,16 @@ pub(crate) const PLANNED: &str = "planned panic";
 pub(super) struct Watch(());
 
 impl Watch {
-    pub(super) fn start() -> Self {
+    /// Calls for `attention` at each.
+    pub(super) fn start(attention: Attention) -> Self {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
                 let caught = CAUGHT.with_borrow_mut(|caught| match caught {
-                    Some(messages) => {
-                        messages.push(info.to_string());
+                    Some(caught) => {
+                        caught.messages.push(info.to_string());
+                        caught.attention.notify_one();
                         true
                     }
                     None => false,
@@ -30,14 +39,15 @@ impl Watch {
                 }
             }));
         });
-        CAUGHT.set(Some(Vec::new()));
+        CAUGHT.set(Some(Caught { messages: Vec::new(), attention }));
         Self(())
     }
 
     /// The unplanned ones since the last call.
     pub(super) fn take(&self) -> Vec<String> {
-        let messages = CAUGHT.with_borrow_mut(|caught| caught.as_mut().map(std::mem::take)).unwrap_or_default();
-        messages.into_iter().filter(|message| !message.contains(PLANNED)).collect()
+        let messages =
+            CAUGHT.with_borrow_mut(|caught| caught.as_mut().map(|caught| std::mem::take(&mut caught.messages)));
+        messages.unwrap_or_default().into_iter().filter(|message| !message.contains(PLANNED)).collect()
     }
 }
 

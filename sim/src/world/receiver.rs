@@ -14,7 +14,7 @@ use tourbillon::{
 };
 
 use super::{
-    net::BoxStream,
+    net::BoxConnection,
     process::{Process, WorldShared},
     strikes::Struck,
     wire::{self, Deliver, Delivered, Sent, UnitTag},
@@ -117,19 +117,19 @@ impl Receiver {
     /// The host's software.
     #[expect(clippy::disallowed_methods, reason = "a receiver is not a replica: it is never paused")]
     pub(super) async fn serve(self: Arc<Self>) {
-        let Ok(mut listener) = self.world.net.listen().await else { return };
-        while let Ok(stream) = listener.accept().await {
-            tokio::spawn(Arc::clone(&self).session(stream));
+        let Ok(mut listener) = self.world.net.listen(HostId::Receiver(self.number)).await else { return };
+        while let Ok(connection) = listener.accept().await {
+            tokio::spawn(Arc::clone(&self).session(connection));
         }
     }
 
-    async fn session(self: Arc<Self>, mut stream: BoxStream) {
-        while let Ok(Deliver { replica, sent, subject, unit }) = wire::receive(&mut stream).await {
+    async fn session(self: Arc<Self>, mut connection: BoxConnection) {
+        while let Ok(Deliver { replica, sent, subject, unit }) = wire::receive(&mut connection).await {
             let answer: Delivered = self.handle(sent).await;
             let host = HostId::Receiver(self.number);
             if answer == CallAnswer::Failed {
                 // Nothing happened: there is no effect to lose the answer of.
-                if wire::send(&mut stream, &answer).await.is_err() {
+                if wire::send(&mut connection, answer).await.is_err() {
                     return;
                 }
                 continue;
@@ -143,7 +143,7 @@ impl Receiver {
                 self.world.record(host, What::Struck { kind, replica, request: None });
                 return;
             }
-            if wire::send(&mut stream, &answer).await.is_err() {
+            if wire::send(&mut connection, answer).await.is_err() {
                 return;
             }
         }
@@ -231,9 +231,10 @@ pub(super) async fn deliver(
 ) -> Result<CallAnswer, CallError> {
     let deliver = Deliver { replica: process.replica, sent, subject, unit };
     let exchange = async {
-        let mut stream = process.world.net.dial(HostId::Receiver(number)).await?;
-        wire::send(&mut stream, &deliver).await?;
-        wire::receive::<Delivered>(&mut stream).await
+        let from = HostId::Replica(process.replica);
+        let mut connection = process.world.net.dial(from, HostId::Receiver(number)).await?;
+        wire::send(&mut connection, deliver).await?;
+        wire::receive::<Delivered>(&mut connection).await
     };
     match runtime.timeout(PATIENCE, exchange).await {
         Some(answer) => answer.map_err(|error| CallError::Broken(error.to_string())),

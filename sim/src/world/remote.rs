@@ -12,7 +12,7 @@ use tourbillon::{
 
 use super::{
     application::{ApplicationReply, ApplicationRequest},
-    net::BoxStream,
+    net::BoxConnection,
     process::Process,
     wire::{self, Answered, Ask, Asked, Told},
 };
@@ -23,7 +23,7 @@ const MAX_IDLE: usize = 8;
 
 pub(super) struct RemoteStore {
     process: Arc<Process>,
-    idle: Mutex<Vec<BoxStream>>,
+    idle: Mutex<Vec<BoxConnection>>,
 }
 
 impl RemoteStore {
@@ -31,11 +31,11 @@ impl RemoteStore {
         Self { process, idle: Mutex::default() }
     }
 
-    async fn connection(&self) -> io::Result<BoxStream> {
+    async fn connection(&self) -> io::Result<BoxConnection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
-            Some(stream) => Ok(stream),
-            None => self.process.world.net.dial(HostId::Database).await,
+            Some(connection) => Ok(connection),
+            None => self.process.world.net.dial(HostId::Replica(self.process.replica), HostId::Database).await,
         }
     }
 
@@ -45,12 +45,12 @@ impl RemoteStore {
         let unreachable =
             |error: io::Error| StoreError::new(ErrorKind::Unavailable, format!("cannot connect: {error}"));
         let broken = |error: io::Error| StoreError::new(ErrorKind::Unknown, format!("connection broke: {error}"));
-        let mut stream = self.connection().await.map_err(unreachable)?;
-        wire::send(&mut stream, &Ask { replica: self.process.replica, asked }).await.map_err(broken)?;
-        let told: Told = wire::receive(&mut stream).await.map_err(broken)?;
+        let mut connection = self.connection().await.map_err(unreachable)?;
+        wire::send(&mut connection, Ask { replica: self.process.replica, asked }).await.map_err(broken)?;
+        let told: Told = wire::receive(&mut connection).await.map_err(broken)?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE {
-            idle.push(stream);
+            idle.push(connection);
         }
         told
     }

@@ -31,9 +31,8 @@ impl Clock for SimClock {
 struct SimSpawner(Gate);
 
 impl Spawner for SimSpawner {
-    #[expect(clippy::disallowed_methods, reason = "the one home of simulated tasks: every one is behind its gate")]
     fn spawn(&self, name: &str, future: BoxFuture<'static, ()>) -> Task {
-        Task::new(name, tokio::spawn(self.0.guard(future)))
+        Task::new(name, self.0.spawn(future))
     }
 }
 

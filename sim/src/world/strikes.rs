@@ -8,7 +8,7 @@ use std::{
 
 use tourbillon::model::RequestId;
 
-use super::gate::Gate;
+use super::{gate::Gate, lane::Attention};
 use crate::{
     chance,
     fault::{FaultKind, Then, Trigger, TriggerPoint},
@@ -49,6 +49,7 @@ pub(super) enum Leaky {
 
 pub(super) struct Strikes {
     seed: u64,
+    attention: Attention,
     inner: Mutex<Inner>,
 }
 
@@ -67,8 +68,9 @@ struct Inner {
 }
 
 impl Strikes {
-    pub(super) fn new(seed: u64, triggers: Vec<Trigger>) -> Self {
-        Self { seed, inner: Mutex::new(Inner { triggers, ..Inner::default() }) }
+    /// Calls for `attention` when a trigger was pulled that the controller has to carry out.
+    pub(super) fn new(seed: u64, triggers: Vec<Trigger>, attention: Attention) -> Self {
+        Self { seed, attention, inner: Mutex::new(Inner { triggers, ..Inner::default() }) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -186,6 +188,7 @@ impl Strikes {
             }
         }
         inner.pulled.push(Pulled { then: trigger.then, replica, lasts_s: trigger.lasts_s });
+        self.attention.notify_one();
         // The reply under way does not outlive what was just struck.
         match trigger.then {
             Then::PowerLoss | Then::Crash | Then::Partition | Then::PartitionFromDatabase | Then::DatabaseRestart => {

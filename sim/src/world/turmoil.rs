@@ -3,27 +3,45 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tourbillon::store::BoxFuture;
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::{
-    lane::{Lane, LinkState, Software},
-    net::{BoxStream, Listener, Net},
+    clock::TrueTime,
+    gate::Gate,
+    lane::{Carrier, LinkState, Ready, Software},
+    net::{BoxConnection, Connection, Listener, Net},
+    wire::Message,
 };
-use crate::history::HostId;
+use crate::{chance, history::HostId};
 
 /// The one port that every host listens on.
 const PORT: u16 = 7000;
 
-pub(super) struct TurmoilLane {
+/// Longest frame. Far above the largest batch; a longer one is a bug, not a message.
+const MAX_FRAME: u32 = 64 * 1024 * 1024;
+
+pub(super) fn ready(seed: u64, tick: Duration, latency: (Duration, Duration)) -> Ready {
+    Ready {
+        carrier: Box::new(TurmoilLane::new(chance::draw(seed, "net", 0, 0), tick, latency)),
+        net: Arc::new(TurmoilNet),
+        // Time of the host that turmoil is polling.
+        truth: TrueTime::new(turmoil::sim_elapsed),
+        granularity: tick * 3 + latency.1 * 2,
+    }
+}
+
+struct TurmoilLane {
     sim: turmoil::Sim<'static>,
 }
 
 impl TurmoilLane {
-    pub(super) fn new(seed: u64, tick: Duration, latency: (Duration, Duration)) -> Self {
+    fn new(seed: u64, tick: Duration, latency: (Duration, Duration)) -> Self {
         let mut builder = turmoil::Builder::new();
         builder
             .rng_seed(seed)
@@ -38,7 +56,7 @@ impl TurmoilLane {
     }
 }
 
-impl Lane for TurmoilLane {
+impl Carrier for TurmoilLane {
     fn add(&mut self, host: HostId, software: Software) {
         self.sim.host(host.to_string(), move || {
             let running = software();
@@ -49,7 +67,7 @@ impl Lane for TurmoilLane {
         });
     }
 
-    fn step(&mut self) -> Result<(), String> {
+    fn step(&mut self, _until: Duration) -> Result<(), String> {
         self.sim.step().map(|_| ()).map_err(|error| error.to_string())
     }
 
@@ -57,11 +75,15 @@ impl Lane for TurmoilLane {
         self.sim.elapsed()
     }
 
-    fn crash(&mut self, host: HostId) {
+    fn crash(&mut self, host: HostId, tasks: &Gate) {
+        tasks.end();
         self.sim.crash(host.to_string());
     }
 
-    fn restart(&mut self, host: HostId) {
+    fn restart(&mut self, host: HostId, left: Option<&Gate>) {
+        if let Some(left) = left {
+            left.end();
+        }
         self.sim.bounce(host.to_string());
     }
 
@@ -86,22 +108,17 @@ impl Lane for TurmoilLane {
     }
 }
 
-/// Time of the host that turmoil is polling.
-pub(super) fn within_step() -> Option<Duration> {
-    turmoil::sim_elapsed()
-}
-
-pub(super) struct TurmoilNet;
+struct TurmoilNet;
 
 impl Net for TurmoilNet {
-    fn dial(&self, to: HostId) -> BoxFuture<'static, io::Result<BoxStream>> {
+    fn dial(&self, _from: HostId, to: HostId) -> BoxFuture<'static, io::Result<BoxConnection>> {
         Box::pin(async move {
             let stream = TcpStream::connect((to.to_string(), PORT)).await?;
-            Ok(Box::new(stream) as BoxStream)
+            Ok(Box::new(Framed(stream)) as BoxConnection)
         })
     }
 
-    fn listen(&self) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
+    fn listen(&self, _at: HostId) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
             let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT)).await?;
             Ok(Box::new(TurmoilListener(listener)) as Box<dyn Listener>)
@@ -112,10 +129,37 @@ impl Net for TurmoilNet {
 struct TurmoilListener(TcpListener);
 
 impl Listener for TurmoilListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxConnection>> {
         Box::pin(async {
             let (stream, _) = self.0.accept().await?;
-            Ok(Box::new(stream) as BoxStream)
+            Ok(Box::new(Framed(stream)) as BoxConnection)
+        })
+    }
+}
+
+/// Messages as frames: a length and a JSON document.
+struct Framed(TcpStream);
+
+impl Connection for Framed {
+    fn send(&mut self, message: Message) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async move {
+            let mut frame = vec![0; 4];
+            serde_json::to_writer(&mut frame, &message)?;
+            let len = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
+            frame[..4].copy_from_slice(&len.to_be_bytes());
+            self.0.write_all(&frame).await
+        })
+    }
+
+    fn receive(&mut self) -> BoxFuture<'_, io::Result<Message>> {
+        Box::pin(async {
+            let len = self.0.read_u32().await?;
+            if len > MAX_FRAME {
+                return Err(io::Error::other(format!("frame of {len} bytes")));
+            }
+            let mut frame = vec![0; len as usize];
+            self.0.read_exact(&mut frame).await?;
+            Ok(serde_json::from_slice(&frame)?)
         })
     }
 }

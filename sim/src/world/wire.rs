@@ -1,9 +1,8 @@
-//! Frames: a length and a JSON document. What a connection carries is decided by who is at its ends.
+//! What connections carry. What a message says is decided by who is at the ends; how it travels, by the lane.
 
 use std::io;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde::{Deserialize, Serialize};
 use tourbillon::{
     model::{Incarnation, RequestId},
     store::{Reply, Request, StoreError},
@@ -11,12 +10,9 @@ use tourbillon::{
 
 use super::{
     application::{ApplicationReply, ApplicationRequest},
-    net::BoxStream,
+    net::BoxConnection,
 };
 use crate::history::{CallAnswer, Effect, OutsideCall};
-
-/// Longest frame. Far above the largest batch; a longer one is a bug, not a message.
-const MAX_FRAME: u32 = 64 * 1024 * 1024;
 
 /// To the database.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,20 +92,37 @@ pub(super) struct UnitTag {
 /// From a receiver.
 pub(super) type Delivered = CallAnswer;
 
-pub(super) async fn send<T: Serialize>(stream: &mut BoxStream, message: &T) -> io::Result<()> {
-    let mut frame = vec![0; 4];
-    serde_json::to_writer(&mut frame, message)?;
-    let len = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
-    frame[..4].copy_from_slice(&len.to_be_bytes());
-    stream.write_all(&frame).await
+macro_rules! messages {
+    ($($name:ident),*) => {
+        /// Anything that a connection carries.
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        pub(super) enum Message { $($name($name),)* }
+
+        $(impl Carried for $name {
+            fn wrap(self) -> Message {
+                Message::$name(self)
+            }
+
+            fn unwrap(message: Message) -> Option<Self> {
+                if let Message::$name(content) = message { Some(content) } else { None }
+            }
+        })*
+    };
 }
 
-pub(super) async fn receive<T: DeserializeOwned>(stream: &mut BoxStream) -> io::Result<T> {
-    let len = stream.read_u32().await?;
-    if len > MAX_FRAME {
-        return Err(io::Error::other(format!("frame of {len} bytes")));
-    }
-    let mut frame = vec![0; len as usize];
-    stream.read_exact(&mut frame).await?;
-    Ok(serde_json::from_slice(&frame)?)
+messages! { Ask, Told, Deliver, Delivered }
+
+/// One sort of message.
+pub(super) trait Carried: Sized {
+    fn wrap(self) -> Message;
+    fn unwrap(message: Message) -> Option<Self>;
+}
+
+pub(super) async fn send(connection: &mut BoxConnection, message: impl Carried) -> io::Result<()> {
+    connection.send(message.wrap()).await
+}
+
+/// The next message; an error if it is of another sort.
+pub(super) async fn receive<T: Carried>(connection: &mut BoxConnection) -> io::Result<T> {
+    T::unwrap(connection.receive().await?).ok_or_else(|| io::Error::other("a message of another sort"))
 }

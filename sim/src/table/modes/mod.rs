@@ -13,7 +13,7 @@ use super::{Cell, FaultClass, Promise, Reading, Row, Trial, Workload};
 use crate::{
     history::{History, RunFacts},
     scenario::planned,
-    world::ReceiverSpec,
+    world::{Lane, ReceiverSpec},
 };
 
 const EVERY: Duration = Duration::from_secs(30);
@@ -233,7 +233,7 @@ impl Workload for Modes {
             receivers: vec![ReceiverSpec::default()],
             application: None,
             phases: scenario.phases,
-            tick: Duration::from_millis(100),
+            lane: Lane::Turmoil { tick: Some(Duration::from_millis(100)) },
             app: Arc::new(move |host| probe::scheduler(&scenario, host)),
             rows: Vec::new(),
         }
