@@ -33,6 +33,7 @@ pub mod driver;
 pub mod job;
 pub mod model;
 pub mod plan;
+pub mod queue;
 pub mod runtime;
 pub mod service;
 pub mod store;
@@ -44,6 +45,7 @@ pub mod prelude {
         job::{BoxError, Completion, Context, HandlerError, Job, Overlap, StopReason},
         model::{Reentry, Scope, Timestamp},
         plan::{Backoff, CatchUp, Cron, CronError, Fold, Gap},
+        queue::{Delivery, Enqueuer, ItemOptions, Queue, Unique},
         runtime::Runtime,
         service::{FirstTick, HaMode, Service, Tick},
         store::{ManualClock, MemoryStore, Store},

@@ -16,7 +16,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("job", &["model", "plan", "runtime", "store"]),
     // Errors of user code and reasons to stop are the same for handlers and for ticks.
     ("service", &["job::BoxError", "job::StopReason", "job::StopSignal", "model", "runtime", "store"]),
-    ("driver", &["job", "model", "plan", "runtime", "service", "store"]),
+    ("queue", &["job", "model", "plan", "runtime", "store"]),
+    ("driver", &["job", "model", "plan", "queue", "runtime", "service", "store"]),
 ];
 
 /// Which packages of this workspace, and which databases and simulators, each folder may depend on.

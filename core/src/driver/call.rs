@@ -31,6 +31,11 @@ impl Caller {
         Self { store, runtime, timeout }
     }
 
+    /// For callers with a patience of their own.
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Calls once.
     pub(super) async fn once<V: Operation>(&self, verb: V) -> Result<Answered<V::Reply>, StoreError> {
         self.until(verb, self.runtime.monotonic()).await

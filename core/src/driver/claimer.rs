@@ -1,11 +1,17 @@
 //! Takes due rows for as many handlers as there is room, charges them, and hands them to runners.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Shared, runner, settler::Settler, stop::Stage};
+use super::{
+    Shared,
+    queue::{self, Crew},
+    runner,
+    settler::Settler,
+    stop::Stage,
+};
 use crate::{
     job::Attempt,
-    model::{Execution, JobName, LeaseRef, Outcome, transition::Charge},
+    model::{Execution, ExecutionId, LeaseRef, Outcome, transition::Charge},
     runtime::{Monotonic, first},
     store::{Claim, Settlement, Start, StoreError},
 };
@@ -14,21 +20,20 @@ use crate::{
 /// they expire and are claimed again at no charge.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(shared: Arc<Shared>, settler: Settler) {
-    let jobs: Vec<JobName> = shared.jobs.keys().cloned().collect();
+pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) {
     while !shared.stop.has_reached(Stage::Drain) {
-        let room = first(shared.room.acquire(), shared.stop.reached(Stage::Drain)).await;
+        let room = first(crew.room.acquire(), shared.stop.reached(Stage::Drain)).await;
         let Ok(Ok(first_permit)) = room else { return };
         drop(first_permit);
-        match claim(&shared, &settler, &jobs).await {
+        match claim(&shared, &settler, &crew).await {
             Ok(Found::More) => continue,
             Ok(Found::Nothing) => {}
             Err(error) => tracing::warn!(%error, "claim failed; trying again"),
         }
         // Spread around the interval, so that replicas started together do not stay in step.
-        let poll = shared.settings.poll_interval;
+        let poll = crew.poll;
         let wait = poll * 9 / 10 + shared.runtime.random_below(poll / 5);
-        let wake = first(shared.work.notified(), shared.runtime.sleep(wait));
+        let wake = first(crew.wake.notified(), shared.runtime.sleep(wait));
         if first(shared.stop.reached(Stage::Drain), wake).await.is_ok() {
             return;
         }
@@ -42,14 +47,15 @@ enum Found {
     Nothing,
 }
 
-async fn claim(shared: &Arc<Shared>, settler: &Settler, jobs: &[JobName]) -> Result<Found, StoreError> {
-    let room = u32::try_from(shared.room.available_permits()).unwrap_or(u32::MAX);
+async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Result<Found, StoreError> {
+    let room = u32::try_from(crew.room.available_permits()).unwrap_or(u32::MAX);
     let verb = Claim {
         runner: shared.incarnation,
-        jobs: jobs.to_vec(),
-        limit: room.clamp(1, shared.settings.claim_batch),
+        jobs: crew.jobs.clone(),
+        limit: room.clamp(1, crew.batch),
         charge: Charge::AtStart,
     };
+    crew.tally.checked(shared.runtime.monotonic());
     let give_up_at = shared.runtime.monotonic() + CLAIM_PATIENCE;
     let answered = shared.caller.until(verb, give_up_at).await?;
     let claimed = answered.reply;
@@ -59,13 +65,24 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, jobs: &[JobName]) -> Res
     debug_assert!(
         claimed.executions.iter().all(|row| row.lease_ref().is_some_and(|l| l.token.0 == answered.request.0))
     );
-    start(shared, settler, claimed.executions).await;
+    let Some(known) = queue::probe(shared, crew, &claimed.executions).await else {
+        let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
+        give_back(settler, &leases).await;
+        return Ok(Found::Nothing);
+    };
+    start(shared, settler, crew, claimed.executions, &known).await;
     Ok(Found::More)
 }
 
 /// Makes the starts durable, then runs the handlers. A handler whose start is not known to be durable never runs
 /// (G4).
-async fn start(shared: &Arc<Shared>, settler: &Settler, rows: Vec<Execution>) {
+async fn start(
+    shared: &Arc<Shared>,
+    settler: &Settler,
+    crew: &Arc<Crew>,
+    rows: Vec<Execution>,
+    known: &BTreeSet<ExecutionId>,
+) {
     let leases: Vec<LeaseRef> = rows.iter().filter_map(Execution::lease_ref).collect();
     if shared.stop.has_reached(Stage::Drain) {
         return give_back(settler, &leases).await;
@@ -81,22 +98,32 @@ async fn start(shared: &Arc<Shared>, settler: &Settler, rows: Vec<Execution>) {
     };
     for (row, outcome) in rows.into_iter().zip(answered.reply.outcomes) {
         match outcome {
-            Ok(number) => launch(shared, settler, row, number, answered.sent_at),
+            Ok(number) if known.contains(&row.id) => {
+                runner::delivered_already(shared, settler, crew, &row, number).await;
+            }
+            Ok(number) => launch(shared, settler, crew, row, number, answered.sent_at),
             Err(refusal) => tracing::warn!(execution = %row.id, %refusal, "lost between claim and start"),
         }
     }
 }
 
-fn launch(shared: &Arc<Shared>, settler: &Settler, row: Execution, number: u32, sent_at: Monotonic) {
-    let (Some(lease), Some(job)) = (row.lease_ref(), shared.job(&row.job)) else { return };
-    let Ok(permit) = Arc::clone(&shared.room).try_acquire_owned() else {
+fn launch(
+    shared: &Arc<Shared>,
+    settler: &Settler,
+    crew: &Arc<Crew>,
+    row: Execution,
+    number: u32,
+    sent_at: Monotonic,
+) {
+    let (Some(lease), Some(work)) = (row.lease_ref(), shared.work(&row.job)) else { return };
+    let Ok(permit) = Arc::clone(&crew.room).try_acquire_owned() else {
         // The limit of the claim was the room at that time, and only this task takes room.
         debug_assert!(false, "claimed more than there is room");
         return;
     };
     // The row's own lease decides: it may have been planned under other rules than this process has.
     let trusted_for = shared.settings.trusted(Duration::from_millis(row.policy.lease_ms));
-    let held = shared.leases.add(lease, trusted_for, job.heartbeat.min(trusted_for / 3), sent_at);
+    let held = shared.leases.add(lease, trusted_for, work.heartbeat.min(trusted_for / 3), sent_at);
     let attempt = Attempt {
         lease,
         generation: row.generation,
@@ -108,11 +135,11 @@ fn launch(shared: &Arc<Shared>, settler: &Settler, row: Execution, number: u32, 
         incarnation: shared.incarnation,
     };
     let name = format!("{} {} {}", attempt.job, attempt.scope, lease.id);
-    let (sharing, settler) = (Arc::clone(shared), settler.clone());
+    let (sharing, settler, crew) = (Arc::clone(shared), settler.clone(), Arc::clone(crew));
     let task = shared.runtime.spawn(&name, async move {
-        runner::run(&sharing, &settler, attempt, &held).await;
+        runner::run(&sharing, &settler, &crew, attempt, &held).await;
         drop(permit);
-        sharing.work.notify_one();
+        crew.wake.notify_one();
     });
     shared.runners.add(task);
 }

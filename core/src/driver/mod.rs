@@ -18,6 +18,7 @@ mod heartbeater;
 mod keeper;
 mod lease;
 mod planner;
+mod queue;
 mod runner;
 mod scheduler;
 mod service;
@@ -31,13 +32,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub use queue::{QueueHandle, UnknownQueue};
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};
 pub use service::{Services, UnknownService};
 pub use settings::{Settings, SettingsError};
 pub use shutdown::{Running, ShutdownTimeout};
 
 use crate::{
-    job::CheckedJob,
+    job::{CheckedJob, Work},
     model::{Incarnation, JobName, ServiceName},
     runtime::{Runtime, Task},
 };
@@ -51,9 +53,11 @@ struct Shared {
     jobs: BTreeMap<JobName, CheckedJob>,
     services: BTreeMap<ServiceName, service::Served>,
     leases: lease::Leases,
-    room: Arc<tokio::sync::Semaphore>,
-    /// Wakes the claimer: slots were made here, or room became free.
-    work: tokio::sync::Notify,
+    /// What it takes to run attempts of each job and queue.
+    works: BTreeMap<JobName, Work>,
+    /// Claims for the planned jobs.
+    crew: Arc<queue::Crew>,
+    queues: queue::Queues,
     stop: stop::Stop,
     runners: Runners,
     unreleased: Unreleased,
@@ -62,6 +66,10 @@ struct Shared {
 impl Shared {
     fn job(&self, name: &JobName) -> Option<&CheckedJob> {
         self.jobs.get(name)
+    }
+
+    fn work(&self, name: &JobName) -> Option<&Work> {
+        self.works.get(name)
     }
 }
 

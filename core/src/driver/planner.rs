@@ -151,7 +151,7 @@ async fn plan(
             match outcome {
                 PlanOutcome::Made(ids) if !ids.is_empty() => {
                     tracing::debug!(%job, slots = ids.len(), "planned");
-                    shared.work.notify_one();
+                    shared.crew.wake.notify_one();
                 }
                 PlanOutcome::SpecSuperseded => retire(superseded, job),
                 // Another replica was faster, or the clock stepped back: the next round sees the new cursor.

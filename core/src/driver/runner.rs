@@ -12,12 +12,15 @@ use std::{
 use super::{
     Shared,
     lease::{Held, Loss},
+    queue::Crew,
     settler::Settler,
     stop::Stage,
 };
 use crate::{
-    job::{Attempt, CheckedJob, Completion, Context, HandlerError, HandlerResult, StopReason, Verdict},
-    model::{ErrorCode, Failure, Json, Outcome, Retry, wait_ms},
+    job::{
+        Attempt, AttemptReport, Completion, Context, Delivery, HandlerError, HandlerResult, StopReason, Verdict, Work,
+    },
+    model::{ErrorCode, Execution, Failure, Json, Outcome, Retry, wait_ms},
     runtime::{DriverEvent, HandlerEnd},
     store::{BoxFuture, MAX_COUNT, Settlement},
 };
@@ -31,10 +34,12 @@ enum Polled {
     Interrupted,
 }
 
-pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, attempt: Attempt, held: &Held) {
-    let Some(job) = shared.job(&attempt.job) else { return };
+pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, crew: &Crew, attempt: Attempt, held: &Held) {
+    let Some(job) = shared.work(&attempt.job) else { return };
     let attempt = Arc::new(attempt);
+    let began = shared.runtime.monotonic();
     let polled = poll_handler(shared, job, &attempt, held).await;
+    let took = shared.runtime.monotonic().since(began);
     // P-6: no heartbeat is sent for this lease after its terminal write.
     shared.leases.remove(&held.lease);
     let (end, outcome) = conclude(shared, job, &attempt, polled);
@@ -47,10 +52,13 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, attempt: Attemp
         tracing::warn!(job = %attempt.job, execution = %held.lease.id, "lease lost; the handler was stopped");
         return;
     };
-    let interrupted = outcome == Outcome::Released;
+    let interrupted = end == HandlerEnd::Interrupted;
+    let error = failure_of(&outcome);
     match settler.settle(Settlement { lease: held.lease, outcome }).await {
         Ok(state) => {
             tracing::debug!(job = %attempt.job, execution = %held.lease.id, attempt = attempt.number, ?end, %state, "attempt ended");
+            let (queue, id) = (attempt.job.clone(), held.lease.id);
+            report(shared, crew, &AttemptReport { queue, id, attempt: attempt.number, state, error, took });
         }
         Err(error) => {
             tracing::warn!(job = %attempt.job, execution = %held.lease.id, ?end, error = %error, "the attempt's end could not be recorded");
@@ -61,9 +69,46 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, attempt: Attemp
     }
 }
 
+/// Ends an attempt whose effect the receiver has already, without its handler (P-66).
+pub(super) async fn delivered_already(
+    shared: &Shared,
+    settler: &Settler,
+    crew: &Crew,
+    row: &Execution,
+    attempt: u32,
+) {
+    let Some(lease) = row.lease_ref() else { return };
+    let result = Json::from_stored(r#"{"delivered_already":true}"#);
+    let outcome = Outcome::Succeeded { result, rows_affected: None };
+    match settler.settle(Settlement { lease, outcome }).await {
+        Ok(state) => {
+            let (queue, id) = (row.job.clone(), row.id);
+            let end = AttemptReport { queue, id, attempt, state, error: None, took: Duration::ZERO };
+            report(shared, crew, &end);
+        }
+        Err(error) => tracing::warn!(execution = %row.id, %error, "an item delivered already could not be ended"),
+    }
+}
+
+fn report(shared: &Shared, crew: &Crew, end: &AttemptReport) {
+    crew.tally.ended(end, shared.runtime.monotonic());
+    if let Some(told) = shared.work(&end.queue).and_then(|work| work.report.as_ref())
+        && let Err(message) = guard(|| told(end))
+    {
+        tracing::error!(queue = %end.queue, execution = %end.id, %message, "a callback panicked");
+    }
+}
+
+fn failure_of(outcome: &Outcome) -> Option<Failure> {
+    match outcome {
+        Outcome::Failed { failure, .. } | Outcome::Cancelled { failure } => Some(failure.clone()),
+        _ => None,
+    }
+}
+
 /// Polls the handler until it returns or must stop. The lease is looked at before every poll: once it cannot be
 /// trusted no further step of the handler runs, wherever the process was held up (G8).
-async fn poll_handler(shared: &Shared, job: &CheckedJob, attempt: &Arc<Attempt>, held: &Held) -> Polled {
+async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held: &Held) -> Polled {
     if let Some(loss) = held.loss(shared.runtime.monotonic()) {
         return Polled::Lost(loss);
     }
@@ -141,7 +186,7 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// What to tell the observer and the store; no outcome when the row is not ours to end any more.
-fn conclude(shared: &Shared, job: &CheckedJob, attempt: &Attempt, polled: Polled) -> (HandlerEnd, Option<Outcome>) {
+fn conclude(shared: &Shared, job: &Work, attempt: &Attempt, polled: Polled) -> (HandlerEnd, Option<Outcome>) {
     let fail = |failure: Failure, retry: Option<Retry>| {
         let policy = || Retry::after(job.backoff.delay(attempt.number, shared.runtime.random()));
         Some(Outcome::Failed { failure, retry: retry.unwrap_or_else(policy) })
@@ -173,6 +218,11 @@ fn conclude(shared: &Shared, job: &CheckedJob, attempt: &Attempt, polled: Polled
             (HandlerEnd::Cancelled, Some(Outcome::Cancelled { failure }))
         }
         Polled::Lost(Loss::LeaseLost) => (HandlerEnd::LeaseLost, None),
+        // Given back it would run again, and its effect may have happened.
+        Polled::Interrupted if job.delivery == Delivery::AtMostOnce => {
+            let failure = Failure::new(ErrorCode::canceled(), "interrupted by a shutdown; it may have taken effect");
+            (HandlerEnd::Interrupted, fail(failure, Some(Retry::Never)))
+        }
         Polled::Interrupted => (HandlerEnd::Interrupted, Some(Outcome::Released)),
     }
 }

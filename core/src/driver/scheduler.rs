@@ -2,13 +2,23 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::{
-    Runners, Running, Settings, SettingsError, Shared, Unreleased, call::Caller, claimer, heartbeater, keeper,
-    lease::Leases, planner, service, settler::settler, stop::Stop,
+    Runners, Running, Settings, SettingsError, Shared, Unreleased,
+    call::Caller,
+    claimer, heartbeater, keeper,
+    lease::Leases,
+    planner,
+    queue::{self, Crew, Queues, Registered},
+    service,
+    settler::settler,
+    stop::Stop,
 };
 use crate::{
     job::{CheckedJob, Job, SpecError},
     model::{Incarnation, JobName, ServiceName},
+    queue::{Queue, QueueError},
     runtime::Runtime,
     service::{CheckedService, Service, ServiceError},
     store::Store,
@@ -21,6 +31,7 @@ pub struct Scheduler {
     settings: Settings,
     jobs: BTreeMap<JobName, CheckedJob>,
     services: BTreeMap<ServiceName, CheckedService>,
+    queues: BTreeMap<JobName, Registered>,
 }
 
 impl fmt::Debug for Scheduler {
@@ -39,6 +50,7 @@ pub struct SchedulerBuilder {
     settings: Settings,
     jobs: Vec<Job>,
     services: Vec<Service>,
+    queues: Vec<Result<Registered, QueueError>>,
 }
 
 impl fmt::Debug for SchedulerBuilder {
@@ -59,6 +71,9 @@ pub enum BuildError {
     /// A service breaks a rule.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// A queue breaks a rule.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// A setting is outside its range.
     #[error(transparent)]
     Setting(#[from] SettingsError),
@@ -83,20 +98,32 @@ impl Scheduler {
             settings: Settings::default(),
             jobs: Vec::new(),
             services: Vec::new(),
+            queues: Vec::new(),
         }
     }
 
     /// Starts every loop. Must be called inside a tokio runtime unless another [`Runtime`] was injected. Dropping
     /// the result stops everything at once, as a crash would; prefer [`Running::shutdown`].
     pub fn start(self) -> Running {
-        let Self { store, runtime, settings, jobs, services } = self;
-        let room = Arc::new(tokio::sync::Semaphore::new(settings.max_concurrency as usize));
+        let Self { store, runtime, settings, jobs, services, queues: registered } = self;
+        let Settings { max_concurrency, poll_interval, claim_batch, .. } = settings;
+        let crew =
+            Arc::new(Crew::of_jobs(jobs.keys().cloned().collect(), max_concurrency, poll_interval, claim_batch));
+        let mut works: BTreeMap<_, _> = jobs.iter().map(|(name, job)| (name.clone(), job.work())).collect();
+        let (mut crews, mut queues) = (vec![Arc::clone(&crew)], Queues::default());
+        for (name, Registered { checked, rules }) in registered {
+            let crew = Arc::new(Crew::of_queue(&checked, poll_interval));
+            works.insert(name.clone(), checked.work);
+            crews.push(Arc::clone(&crew));
+            queues.add(name, crew, rules);
+        }
         let shared = Arc::new(Shared {
             caller: Caller::new(store, runtime.clone(), settings.call_timeout),
             incarnation: Incarnation(runtime.uuid()),
             leases: Leases::default(),
-            room,
-            work: tokio::sync::Notify::new(),
+            works,
+            crew,
+            queues,
             stop: Stop::new(),
             runners: Runners::default(),
             unreleased: Unreleased::default(),
@@ -111,10 +138,14 @@ impl Scheduler {
         let runtime = &shared.runtime;
         let mut loops = vec![
             runtime.spawn("planner", planner::run(share())),
-            runtime.spawn("claimer", claimer::run(share(), settler)),
             runtime.spawn("rescuer", keeper::rescue(share())),
             runtime.spawn("pruner", keeper::prune(share())),
         ];
+        loops.extend(crews.into_iter().enumerate().map(|(n, crew)| {
+            let name = if n == 0 { "claimer".to_owned() } else { format!("claimer of queue {}", crew.jobs[0]) };
+            runtime.spawn(&name, claimer::run(share(), settler.clone(), crew))
+        }));
+        drop(settler);
         loops.extend(
             shared
                 .services
@@ -131,6 +162,13 @@ impl SchedulerBuilder {
     #[must_use]
     pub fn job(mut self, job: Job) -> Self {
         self.jobs.push(job);
+        self
+    }
+
+    /// Adds a queue and its worker.
+    #[must_use]
+    pub fn queue<T: Serialize + DeserializeOwned + Send + 'static>(mut self, queue: Queue<T>) -> Self {
+        self.queues.push(queue::registered(queue));
         self
     }
 
@@ -175,6 +213,14 @@ impl SchedulerBuilder {
                 return Err(ServiceError::Duplicate(name).into());
             }
         }
-        Ok(Scheduler { store: self.store, runtime: self.runtime, settings: self.settings, jobs, services })
+        let mut queues = BTreeMap::new();
+        for queue in self.queues {
+            let queue = queue?;
+            let name = queue.checked.name.clone();
+            if jobs.contains_key(&name) || queues.insert(name.clone(), queue).is_some() {
+                return Err(QueueError::Duplicate(name).into());
+            }
+        }
+        Ok(Scheduler { store: self.store, runtime: self.runtime, settings: self.settings, jobs, services, queues })
     }
 }

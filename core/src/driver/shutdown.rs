@@ -42,6 +42,10 @@ impl Running {
         Self { shared, loops, tail }
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The identity of this start of the process, as it appears in leases.
     pub fn incarnation(&self) -> Incarnation {
         self.shared.incarnation

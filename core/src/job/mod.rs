@@ -3,6 +3,7 @@
 mod context;
 mod handler;
 mod spec;
+mod work;
 
 pub(crate) use context::{Attempt, StopSignal};
 pub use context::{Context, StopReason};
@@ -10,3 +11,5 @@ pub use handler::{BoxError, Completion, HandlerError, ScopeProvider};
 pub(crate) use handler::{HandlerResult, Verdict};
 pub(crate) use spec::CheckedJob;
 pub use spec::{Job, MAX_LEASE, Overlap, Rule, SpecError};
+pub use work::{AttemptReport, Delivery};
+pub(crate) use work::{ReportFn, Work};

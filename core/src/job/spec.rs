@@ -9,8 +9,9 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Completion, Context, HandlerError, ScopeProvider,
+    Completion, Context, Delivery, HandlerError, ScopeProvider,
     handler::{FixedScopes, HandlerFn},
+    work::Work,
 };
 use crate::{
     model::{JobName, Limit, NameError, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
@@ -471,6 +472,18 @@ impl CheckedJob {
                 key: serde_json::json!([self.name.as_str(), scope.kind(), scope.id()]).to_string(),
                 max,
             }),
+        }
+    }
+
+    /// What it takes to run its attempts.
+    pub(crate) fn work(&self) -> Work {
+        Work {
+            run_timeout: self.run_timeout,
+            heartbeat: self.heartbeat,
+            backoff: self.backoff.clone(),
+            handler: Arc::clone(&self.handler),
+            delivery: Delivery::AtLeastOnce,
+            report: None,
         }
     }
 

@@ -154,6 +154,7 @@ mod tests {
         Duration::from_secs(60 * n)
     }
 
+    // P-65
     #[test]
     fn exponential_doubles_up_to_the_cap_at_any_attempt_number() {
         let backoff = Backoff::exponential(minutes(5));
@@ -164,6 +165,7 @@ mod tests {
         assert_eq!(backoff.without_jitter().delay(u32::MAX, u64::MAX), MAX_BACKOFF);
     }
 
+    // P-65
     #[test]
     fn a_table_repeats_its_last_entry_and_may_not_be_empty() {
         let backoff = Backoff::table([minutes(1), minutes(5), minutes(15)]);
@@ -172,6 +174,7 @@ mod tests {
     }
 
     proptest! {
+        // P-65
         #[test]
         fn a_delay_is_within_jitter_and_cap(attempt in any::<u32>(), base_ms in 0u64..10_000_000, percent in 0u8..=100,
                                             cap_s in 1u64..172_800, random in any::<u64>(), which in 0..3) {
@@ -185,6 +188,7 @@ mod tests {
             prop_assert!(delay <= exact + exact * u32::from(percent) / 100);
         }
 
+        // P-65
         #[test]
         fn waits_never_shrink(base_ms in 0u64..10_000_000, attempt in 1u32..u32::MAX) {
             let backoff = Backoff::exponential(Duration::from_millis(base_ms)).without_jitter();

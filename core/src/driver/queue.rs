@@ -1,0 +1,176 @@
+//! Owns what a queue adds to a replica: a crew that claims for it alone, a probe before its batches, its statistics,
+//! and the handle on it. Claiming and running are those of every execution.
+
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Running, Shared, stop::Stage};
+use crate::{
+    model::{Execution, ExecutionId, JobName},
+    queue::{CheckedQueue, Enqueuer, ProbeFn, Producing, Queue, QueueError, Tally, Worker, WorkerStats},
+    runtime::Runtime,
+    store::Store,
+};
+
+/// Who claims together: the planned jobs of a replica are one crew, each queue is one of its own, so that none fills
+/// another's room (G14).
+pub(super) struct Crew {
+    pub(super) jobs: Vec<JobName>,
+    /// Handlers that it may run at once.
+    pub(super) room: Arc<tokio::sync::Semaphore>,
+    pub(super) workers: u32,
+    /// Wakes it: there is work, or room became free.
+    pub(super) wake: tokio::sync::Notify,
+    pub(super) poll: Duration,
+    pub(super) batch: u32,
+    pub(super) probe: Option<ProbeFn>,
+    pub(super) tally: Tally,
+}
+
+impl Crew {
+    pub(super) fn of_jobs(jobs: Vec<JobName>, workers: u32, poll: Duration, batch: u32) -> Self {
+        let room = Arc::new(tokio::sync::Semaphore::new(workers as usize));
+        let (wake, tally) = (tokio::sync::Notify::new(), Tally::default());
+        Self { jobs, room, workers, wake, poll, batch, probe: None, tally }
+    }
+
+    pub(super) fn of_queue(queue: &CheckedQueue, poll: Duration) -> Self {
+        let crew = Self::of_jobs(vec![queue.name.clone()], queue.workers, queue.poll.unwrap_or(poll), queue.batch);
+        Self { probe: queue.probe.clone(), ..crew }
+    }
+
+    fn stats(&self) -> WorkerStats {
+        let running = self.workers as usize - self.room.available_permits().min(self.workers as usize);
+        WorkerStats { running, ..self.tally.read() }
+    }
+}
+
+/// Which of the claimed items the receiver has already; `None` when it cannot be asked, and nothing may run (P-66).
+pub(super) async fn probe(shared: &Shared, crew: &Crew, rows: &[Execution]) -> Option<BTreeSet<ExecutionId>> {
+    let Some(probe) = &crew.probe else { return Some(BTreeSet::new()) };
+    let shortest = rows.iter().map(|row| row.policy.lease_ms).min().unwrap_or(0);
+    let items = rows.iter().map(|row| (row.id, row.unique_key.clone())).collect();
+    let answer = shared.runtime.timeout(Duration::from_millis(shortest) / 3, probe(items)).await;
+    match answer {
+        Some(Ok(known)) => Some(known),
+        Some(Err(error)) => {
+            tracing::warn!(queue = ?crew.jobs, %error, "the probe failed; the batch waits, uncharged");
+            None
+        }
+        None => {
+            tracing::warn!(queue = ?crew.jobs, "the probe did not answer in time; the batch waits, uncharged");
+            None
+        }
+    }
+}
+
+/// A queue as the builder keeps it: its type is known to its producer only.
+pub(super) struct Registered {
+    pub(super) checked: CheckedQueue,
+    /// `Producing<T>`.
+    pub(super) rules: Arc<dyn Any + Send + Sync>,
+}
+
+pub(super) fn registered<T: Serialize + DeserializeOwned + Send + 'static>(
+    queue: Queue<T>,
+) -> Result<Registered, QueueError> {
+    let (checked, rules) = queue.check()?;
+    Ok(Registered { checked, rules: Arc::new(rules) })
+}
+
+/// What a running scheduler keeps of its queues.
+#[derive(Default)]
+pub(super) struct Queues(BTreeMap<JobName, (Arc<Crew>, Arc<dyn Any + Send + Sync>)>);
+
+impl Queues {
+    pub(super) fn add(&mut self, name: JobName, crew: Arc<Crew>, rules: Arc<dyn Any + Send + Sync>) {
+        self.0.insert(name, (crew, rules));
+    }
+}
+
+/// There is no such queue here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownQueue {
+    /// No queue of this name was added.
+    #[error("no queue `{0}` in this scheduler: add it with `SchedulerBuilder::queue`")]
+    Name(String),
+    /// Its items are of another type.
+    #[error("queue `{0}` holds items of another type than was asked for")]
+    Type(String),
+}
+
+/// A queue of a running scheduler: to put items in, to wake it, to see how its worker does. Cheap to clone.
+pub struct QueueHandle<T> {
+    enqueuer: Enqueuer<T>,
+    crew: Arc<Crew>,
+}
+
+impl<T> Clone for QueueHandle<T> {
+    fn clone(&self) -> Self {
+        Self { enqueuer: self.enqueuer.clone(), crew: Arc::clone(&self.crew) }
+    }
+}
+
+impl<T> fmt::Debug for QueueHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.enqueuer.fmt(f)
+    }
+}
+
+impl<T> QueueHandle<T> {
+    /// The producer; what it stores wakes the worker of this process.
+    pub fn enqueuer(&self) -> &Enqueuer<T> {
+        &self.enqueuer
+    }
+
+    /// Looks for due items now instead of at the next poll.
+    pub fn process_now(&self) {
+        self.crew.wake.notify_one();
+    }
+
+    /// What this replica's worker has done since it started.
+    pub fn stats(&self) -> WorkerStats {
+        self.crew.stats()
+    }
+}
+
+impl<T> std::ops::Deref for QueueHandle<T> {
+    type Target = Enqueuer<T>;
+    fn deref(&self) -> &Enqueuer<T> {
+        &self.enqueuer
+    }
+}
+
+impl Running {
+    /// One of this scheduler's queues.
+    ///
+    /// # Errors
+    /// [`UnknownQueue`] when there is none of this name, or its items are no `T`.
+    pub fn queue<T: Serialize + DeserializeOwned + Send + 'static>(
+        &self,
+        name: &str,
+    ) -> Result<QueueHandle<T>, UnknownQueue> {
+        let shared = self.shared();
+        let known = JobName::new(name).ok().and_then(|name| shared.queues.0.get(&name));
+        let Some((crew, rules)) = known else { return Err(UnknownQueue::Name(name.to_owned())) };
+        let Ok(rules) = Arc::clone(rules).downcast::<Producing<T>>() else {
+            return Err(UnknownQueue::Type(name.to_owned()));
+        };
+        let (open, wake) = (Arc::clone(shared), Arc::clone(crew));
+        let worker = Worker {
+            is_open: Box::new(move || !open.stop.has_reached(Stage::Drain)),
+            wake: Box::new(move || wake.wake.notify_one()),
+        };
+        let store: Arc<dyn Store> = shared.caller.store();
+        let runtime: Runtime = shared.runtime.clone();
+        let enqueuer = Enqueuer::with_worker(store, runtime, rules.as_ref().clone(), Some(worker));
+        Ok(QueueHandle { enqueuer, crew: Arc::clone(crew) })
+    }
+}

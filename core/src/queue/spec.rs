@@ -1,0 +1,538 @@
+//! A queue's rules and their validation. Every rule has an error of its own that names the queue and the mend.
+
+use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    job::{AttemptReport, BoxError, Completion, Context, Delivery, HandlerError, MAX_LEASE, ReportFn, Work},
+    model::{ExecutionId, JobName, Json, Limit, NameError, Policy, Reentry, Supersede, wait_ms},
+    plan::{Backoff, BackoffError},
+    store::{BoxFuture, Counts},
+};
+
+pub(crate) type ProbeFn = Arc<
+    dyn Fn(Vec<(ExecutionId, Option<String>)>) -> BoxFuture<'static, Result<BTreeSet<ExecutionId>, BoxError>>
+        + Send
+        + Sync,
+>;
+type Handler<T> = Arc<dyn Fn(T, Context) -> BoxFuture<'static, Result<Completion, HandlerError>> + Send + Sync>;
+
+/// What makes an item a duplicate of another (G11). Keys are counted per queue.
+pub struct Unique<T> {
+    pub(crate) by: By<T>,
+    pub(crate) period: Option<Duration>,
+    pub(crate) counts: Counts,
+}
+
+pub(crate) enum By<T> {
+    Payload,
+    Key(Arc<dyn Fn(&T) -> String + Send + Sync>),
+}
+
+impl<T> Clone for By<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Payload => Self::Payload,
+            Self::Key(key) => Self::Key(Arc::clone(key)),
+        }
+    }
+}
+
+impl<T> Clone for Unique<T> {
+    fn clone(&self) -> Self {
+        Self { by: self.by.clone(), period: self.period, counts: self.counts }
+    }
+}
+
+impl<T> fmt::Debug for Unique<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unique").field("period", &self.period).field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl<T> Unique<T> {
+    /// Equal payloads are duplicates: the key is the SHA-256 of the canonical JSON.
+    pub fn by_payload() -> Self {
+        Self { by: By::Payload, period: None, counts: Counts::Live }
+    }
+
+    /// Items with the same key, of any length, are duplicates.
+    pub fn by_key(key: impl Fn(&T) -> String + Send + Sync + 'static) -> Self {
+        Self { by: By::Key(Arc::new(key)), period: None, counts: Counts::Live }
+    }
+
+    /// Counts per period, in steps from 1970 by the database clock.
+    #[must_use]
+    pub fn within(self, period: Duration) -> Self {
+        Self { period: Some(period), ..self }
+    }
+
+    /// Which others count: live ones by default, so that a finished or dead item frees its key.
+    #[must_use]
+    pub fn counting(self, counts: Counts) -> Self {
+        Self { counts, ..self }
+    }
+}
+
+/// A queue of items of type `T`. Built by chaining; checked when the scheduler, or a producer, is built.
+///
+/// | rule | default |
+/// | --- | --- |
+/// | workers | 10 per replica |
+/// | batch | as many as there are free workers |
+/// | poll | as the scheduler's settings say |
+/// | delivery | at least once |
+/// | run timeout | 60 s |
+/// | lease | run timeout + 30 s |
+/// | attempts | 10, the first counts; 1 with at most once |
+/// | backoff | 10 s, doubled each time up to 48 h, ±10 % |
+/// | time to live, capacity, concurrency, unique | no limit |
+///
+/// ```
+/// use std::time::Duration;
+/// use tourbillon::{job::{Context, HandlerError}, queue::{Queue, Unique}};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Notice { to: String, text: String }
+///
+/// let queue = Queue::<Notice>::new("notify")
+///     .workers(16)
+///     .ttl(Duration::from_secs(3600))
+///     .capacity(1_000)
+///     .unique(Unique::by_payload())
+///     .run(|notice: Notice, _: Context| async move {
+///         println!("to {}: {}", notice.to, notice.text);
+///         Ok::<_, HandlerError>(())
+///     });
+/// ```
+pub struct Queue<T> {
+    name: String,
+    workers: u32,
+    batch: Option<u32>,
+    poll: Option<Duration>,
+    delivery: Delivery,
+    run_timeout: Duration,
+    lease: Option<Duration>,
+    heartbeat: Option<Duration>,
+    max_attempts: Option<u32>,
+    backoff: Backoff,
+    ttl: Option<Duration>,
+    capacity: Option<u64>,
+    concurrency: Option<u32>,
+    per_key: Option<u32>,
+    priority: i16,
+    unique: Option<Unique<T>>,
+    handler: Option<Handler<T>>,
+    probe: Option<ProbeFn>,
+    reports: Vec<(Told, ReportFn)>,
+}
+
+/// Which reports a callback gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    Success,
+    Failure,
+    Exhaustion,
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
+    /// A queue of this name, which it shares with no job.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            workers: 10,
+            batch: None,
+            poll: None,
+            delivery: Delivery::AtLeastOnce,
+            run_timeout: Duration::from_secs(60),
+            lease: None,
+            heartbeat: None,
+            max_attempts: None,
+            backoff: Backoff::exponential(Duration::from_secs(10)),
+            ttl: None,
+            capacity: None,
+            concurrency: None,
+            per_key: None,
+            priority: 0,
+            unique: None,
+            handler: None,
+            probe: None,
+            reports: Vec::new(),
+        }
+    }
+
+    /// Handlers running at once in one replica, on top of the scheduler's own `max_concurrency`: 1 to 10,000.
+    #[must_use]
+    pub fn workers(self, workers: u32) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Items of one claim at most: 1 to 1,000.
+    #[must_use]
+    pub fn batch(self, items: u32) -> Self {
+        Self { batch: Some(items), ..self }
+    }
+
+    /// Looks for due items at least this often; a producer of the same process wakes it at once.
+    #[must_use]
+    pub fn poll_every(self, interval: Duration) -> Self {
+        Self { poll: Some(interval), ..self }
+    }
+
+    /// At least once, or at most once.
+    #[must_use]
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        Self { delivery, ..self }
+    }
+
+    /// An attempt that runs longer fails with `run_timeout`.
+    #[must_use]
+    pub fn run_timeout(self, limit: Duration) -> Self {
+        Self { run_timeout: limit, ..self }
+    }
+
+    /// How long a dead runner keeps its items from others, counted from its last sign of life.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// How often a running attempt renews its lease.
+    #[must_use]
+    pub fn heartbeat(self, interval: Duration) -> Self {
+        Self { heartbeat: Some(interval), ..self }
+    }
+
+    /// Charged attempts; the first counts.
+    #[must_use]
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        Self { max_attempts: Some(attempts), ..self }
+    }
+
+    /// Waits between attempts.
+    #[must_use]
+    pub fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+
+    /// An item of which no attempt was started within this is skipped as expired, with a record.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// Live items that the queue takes; one more is refused as full.
+    #[must_use]
+    pub fn capacity(self, items: u64) -> Self {
+        Self { capacity: Some(items), ..self }
+    }
+
+    /// Items running at once, on all replicas together.
+    #[must_use]
+    pub fn concurrency(self, running: u32) -> Self {
+        Self { concurrency: Some(running), ..self }
+    }
+
+    /// Items running at once per [`ItemOptions::key`](super::ItemOptions::key), on all replicas together.
+    #[must_use]
+    pub fn concurrency_per_key(self, running: u32) -> Self {
+        Self { per_key: Some(running), ..self }
+    }
+
+    /// Lower runs first, before other queues and jobs too; 0 is usual.
+    #[must_use]
+    pub fn priority(self, priority: i16) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// What makes an item a duplicate. Without it none is.
+    #[must_use]
+    pub fn unique(self, unique: Unique<T>) -> Self {
+        Self { unique: Some(unique), ..self }
+    }
+
+    /// Asks the receiver, before a batch is started, which of its items it has already (by id and unique key, as
+    /// stored). Those succeed without the handler; an error, or no answer within a third of the lease, skips the
+    /// batch and charges no attempt (P-66).
+    #[must_use]
+    pub fn probe<F, Fut>(self, probe: F) -> Self
+    where
+        F: Fn(Vec<(ExecutionId, Option<String>)>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<BTreeSet<ExecutionId>, BoxError>> + Send + 'static,
+    {
+        Self { probe: Some(Arc::new(move |items| Box::pin(probe(items)))), ..self }
+    }
+
+    /// Called for every success that was recorded. Callbacks must not block.
+    #[must_use]
+    pub fn on_success(self, told: impl Fn(&AttemptReport) + Send + Sync + 'static) -> Self {
+        self.told(Told::Success, told)
+    }
+
+    /// Called for every failure that was recorded, the last one of an item included.
+    #[must_use]
+    pub fn on_failure(self, told: impl Fn(&AttemptReport) + Send + Sync + 'static) -> Self {
+        self.told(Told::Failure, told)
+    }
+
+    /// Called for a failure that leaves the item dead, before [`Queue::on_failure`] is. (An item that a rescue ends,
+    /// since its runner died, has nobody to call.)
+    #[must_use]
+    pub fn on_exhausted(self, told: impl Fn(&AttemptReport) + Send + Sync + 'static) -> Self {
+        self.told(Told::Exhaustion, told)
+    }
+
+    fn told(mut self, which: Told, told: impl Fn(&AttemptReport) + Send + Sync + 'static) -> Self {
+        self.reports.push((which, Arc::new(told)));
+        self
+    }
+
+    /// What to do with an item. A payload that is no `T` is dead at once, with the error code `payload_invalid`.
+    #[must_use]
+    pub fn run<F, Fut, R, E>(self, handler: F) -> Self
+    where
+        F: Fn(T, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
+        R: Into<Completion>,
+        E: Into<HandlerError>,
+    {
+        let handler: Handler<T> = Arc::new(move |item, context| {
+            let run = handler(item, context);
+            Box::pin(async move { run.await.map(Into::into).map_err(Into::into) })
+        });
+        Self { handler: Some(handler), ..self }
+    }
+
+    /// Checks what a producer needs.
+    pub(crate) fn producing(&self) -> Result<Producing<T>, QueueError> {
+        let name = JobName::new(&self.name).map_err(|error| QueueError::Name(self.name.clone(), error))?;
+        let rule = self.broken_rule();
+        if let Some(rule) = rule {
+            return Err(QueueError::Rule(name, rule));
+        }
+        let policy = Policy {
+            max_attempts: self.attempts(),
+            lease_ms: wait_ms(self.lease_or_default()),
+            reentry: match self.delivery {
+                Delivery::AtLeastOnce => Reentry::Allow,
+                Delivery::AtMostOnce => Reentry::Forbid,
+            },
+            supersede: Supersede::Never,
+            limit: self.concurrency.map(|max| Limit { key: key_of(&[name.as_str()]), max }),
+        };
+        Ok(Producing {
+            policy,
+            per_key: self.per_key,
+            ttl_ms: self.ttl.map(wait_ms),
+            capacity: self.capacity,
+            priority: self.priority,
+            unique: self.unique.clone(),
+            name,
+            item: PhantomData,
+        })
+    }
+
+    /// Checks everything.
+    pub(crate) fn check(self) -> Result<(CheckedQueue, Producing<T>), QueueError> {
+        let producing = self.producing()?;
+        let name = producing.name.clone();
+        let Some(handler) = self.handler else { return Err(QueueError::Rule(name, QueueRule::NoHandler)) };
+        let lease = self.lease.unwrap_or(self.run_timeout + Duration::from_secs(30));
+        let work = Work {
+            run_timeout: self.run_timeout,
+            heartbeat: self.heartbeat.unwrap_or((lease / 5).min(Duration::from_secs(30))),
+            backoff: self.backoff,
+            handler: Arc::new(move |context| match decode(context.payload()) {
+                Ok(item) => handler(item, context),
+                Err(error) => Box::pin(std::future::ready(Err(error))),
+            }),
+            delivery: self.delivery,
+            report: report(self.reports),
+        };
+        let checked = CheckedQueue {
+            name,
+            work,
+            workers: self.workers,
+            batch: self.batch.unwrap_or(crate::store::MAX_BATCH),
+            poll: self.poll,
+            probe: self.probe,
+        };
+        Ok((checked, producing))
+    }
+
+    fn attempts(&self) -> u32 {
+        self.max_attempts.unwrap_or(if self.delivery == Delivery::AtMostOnce { 1 } else { 10 })
+    }
+
+    fn lease_or_default(&self) -> Duration {
+        self.lease.unwrap_or(self.run_timeout + Duration::from_secs(30))
+    }
+
+    fn broken_rule(&self) -> Option<QueueRule> {
+        let lease = self.lease_or_default();
+        let heartbeat = self.heartbeat.unwrap_or((lease / 5).min(Duration::from_secs(30)));
+        Some(match self {
+            _ if self.workers == 0 || self.workers > 10_000 => QueueRule::Workers(self.workers),
+            _ if self.batch.is_some_and(|items| items == 0 || items > crate::store::MAX_BATCH) => QueueRule::Batch,
+            _ if self.poll.is_some_and(|poll| poll < Duration::from_millis(10)) => QueueRule::Poll,
+            _ if self.run_timeout.is_zero() => QueueRule::NoRunTimeout,
+            _ if lease <= self.run_timeout || lease > MAX_LEASE => {
+                QueueRule::Lease { lease, run_timeout: self.run_timeout }
+            }
+            _ if heartbeat.is_zero() || heartbeat >= lease => QueueRule::Heartbeat { heartbeat, lease },
+            _ if self.attempts() == 0 => QueueRule::NoAttempt,
+            _ if self.delivery == Delivery::AtMostOnce && self.attempts() > 1 => QueueRule::AttemptsAtMostOnce,
+            _ if self.ttl.is_some_and(|ttl| ttl.is_zero()) => QueueRule::NoTtl,
+            _ if self.concurrency == Some(0) || self.per_key == Some(0) => QueueRule::NoRoom,
+            _ if self.concurrency.is_some() && self.per_key.is_some() => QueueRule::TwoLimits,
+            _ if self
+                .unique
+                .as_ref()
+                .is_some_and(|unique| unique.period.is_some_and(|period| wait_ms(period) == 0)) =>
+            {
+                QueueRule::NoPeriod
+            }
+            _ => return self.backoff.check().err().map(QueueRule::Backoff),
+        })
+    }
+}
+
+/// A JSON array: names and keys may hold any character, so no separator would be safe.
+pub(crate) fn key_of(parts: &[&str]) -> String {
+    serde_json::json!(parts).to_string()
+}
+
+fn decode<T: DeserializeOwned>(payload: Option<&Json>) -> Result<T, HandlerError> {
+    serde_json::from_str(payload.map_or("null", Json::as_str)).map_err(|error| {
+        let text = format!("the payload is not what this queue's handler takes: {error}");
+        HandlerError::new(text).code("payload_invalid").never_retry()
+    })
+}
+
+/// One function for all callbacks: exhaustion before failure, whatever the order in which they were added.
+fn report(mut reports: Vec<(Told, ReportFn)>) -> Option<ReportFn> {
+    use crate::model::State::{Dead, Retryable, Succeeded};
+    if reports.is_empty() {
+        return None;
+    }
+    reports.sort_by_key(|(told, _)| *told != Told::Exhaustion);
+    Some(Arc::new(move |end: &AttemptReport| {
+        for (told, call) in &reports {
+            let concerned = match told {
+                Told::Success => end.state == Succeeded,
+                Told::Failure => matches!(end.state, Retryable | Dead),
+                Told::Exhaustion => end.state == Dead,
+            };
+            if concerned {
+                call(end);
+            }
+        }
+    }))
+}
+
+/// What a worker needs, whatever the type of the items.
+#[derive(Clone)]
+pub(crate) struct CheckedQueue {
+    pub(crate) name: JobName,
+    pub(crate) work: Work,
+    pub(crate) workers: u32,
+    pub(crate) batch: u32,
+    pub(crate) poll: Option<Duration>,
+    pub(crate) probe: Option<ProbeFn>,
+}
+
+impl<T> Clone for Producing<T> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), policy: self.policy.clone(), unique: self.unique.clone(), ..*self }
+    }
+}
+
+/// What a producer needs.
+pub(crate) struct Producing<T> {
+    pub(crate) name: JobName,
+    pub(crate) policy: Policy,
+    pub(crate) per_key: Option<u32>,
+    pub(crate) ttl_ms: Option<u64>,
+    pub(crate) capacity: Option<u64>,
+    pub(crate) priority: i16,
+    pub(crate) unique: Option<Unique<T>>,
+    item: PhantomData<fn(T)>,
+}
+
+/// Why a queue was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The name cannot be used.
+    #[error("queue `{0}`: {1}")]
+    Name(String, NameError),
+    /// Two queues, or a queue and a job, of one name.
+    #[error("queue `{0}`: its name is taken by another queue or job: give each a name of its own")]
+    Duplicate(JobName),
+    /// A rule of the queue does not hold.
+    #[error("queue `{0}`: {1}")]
+    Rule(JobName, QueueRule),
+}
+
+/// The rules of a queue, as they are broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueRule {
+    /// Outside 1 to 10,000.
+    #[error("{0} workers: allowed are 1 to 10000")]
+    Workers(u32),
+    /// Outside 1 to 1,000.
+    #[error("the batch is outside 1 to 1000 items")]
+    Batch,
+    /// Below 10 ms.
+    #[error("the poll interval is below 10 ms: a producer of the same process wakes the queue anyway")]
+    Poll,
+    /// Zero.
+    #[error("the run timeout is zero: give `run_timeout` how long an attempt may run")]
+    NoRunTimeout,
+    /// Not above the run timeout, or above [`MAX_LEASE`].
+    #[error("the lease ({lease:?}) is not between the run timeout ({run_timeout:?}) and 90 days: change `lease`")]
+    Lease {
+        /// As set.
+        lease: Duration,
+        /// As set.
+        run_timeout: Duration,
+    },
+    /// Zero, or not below the lease.
+    #[error("the heartbeat interval ({heartbeat:?}) is not between zero and the lease ({lease:?}): a fifth is usual")]
+    Heartbeat {
+        /// As set.
+        heartbeat: Duration,
+        /// As set.
+        lease: Duration,
+    },
+    /// Zero.
+    #[error("max attempts is 0: the first attempt counts, so 1 means no retry")]
+    NoAttempt,
+    /// At most once with several attempts.
+    #[error("at most once with several attempts: leave `max_attempts` out, or deliver at least once")]
+    AttemptsAtMostOnce,
+    /// Zero.
+    #[error("the time to live is zero: every item would expire; leave it out for no limit")]
+    NoTtl,
+    /// Zero.
+    #[error("the concurrency is 0: nothing could run")]
+    NoRoom,
+    /// Both limits at once.
+    #[error("`concurrency` and `concurrency_per_key`: an item counts under one limit; choose one")]
+    TwoLimits,
+    /// Below one millisecond.
+    #[error("the unique period is zero: leave `within` out for no period")]
+    NoPeriod,
+    /// The backoff cannot be used.
+    #[error("{0}")]
+    Backoff(BackoffError),
+    /// No handler set.
+    #[error("no handler: call `run`, or build an `Enqueuer` for a producer without a worker")]
+    NoHandler,
+}

@@ -1,0 +1,8 @@
+//! Queues of one replica, on paused time and the in-memory store: what producers are told, what handlers get, how items
+//! end. What several replicas and faults do to them is the simulation's business.
+
+#[path = "../services/paused.rs"]
+mod paused;
+mod producing;
+mod stage;
+mod working;
