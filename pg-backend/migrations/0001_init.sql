@@ -27,6 +27,9 @@ create table {schema}.cursor (
     at timestamptz not null,
     high_water timestamptz not null,
     newest_slot timestamptz,
+    -- Of the schedule that the scope has to itself, if it has one, and when that came, changed or went.
+    schedule_hash text,
+    edited_at timestamptz,
     primary key (job, scope_kind, scope_id)
 );
 

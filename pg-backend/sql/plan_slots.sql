@@ -2,14 +2,14 @@
 --
 -- $1 timestamptz   now, or null for the server's clock
 -- $2 uuid          request id
--- $3-$9            entries, each (job, scope) at most once: text[] job, text[] scope kind, text[] scope id,
---                  text[] spec hash, timestamptz[] expected cursor (null: none), timestamptz[] target,
---                  bigint[] delay in milliseconds
--- $10-$23          slots, in order: bigint[] number of the entry (from 1), uuid[] id, timestamptz[] slot, due and
+-- $3-$10           entries, each (job, scope) at most once: text[] job, text[] scope kind, text[] scope id,
+--                  text[] spec hash, text[] hash of the scope's own schedule (null: it has the job's), timestamptz[]
+--                  expected cursor (null: none), timestamptz[] target, bigint[] delay in milliseconds
+-- $11-$24          slots, in order: bigint[] number of the entry (from 1), uuid[] id, timestamptz[] slot, due and
 --                  expiry, smallint[] priority, text[] payload (JSON), text[] unique key, bigint[] most attempts,
 --                  bigint[] lease in milliseconds, text[] re-entry, text[] supersede, text[] limit key,
 --                  bigint[] limit
--- $24-$28          ledger entries, in order: bigint[] number of the entry, timestamptz[] after and through,
+-- $25-$29          ledger entries, in order: bigint[] number of the entry, timestamptz[] after and through,
 --                  bigint[] count, text[] reason
 --
 -- Index: primary keys of job and cursor; execution_slot and history_slot for slots at or before the high-water mark,
@@ -25,9 +25,9 @@ first as materialized (
     select r.reply from {schema}.receipt r where r.request = $2::uuid
 ),
 entry as materialized (
-    select * from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[],
-        $9::bigint[])
-        with ordinality as n (job, scope_kind, scope_id, spec_hash, expect, target, delay_ms, ord)
+    select * from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::timestamptz[], $9::timestamptz[], $10::bigint[])
+        with ordinality as n (job, scope_kind, scope_id, spec_hash, schedule_hash, expect, target, delay_ms, ord)
     where not exists (select from first)
 ),
 job_lock as materialized (
@@ -47,15 +47,17 @@ clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now from (select count(*) from cursor_lock) l
 ),
 decided as materialized (
-    select n.*, k.at, k.high_water, k.newest_slot,
+    select n.*, k.at, k.high_water, k.newest_slot, k.edited_at,
         case
             when j.spec_hash is distinct from n.spec_hash then 'spec_superseded'
             when k.at is distinct from n.expect then 'cursor_moved'
+            when k.schedule_hash is distinct from n.schedule_hash then 'schedule_changed'
             when n.target + n.delay_ms * interval '1 millisecond' > c.now then 'not_due'
             -- Going back is allowed only from a future that the database clock has withdrawn.
             when n.target <= n.expect and n.expect + n.delay_ms * interval '1 millisecond' <= c.now then 'not_due'
             -- … and never past an edit, unless that was made in a withdrawn future itself.
             when n.target < j.edited_at and j.edited_at <= c.now then 'not_due'
+            when n.target < k.edited_at and k.edited_at <= c.now then 'not_due'
             else 'made'
         end as outcome
     from entry n cross join clock c
@@ -72,9 +74,9 @@ slot as materialized (
             or exists (select from {schema}.history h
                        where h.job = d.job and h.scope_kind = d.scope_kind and h.scope_id = d.scope_id
                          and h.slot_at = s.slot_at)) as seen
-    from unnest($10::bigint[], $11::uuid[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[],
-        $15::smallint[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::text[], $21::text[],
-        $22::text[], $23::bigint[])
+    from unnest($11::bigint[], $12::uuid[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[],
+        $16::smallint[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::text[], $22::text[],
+        $23::text[], $24::bigint[])
         with ordinality as s (entry, id, slot_at, due_at, expires_at, priority, payload, unique_key, max_attempts,
             lease_ms, reentry, supersede, limit_key, limit_max, ord)
     join decided d on d.ord = s.entry and d.outcome = 'made'
@@ -104,11 +106,18 @@ made as (
 recorded as (
     insert into {schema}.skipped (job, scope_kind, scope_id, after, through, count, reason, recorded_at)
     select d.job, d.scope_kind, d.scope_id, x.after, x.through, x.count, x.reason, c.now
-    from unnest($24::bigint[], $25::timestamptz[], $26::timestamptz[], $27::bigint[], $28::text[])
+    from unnest($25::bigint[], $26::timestamptz[], $27::timestamptz[], $28::bigint[], $29::text[])
         with ordinality as x (entry, after, through, count, reason, ord)
     join decided d on d.ord = x.entry and d.outcome = 'made'
     cross join clock c
     order by x.entry, x.ord
+),
+dropped as (
+    insert into {schema}.skipped (job, scope_kind, scope_id, after, through, count, reason, recorded_at)
+    select d.job, d.scope_kind, d.scope_id, d.at, c.now, null, 'schedule_changed', c.now
+    from decided d cross join clock c
+    where d.outcome = 'schedule_changed' and d.at < c.now
+    order by d.ord
 ),
 moved as (
     update {schema}.cursor k
@@ -119,12 +128,24 @@ moved as (
     where d.outcome = 'made' and d.at is not null
       and k.job = d.job and k.scope_kind = d.scope_kind and k.scope_id = d.scope_id
 ),
+edited as (
+    update {schema}.cursor k
+    set at = c.now, high_water = greatest(d.high_water, c.now),
+        newest_slot = case when d.newest_slot <= c.now then d.newest_slot end,
+        schedule_hash = d.schedule_hash, edited_at = c.now
+    from decided d cross join clock c
+    where d.outcome = 'schedule_changed' and d.at is not null
+      and k.job = d.job and k.scope_kind = d.scope_kind and k.scope_id = d.scope_id
+),
 begun as (
-    insert into {schema}.cursor (job, scope_kind, scope_id, at, high_water, newest_slot)
-    select d.job, d.scope_kind, d.scope_id, d.target, d.target, n.slot_at
-    from decided d
+    insert into {schema}.cursor (job, scope_kind, scope_id, at, high_water, newest_slot, schedule_hash, edited_at)
+    select d.job, d.scope_kind, d.scope_id, f.at, f.at, n.slot_at, d.schedule_hash, f.edited_at
+    from decided d cross join clock c
+    cross join lateral (select
+        case d.outcome when 'made' then d.target else c.now end as at,
+        case d.outcome when 'made' then null else c.now end as edited_at) f
     left join newest n on n.entry = d.ord
-    where d.outcome = 'made' and d.at is null
+    where d.outcome in ('made', 'schedule_changed') and d.at is null
     order by d.job collate "C", d.scope_kind collate "C", d.scope_id collate "C"
 ),
 reply as materialized (

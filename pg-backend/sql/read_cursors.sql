@@ -16,7 +16,8 @@ select json_build_object('cursors_read', json_build_object(
                 select json_agg(json_build_object(
                     'scope', json_build_object('kind', k.scope_kind, 'id', k.scope_id),
                     'at', {schema}.micros(k.at), 'high_water', {schema}.micros(k.high_water),
-                    'newest_slot', {schema}.micros(k.newest_slot))
+                    'newest_slot', {schema}.micros(k.newest_slot),
+                    'schedule_hash', k.schedule_hash, 'edited_at', {schema}.micros(k.edited_at))
                     order by k.scope_kind, k.scope_id)
                 from {schema}.cursor k where k.job = i.job), '[]')) order by i.ord)
         from input i left join {schema}.job j on j.name = i.job), '[]')))::text as reply

@@ -220,6 +220,7 @@ fn plan(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Plan) -> Result
         .bind(text(|entry| entry.scope.kind()))
         .bind(text(|entry| entry.scope.id()))
         .bind(text(|entry| &entry.spec_hash.0))
+        .bind(entries.iter().map(|entry| entry.schedule_hash.as_ref().map(ToString::to_string)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.expect.map(Instant)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| Instant(entry.to)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| bounded(entry.delay_ms)).collect::<Vec<_>>());

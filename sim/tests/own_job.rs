@@ -84,6 +84,7 @@ fn facts(seed: u64) -> RunFacts {
                 catch_up: CatchUp::LatestOnly,
                 max_lateness: None,
             },
+            schedules: Vec::new(),
             max_attempts: 3,
             lease_ms: 30_000,
             reentry: Reentry::Allow,

@@ -94,8 +94,17 @@ async fn make(store: &impl Store, jobs: usize) -> Result<(), Box<dyn Error>> {
             slots.push(execution(ExecutionId(ids.next()), at));
         }
         let (spec_hash, scope) = (hash.clone(), Scope::global());
-        let entry =
-            PlanEntry { job: job(), scope, spec_hash, expect, to: at, delay_ms: 0, slots, skipped: Vec::new() };
+        let entry = PlanEntry {
+            job: job(),
+            scope,
+            spec_hash,
+            schedule_hash: None,
+            expect,
+            to: at,
+            delay_ms: 0,
+            slots,
+            skipped: Vec::new(),
+        };
         store.call(Request { id: RequestId(ids.next()), verb: Plan { entries: vec![entry] }.into() }).await?;
         expect = Some(at);
         left -= rows;

@@ -19,6 +19,9 @@ create table cursor (
     at         integer not null,
     high_water integer not null,
     newest_slot integer,
+    -- Of the schedule that the scope has to itself, if it has one, and when that came, changed or went.
+    schedule_hash text,
+    edited_at  integer,
     primary key (job, scope_kind, scope_id)
 ) strict, without rowid;
 

@@ -165,31 +165,23 @@ impl Rows for SqliteRows<'_> {
     fn cursors(&mut self, job: &JobName) -> Result<Vec<Cursor>, StoreError> {
         self.all(sql::SELECT_CURSORS, [job.as_str()], |row| {
             let mut columns = Columns::new(row);
-            Ok(Cursor {
-                scope: columns.scope()?,
-                at: columns.instant()?,
-                high_water: columns.instant()?,
-                newest_slot: columns.optional_instant()?,
-            })
+            let scope = columns.scope()?;
+            cursor(scope, &mut columns)
         })
     }
 
     fn cursor(&mut self, job: &JobName, scope: &Scope) -> Result<Option<Cursor>, StoreError> {
-        self.first(sql::SELECT_CURSOR, [job.as_str(), scope.kind(), scope.id()], |row| {
-            let mut columns = Columns::new(row);
-            Ok(Cursor {
-                scope: scope.clone(),
-                at: columns.instant()?,
-                high_water: columns.instant()?,
-                newest_slot: columns.optional_instant()?,
-            })
-        })
+        let key = [job.as_str(), scope.kind(), scope.id()];
+        self.first(sql::SELECT_CURSOR, key, |row| cursor(scope.clone(), &mut Columns::new(row)))
     }
 
     fn put_cursor(&mut self, job: &JobName, cursor: &Cursor) -> Result<(), StoreError> {
-        let Cursor { scope, at, high_water, newest_slot } = cursor;
+        let Cursor { scope, at, high_water, newest_slot, schedule_hash, edited_at } = cursor;
         let newest_slot = newest_slot.map(Timestamp::as_micros);
-        let params = (job.as_str(), scope.kind(), scope.id(), at.as_micros(), high_water.as_micros(), newest_slot);
+        let (schedule_hash, edited_at) =
+            (schedule_hash.as_ref().map(|hash| &*hash.0), edited_at.map(Timestamp::as_micros));
+        let (at, high_water) = (at.as_micros(), high_water.as_micros());
+        let params = (job.as_str(), scope.kind(), scope.id(), at, high_water, newest_slot, schedule_hash, edited_at);
         self.execute(sql::UPSERT_CURSOR, params).map(drop)
     }
 
@@ -301,6 +293,18 @@ fn page_start(filter: &ListExecutions) -> Option<(Uuid, i64)> {
         (Some(only), Some((id, _))) if id > only.0 => None,
         (Some(only), Some((id, generation))) => Some((only.0, if id == only.0 { generation } else { 0 })),
     }
+}
+
+/// A cursor, from the columns behind its scope.
+fn cursor(scope: Scope, columns: &mut Columns<'_, '_>) -> rusqlite::Result<Cursor> {
+    Ok(Cursor {
+        scope,
+        at: columns.instant()?,
+        high_water: columns.instant()?,
+        newest_slot: columns.optional_instant()?,
+        schedule_hash: columns.optional_str()?.map(|hash| SpecHash(hash.into())),
+        edited_at: columns.optional_instant()?,
+    })
 }
 
 pub(crate) fn json_array<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -132,7 +132,17 @@ impl Pair {
         let expect = if self.chance.one_in(10) { Some(to) } else { expect };
         let spec_hash = if self.chance.one_in(10) { hash("one") } else { spec_hash.clone() };
         self.ask(Plan {
-            entries: vec![PlanEntry { job: name, scope, spec_hash, expect, to, delay_ms: 1_000, slots, skipped }],
+            entries: vec![PlanEntry {
+                job: name,
+                scope,
+                spec_hash,
+                schedule_hash: None,
+                expect,
+                to,
+                delay_ms: 1_000,
+                slots,
+                skipped,
+            }],
         });
     }
 

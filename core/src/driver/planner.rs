@@ -1,14 +1,22 @@
 //! Asks the pure planner what is due and has the store make it. Every replica plans; the cursor's compare-and-set
 //! lets one of them win each step.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
-use super::{Shared, stop::Stage};
+use super::{Shared, runner::guard, stop::Stage};
 use crate::{
-    job::CheckedJob,
+    job::{CheckedJob, Target},
     model::{ExecutionId, JobName, Scope, Timestamp},
     store::{
-        JobCursors, MAX_BATCH, Plan, PlanEntry, PlanOutcome, ReadCursors, Register, RegisterOutcome, StoreError,
+        JobCursors, MAX_BATCH, Plan, PlanEntry, PlanOutcome, ReadCursors, Register, RegisterOutcome, SpecHash,
+        StoreError,
     },
 };
 
@@ -61,6 +69,8 @@ async fn register(shared: &Shared) -> bool {
 
 /// Plans everything that is due and returns how long nothing will be.
 async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Duration, StoreError> {
+    // Each scope is edited once a round: replicas whose providers disagree must not keep editing back and forth.
+    let mut edited = BTreeSet::new();
     for _ in 0..MAX_ROUNDS {
         let jobs: Vec<_> = shared.jobs.keys().filter(|job| !superseded.contains(*job)).cloned().collect();
         if jobs.is_empty() || shared.stop.has_reached(Stage::Drain) {
@@ -75,9 +85,19 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
                 retire(superseded, &cursors.job);
                 continue;
             }
-            let Some(scopes) = scopes(shared, job).await else { continue };
-            for scope in scopes {
-                next_due = next_due.min(steps(shared, job, cursors, scope, read.now, &mut entries));
+            let Some(targets) = targets(shared, job).await else { continue };
+            let edits = edits(job, cursors, &targets, read.now);
+            entries.extend(edits.into_iter().filter(|edit| edited.insert((edit.job.clone(), edit.scope.clone()))));
+            for (scope, target) in &targets {
+                let at = JobPlan { shared, job, cursors, now: read.now };
+                // A schedule that panics, a user's hook for example, concerns no other scope.
+                match guard(|| at.step(scope, target)) {
+                    Ok(Next::Entry(entry)) => entries.push(entry),
+                    Ok(Next::DueAt(due_at)) => next_due = next_due.min(due_at),
+                    Err(panic) => {
+                        tracing::error!(job = %job.name, %scope, panic, "a schedule panicked; this scope is not planned now");
+                    }
+                }
             }
         }
         if entries.is_empty() {
@@ -93,12 +113,17 @@ fn retire(superseded: &mut BTreeSet<JobName>, job: &JobName) {
     superseded.insert(job.clone());
 }
 
-/// The job's scopes, each once; `None` when its provider failed, which concerns no other job (P-13).
-async fn scopes(shared: &Shared, job: &CheckedJob) -> Option<BTreeSet<Scope>> {
-    match shared.runtime.timeout(shared.settings.scope_timeout, job.scopes.scopes()).await {
-        Some(Ok(scopes)) => Some(scopes.into_iter().collect()),
+/// What the job runs for; `None` when its provider failed, which concerns no other job (P-13).
+async fn targets(shared: &Shared, job: &CheckedJob) -> Option<BTreeMap<Scope, Target>> {
+    let mut asked = pin!(async { job.targets().await });
+    let guarded = poll_fn(|context| match guard(|| asked.as_mut().poll(context)) {
+        Ok(polled) => polled.map(|answer| answer.map_err(|error| error.to_string())),
+        Err(panic) => Poll::Ready(Err(format!("it panicked: {panic}"))),
+    });
+    match shared.runtime.timeout(shared.settings.scope_timeout, guarded).await {
+        Some(Ok(targets)) => Some(targets),
         Some(Err(error)) => {
-            tracing::warn!(job = %job.name, %error, "the scope provider failed; this job is not planned now");
+            tracing::warn!(job = %job.name, error, "the scope provider failed; this job is not planned now");
             None
         }
         None => {
@@ -109,32 +134,84 @@ async fn scopes(shared: &Shared, job: &CheckedJob) -> Option<BTreeSet<Scope>> {
     }
 }
 
-/// Adds the next step of one scope, if one is due, and returns when the one after is.
-fn steps(
-    shared: &Shared,
+/// One entry for each scope whose schedule came, changed or went since its cursor was last moved.
+fn edits(
     job: &CheckedJob,
     cursors: &JobCursors,
-    scope: Scope,
+    targets: &BTreeMap<Scope, Target>,
     now: Timestamp,
-    entries: &mut Vec<PlanEntry>,
-) -> Timestamp {
-    let at = cursors.cursors.iter().find(|cursor| cursor.scope == scope).map(|cursor| cursor.at);
-    let Some(step) = job.planner.step(at, cursors.edited_at, now) else {
-        return job.planner.next_due(at, now).unwrap_or(now + shared.settings.plan_interval);
+) -> Vec<PlanEntry> {
+    let cursor = |scope: &Scope| cursors.cursors.iter().find(|cursor| cursor.scope == *scope);
+    let edit = |scope: &Scope, schedule_hash: Option<&SpecHash>| PlanEntry {
+        schedule_hash: schedule_hash.cloned(),
+        ..entry(job, scope, cursor(scope).map(|cursor| cursor.at), now)
     };
-    let execution = |slot: &Timestamp| job.execution(ExecutionId(shared.runtime.uuid()), &scope, *slot);
-    let slots = step.slots.iter().map(execution).collect();
-    entries.push(PlanEntry {
+    let known = |scope: &Scope| cursor(scope).and_then(|cursor| cursor.schedule_hash.as_ref());
+    let changed = targets.iter().filter(|(scope, target)| known(scope) != target.schedule_hash.as_ref());
+    let mut edits: Vec<_> = changed.map(|(scope, target)| edit(scope, target.schedule_hash.as_ref())).collect();
+    if job.has_own_schedules() {
+        let gone = cursors.cursors.iter().filter(|cursor| cursor.schedule_hash.is_some());
+        edits.extend(
+            gone.filter(|cursor| !targets.contains_key(&cursor.scope)).map(|cursor| edit(&cursor.scope, None)),
+        );
+    }
+    edits
+}
+
+/// One job as it was read.
+struct JobPlan<'a> {
+    shared: &'a Shared,
+    job: &'a CheckedJob,
+    cursors: &'a JobCursors,
+    now: Timestamp,
+}
+
+/// What comes next in one scope.
+enum Next {
+    Entry(PlanEntry),
+    DueAt(Timestamp),
+}
+
+impl JobPlan<'_> {
+    /// The next step of one scope, if one is due, or when one is.
+    fn step(&self, scope: &Scope, target: &Target) -> Next {
+        let later = self.now + self.shared.settings.plan_interval;
+        let cursor = self.cursors.cursors.iter().find(|cursor| cursor.scope == *scope);
+        if cursor.and_then(|cursor| cursor.schedule_hash.as_ref()) != target.schedule_hash.as_ref() {
+            // Being edited, above.
+            return Next::DueAt(later);
+        }
+        let at = cursor.map(|cursor| cursor.at);
+        // An edit in a withdrawn future counts only when there is no other.
+        let edits = [self.cursors.edited_at, cursor.and_then(|cursor| cursor.edited_at)];
+        let edited_at = edits.into_iter().flatten().filter(|edit| *edit <= self.now).max().or(self.cursors.edited_at);
+        let Some(step) = target.planner.step(at, edited_at, self.now) else {
+            return Next::DueAt(target.planner.next_due(at, self.now).unwrap_or(later));
+        };
+        let id = || ExecutionId(self.shared.runtime.uuid());
+        let slots = step.slots.iter().map(|slot| self.job.execution(&target.planner, id(), scope, *slot)).collect();
+        Next::Entry(PlanEntry {
+            schedule_hash: target.schedule_hash.clone(),
+            slots,
+            skipped: step.skipped,
+            ..entry(self.job, scope, at, step.to)
+        })
+    }
+}
+
+/// A move of one cursor, without slots.
+fn entry(job: &CheckedJob, scope: &Scope, expect: Option<Timestamp>, to: Timestamp) -> PlanEntry {
+    PlanEntry {
         job: job.name.clone(),
+        scope: scope.clone(),
         spec_hash: job.registration().spec_hash.clone(),
-        expect: at,
-        to: step.to,
-        delay_ms: u64::try_from(job.planner.delay.as_millis()).unwrap_or(u64::MAX),
-        slots,
-        skipped: step.skipped,
-        scope,
-    });
-    now
+        schedule_hash: None,
+        expect,
+        to,
+        delay_ms: job.delay_ms(),
+        slots: Vec::new(),
+        skipped: Vec::new(),
+    }
 }
 
 /// Sends the entries, in batches that the store accepts.
@@ -144,16 +221,17 @@ async fn plan(
     entries: Vec<PlanEntry>,
 ) -> Result<(), StoreError> {
     for batch in batches(entries) {
-        let jobs: Vec<_> = batch.iter().map(|entry| entry.job.clone()).collect();
+        let scopes: Vec<_> = batch.iter().map(|entry| (entry.job.clone(), entry.scope.clone())).collect();
         let give_up_at = shared.runtime.monotonic() + shared.settings.call_timeout;
         let planned = shared.caller.until(Plan { entries: batch }, give_up_at).await?.reply;
-        for (job, outcome) in jobs.iter().zip(planned.outcomes) {
+        for ((job, scope), outcome) in scopes.iter().zip(planned.outcomes) {
             match outcome {
                 PlanOutcome::Made(ids) if !ids.is_empty() => {
                     tracing::debug!(%job, slots = ids.len(), "planned");
                     shared.crew.wake.notify_one();
                 }
                 PlanOutcome::SpecSuperseded => retire(superseded, job),
+                PlanOutcome::ScheduleChanged => tracing::info!(%job, %scope, "another schedule from now on"),
                 // Another replica was faster, or the clock stepped back: the next round sees the new cursor.
                 PlanOutcome::Made(_) | PlanOutcome::CursorMoved(_) | PlanOutcome::NotDue => {}
             }

@@ -5,6 +5,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 use super::Context;
 use crate::{
     model::{ErrorCode, Failure, Retry, Scope},
+    plan::Schedule,
     store::BoxFuture,
 };
 
@@ -140,6 +141,50 @@ where
     Fut: Future<Output = Result<Vec<Scope>, BoxError>> + Send + 'static,
 {
     fn scopes(&self) -> BoxFuture<'_, Result<Vec<Scope>, BoxError>> {
+        Box::pin(self())
+    }
+}
+
+/// A scope with a schedule to itself (P-14).
+///
+/// ```
+/// use tourbillon::{job::ScopedSchedule, model::Scope, plan::Cron};
+/// let scope = Scope::new("trigger", "42").unwrap();
+/// let own = ScopedSchedule::new(scope, Cron::new("0 8 * * MON", "America/New_York")?);
+/// # Ok::<(), tourbillon::plan::CronError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScopedSchedule {
+    /// What it runs for.
+    pub scope: Scope,
+    /// When.
+    pub schedule: Schedule,
+}
+
+impl ScopedSchedule {
+    /// A schedule of its own for this scope.
+    pub fn new(scope: Scope, schedule: impl Into<Schedule>) -> Self {
+        Self { scope, schedule: schedule.into() }
+    }
+}
+
+/// Says which scopes a job runs for and when, asked at every planning step (P-13, P-14). An error affects this job
+/// only.
+///
+/// Schedules may come, change and go at any time. A new or changed one has no slot from before it was first seen, and
+/// disturbs no other; what a changed or removed one had not made yet is recorded as skipped. All replicas must read
+/// from one source: two that disagree edit each other's schedules, once per planning interval.
+pub trait ScheduleProvider: Send + Sync + 'static {
+    /// The schedules as of now, in any order, each scope once.
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<ScopedSchedule>, BoxError>>;
+}
+
+impl<F, Fut> ScheduleProvider for F
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Vec<ScopedSchedule>, BoxError>> + Send + 'static,
+{
+    fn schedules(&self) -> BoxFuture<'_, Result<Vec<ScopedSchedule>, BoxError>> {
         Box::pin(self())
     }
 }

@@ -1,15 +1,16 @@
 //! What a user defines: a job's rules, its scopes, its handler. Knows no store and no driver.
 
+mod checked;
 mod context;
 mod handler;
 mod spec;
 mod work;
 
+pub(crate) use checked::{CheckedJob, Target};
 pub(crate) use context::{Attempt, StopSignal};
 pub use context::{Context, StopReason};
-pub use handler::{BoxError, Completion, HandlerError, ScopeProvider};
+pub use handler::{BoxError, Completion, HandlerError, ScheduleProvider, ScopeProvider, ScopedSchedule};
 pub(crate) use handler::{HandlerResult, Verdict};
-pub(crate) use spec::CheckedJob;
 pub use spec::{Job, MAX_LEASE, Overlap, Rule, SpecError};
 pub use work::{AttemptReport, Delivery};
 pub(crate) use work::{ReportFn, Work};

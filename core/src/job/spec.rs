@@ -6,17 +6,14 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
-
 use super::{
-    Completion, Context, Delivery, HandlerError, ScopeProvider,
+    Completion, Context, HandlerError, ScheduleProvider, ScopeProvider,
+    checked::{CheckedJob, Targets},
     handler::{FixedScopes, HandlerFn},
-    work::Work,
 };
 use crate::{
-    model::{JobName, Limit, NameError, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
-    plan::{Backoff, BackoffError, Cadence, CatchUp, Cron, CronError, Planner, Schedule},
-    store::{Registration, SpecHash},
+    model::{JobName, NameError, Reentry, Scope, Timestamp},
+    plan::{Backoff, BackoffError, Cadence, CatchUp, Cron, CronError, Schedule},
 };
 
 /// Longest lease and longest delay of a job: 90 days.
@@ -92,6 +89,7 @@ enum When {
 enum Scopes {
     Fixed(Vec<Scope>),
     Asked(Arc<dyn ScopeProvider>),
+    Own(Arc<dyn ScheduleProvider>),
 }
 
 impl fmt::Debug for Job {
@@ -238,6 +236,25 @@ impl Job {
         Self { scopes: Scopes::Asked(Arc::new(provider)), ..self }
     }
 
+    /// Asks at every planning step for scopes that each have a schedule to themselves: instead of [`Job::scopes`], and
+    /// instead of a schedule of the job. All other rules are the job's.
+    ///
+    /// ```
+    /// # use tourbillon::{job::{BoxError, Context, HandlerError, Job, ScopedSchedule}, model::Scope, plan::Cron};
+    /// # async fn remind(_: Context) -> Result<(), HandlerError> { Ok(()) }
+    /// let reminders = Job::new("reminder")
+    ///     .schedules_from(|| async {
+    ///         // From a table, usually.
+    ///         let (scope, cron) = (Scope::new("trigger", "42")?, Cron::new("0 8 * * *", "Europe/Berlin")?);
+    ///         Ok::<_, BoxError>(vec![ScopedSchedule::new(scope, cron)])
+    ///     })
+    ///     .run(remind);
+    /// ```
+    #[must_use]
+    pub fn schedules_from(self, provider: impl ScheduleProvider) -> Self {
+        Self { scopes: Scopes::Own(Arc::new(provider)), ..self }
+    }
+
     /// What to do. The closure is called once per attempt.
     #[must_use]
     pub fn run<F, Fut, T, E>(self, handler: F) -> Self
@@ -258,8 +275,8 @@ impl Job {
     pub(crate) fn check(self) -> Result<CheckedJob, SpecError> {
         let name = JobName::new(&self.name).map_err(|error| SpecError::Name(self.name.clone(), error))?;
         let fail = |rule: Rule| Err(SpecError::Rule(name.clone(), rule));
-        let schedule = match schedule(self.when, self.anchor) {
-            Ok(schedule) => schedule,
+        let targets = match targets(self.scopes, self.when, self.anchor) {
+            Ok(targets) => targets,
             Err(rule) => return fail(rule),
         };
         if self.run_timeout.is_zero() {
@@ -294,19 +311,12 @@ impl Job {
         if let Err(error) = self.backoff.check() {
             return fail(Rule::Backoff(error));
         }
-        let scopes: Arc<dyn ScopeProvider> = match self.scopes {
-            Scopes::Fixed(scopes) if scopes.is_empty() => return fail(Rule::NoScope),
-            Scopes::Fixed(scopes) => Arc::new(FixedScopes(scopes)),
-            Scopes::Asked(provider) => provider,
-        };
         let Some(handler) = self.handler else { return fail(Rule::NoHandler) };
         Ok(CheckedJob {
-            planner: Planner {
-                schedule,
-                delay: self.delay,
-                catch_up: self.catch_up,
-                max_lateness: self.max_lateness,
-            },
+            targets,
+            delay: self.delay,
+            catch_up: self.catch_up,
+            max_lateness: self.max_lateness,
             run_timeout: self.run_timeout,
             lease,
             heartbeat,
@@ -315,12 +325,22 @@ impl Job {
             backoff: self.backoff,
             overlap: self.overlap,
             priority: self.priority,
-            scopes,
             handler,
             registration: OnceLock::new(),
             name,
         })
     }
+}
+
+fn targets(scopes: Scopes, when: When, anchor: Option<Timestamp>) -> Result<Targets, Rule> {
+    let provider: Arc<dyn ScopeProvider> = match scopes {
+        Scopes::Own(_) if !matches!(when, When::Never) => return Err(Rule::ScheduleOfJobBesideThose),
+        Scopes::Own(provider) => return Ok(Targets::Own(provider)),
+        Scopes::Fixed(scopes) if scopes.is_empty() => return Err(Rule::NoScope),
+        Scopes::Fixed(scopes) => Arc::new(FixedScopes(scopes)),
+        Scopes::Asked(provider) => provider,
+    };
+    Ok(Targets::Scopes(provider, schedule(when, anchor)?))
 }
 
 fn schedule(when: When, anchor: Option<Timestamp>) -> Result<Schedule, Rule> {
@@ -355,6 +375,11 @@ pub enum Rule {
     /// Neither a cadence nor another schedule.
     #[error("no schedule: call `every`, `cron` or `schedule`")]
     NoSchedule,
+    /// Both schedules of scopes and one of the job.
+    #[error(
+        "a schedule of the job beside those of its scopes: take out `schedules_from`, or `every`, `cron` or `schedule`"
+    )]
+    ScheduleOfJobBesideThose,
     /// An anchor, and no grid of `every` to move.
     #[error("an anchor without a grid: `anchored_at` moves the grid of `every`; leave it out, or call `every`")]
     AnchorWithoutGrid,
@@ -411,109 +436,6 @@ pub enum Rule {
     /// No handler set.
     #[error("no handler: call `run`")]
     NoHandler,
-}
-
-/// A job whose rules hold.
-#[derive(Clone)]
-pub(crate) struct CheckedJob {
-    pub(crate) name: JobName,
-    pub(crate) planner: Planner,
-    pub(crate) run_timeout: Duration,
-    pub(crate) lease: Duration,
-    pub(crate) heartbeat: Duration,
-    pub(crate) reentry: Reentry,
-    pub(crate) max_attempts: u32,
-    pub(crate) backoff: Backoff,
-    pub(crate) overlap: Overlap,
-    pub(crate) priority: i16,
-    pub(crate) scopes: Arc<dyn ScopeProvider>,
-    pub(crate) handler: HandlerFn,
-    /// Hashed once: every planning step compares it.
-    registration: OnceLock<Registration>,
-}
-
-impl fmt::Debug for CheckedJob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckedJob").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl CheckedJob {
-    /// The row that a slot becomes.
-    pub(crate) fn execution(&self, id: crate::model::ExecutionId, scope: &Scope, slot_at: Timestamp) -> NewExecution {
-        NewExecution {
-            id,
-            slot_at: Some(slot_at),
-            due_at: self.planner.due_at(slot_at),
-            expires_at: self.planner.expires_at(slot_at),
-            priority: self.priority,
-            payload: None,
-            unique_key: None,
-            policy: self.policy(scope),
-        }
-    }
-
-    fn policy(&self, scope: &Scope) -> Policy {
-        let max = match self.overlap {
-            Overlap::Forbid => Some(1),
-            Overlap::AtMost(max) => Some(max),
-            Overlap::Allow => None,
-        };
-        Policy {
-            max_attempts: self.max_attempts,
-            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
-            reentry: self.reentry,
-            supersede: match self.planner.catch_up {
-                CatchUp::LatestOnly => Supersede::ByNewerSlot,
-                CatchUp::EverySlot { .. } => Supersede::Never,
-            },
-            // A JSON array: names may hold any printable character, so no separator would be safe.
-            limit: max.map(|max| Limit {
-                key: serde_json::json!([self.name.as_str(), scope.kind(), scope.id()]).to_string(),
-                max,
-            }),
-        }
-    }
-
-    /// What it takes to run its attempts.
-    pub(crate) fn work(&self) -> Work {
-        Work {
-            run_timeout: self.run_timeout,
-            heartbeat: self.heartbeat,
-            backoff: self.backoff.clone(),
-            handler: Arc::clone(&self.handler),
-            delivery: Delivery::AtLeastOnce,
-            report: None,
-        }
-    }
-
-    /// What the store is told, so that the latest deployment's rules win.
-    pub(crate) fn registration(&self) -> &Registration {
-        self.registration.get_or_init(|| self.hashed())
-    }
-
-    fn hashed(&self) -> Registration {
-        let schedule = format!("{:?} {:?}", self.planner.schedule, self.planner.delay);
-        let spec = format!(
-            "{schedule} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {}",
-            self.planner.catch_up,
-            self.planner.max_lateness,
-            self.run_timeout,
-            self.lease,
-            self.reentry,
-            self.max_attempts,
-            self.backoff,
-            self.overlap,
-            self.priority,
-        );
-        Registration { job: self.name.clone(), spec_hash: hash(&spec), schedule_hash: hash(&schedule) }
-    }
-}
-
-fn hash(text: &str) -> SpecHash {
-    let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    SpecHash(hex.into())
 }
 
 #[cfg(test)]
@@ -585,6 +507,10 @@ mod tests {
             (
                 valid().scopes([]),
                 "job `a`: no scope: give `scopes` at least one, or leave it out for `global/global`",
+            ),
+            (
+                valid().schedules_from(|| async { Ok(Vec::new()) }),
+                "job `a`: a schedule of the job beside those of its scopes: take out `schedules_from`, or `every`, `cron` or `schedule`",
             ),
             (no_handler, "job `a`: no handler: call `run`"),
         ] {

@@ -4,11 +4,13 @@
 mod backoff;
 mod cadence;
 mod cron;
+mod hook;
 mod schedule;
 mod slots;
 
 pub use backoff::{Backoff, BackoffError, Curve, MAX_BACKOFF};
 pub use cadence::Cadence;
 pub use cron::{Cron, CronError, Fold, Gap};
+pub use hook::{Hook, MAX_HOOK_SLOTS};
 pub use schedule::Schedule;
 pub use slots::{CatchUp, Planner, Step};

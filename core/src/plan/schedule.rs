@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cadence, Cron};
+use super::{Cadence, Cron, Hook};
 use crate::model::Timestamp;
 
 /// When a job's slots are.
@@ -13,6 +13,8 @@ pub enum Schedule {
     Cadence(Cadence),
     /// At wall times of a time zone.
     Cron(Cron),
+    /// Where a function of the user says.
+    Hook(Hook),
 }
 
 impl Schedule {
@@ -21,6 +23,7 @@ impl Schedule {
         match self {
             Self::Cadence(cadence) => Some(cadence.floor(at)),
             Self::Cron(cron) => cron.latest(at),
+            Self::Hook(hook) => hook.latest(at),
         }
     }
 
@@ -29,6 +32,7 @@ impl Schedule {
         match self {
             Self::Cadence(cadence) => Some(cadence.next_after(at)),
             Self::Cron(cron) => cron.next_after(at),
+            Self::Hook(hook) => hook.next_after(at),
         }
     }
 
@@ -37,6 +41,7 @@ impl Schedule {
         match self {
             Self::Cadence(cadence) => cadence.count(after, through),
             Self::Cron(cron) => cron.count(after, through),
+            Self::Hook(hook) => hook.count(after, through),
         }
     }
 }
@@ -44,6 +49,12 @@ impl Schedule {
 impl From<Cadence> for Schedule {
     fn from(cadence: Cadence) -> Self {
         Self::Cadence(cadence)
+    }
+}
+
+impl From<Hook> for Schedule {
+    fn from(hook: Hook) -> Self {
+        Self::Hook(hook)
     }
 }
 

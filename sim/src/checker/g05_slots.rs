@@ -13,6 +13,7 @@ use tourbillon::{
 
 use super::{
     docket::Docket,
+    g06_slots_once::last_edits,
     track::{Series, Track},
 };
 use crate::history::JobFacts;
@@ -23,6 +24,8 @@ struct Planned {
     cursor: Option<Timestamp>,
     furthest: Option<Timestamp>,
     edited_at: Option<Timestamp>,
+    /// A cursor was there, or began, at the last edit: from then on every slot counts, made or not.
+    is_begun: bool,
     made: Vec<Timestamp>,
     skipped: Vec<SkippedSlots>,
     last_event: usize,
@@ -52,17 +55,21 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, is_healed: bool) {
 
 fn follow(docket: &mut Docket, track: &Track<'_>) -> (Vec<Planned>, Vec<Recorded>) {
     let mut all = vec![Planned::default(); track.series.len()];
+    let last_edits = last_edits(track);
     let mut recorded = Vec::new();
     for (event, now, request, reply) in track.applied() {
         match (&request.verb, reply) {
             (Verb::Plan(plan), Reply::Planned(reply)) => {
                 for (entry, outcome) in plan.entries.iter().zip(&reply.outcomes) {
-                    let (Some(series), PlanOutcome::Made(made)) =
-                        (track.series_at(&entry.job, &entry.scope), outcome)
-                    else {
-                        continue;
-                    };
-                    let facts = track.series[series].facts.filter(|_| all[series].edited_at.is_none());
+                    let Some(series) = track.series_at(&entry.job, &entry.scope) else { continue };
+                    if *outcome == PlanOutcome::ScheduleChanged {
+                        recorded.extend(all[series].edit(now, event).map(|slots| (series, slots, now, event)));
+                        (all[series].is_begun, all[series].cursor) = (true, Some(now));
+                        all[series].furthest = all[series].furthest.max(Some(now));
+                    }
+                    let PlanOutcome::Made(made) = outcome else { continue };
+                    let is_described = last_edits[series].is_none_or(|edited| edited < event);
+                    let facts = track.series[series].facts.filter(|_| is_described);
                     for slots in &entry.skipped {
                         if let Some(facts) = facts {
                             reason_is_true(docket, &track.series[series], facts, (entry, slots), (now, event));
@@ -104,7 +111,7 @@ impl Planned {
 
     /// What the edit must have recorded.
     fn edit(&mut self, now: Timestamp, event: usize) -> Option<SkippedSlots> {
-        self.edited_at = Some(now);
+        (self.edited_at, self.is_begun) = (Some(now), self.cursor.is_some());
         let after = self.cursor?;
         self.cursor = Some(now);
         self.furthest = self.furthest.max(Some(now));
@@ -122,13 +129,14 @@ fn covered(
     facts: &JobFacts,
     (through, end): (Timestamp, usize),
 ) {
-    let schedule = &facts.planner.schedule;
+    let Some(schedule) = facts.schedule(series.scope) else { return };
     let made: BTreeSet<Timestamp> = planned.made.iter().copied().collect();
     let mut ranges: Vec<_> = planned.skipped.iter().map(|slots| (slots.after, slots.through)).collect();
     ranges.sort_unstable();
     let mut ranges = ranges.into_iter().peekable();
-    let from = planned.edited_at.max(made.first().map(|slot| slot.offset_micros(-1)));
-    let (Some(from), false) = (from, made.is_empty()) else { return };
+    let first = made.first().map(|slot| slot.offset_micros(-1));
+    let from = if planned.is_begun { planned.edited_at } else { first.and(planned.edited_at.max(first)) };
+    let Some(from) = from else { return };
     let mut recorded_through = from;
     let mut next = schedule.next_after(from);
     while let Some(slot) = next.filter(|slot| *slot <= through) {
@@ -173,7 +181,9 @@ fn reason_is_true(
     (entry, slots): (&PlanEntry, &SkippedSlots),
     (now, event): (Timestamp, usize),
 ) {
-    let Some(newest) = facts.planner.schedule.latest(slots.through) else { return };
+    let Some(newest) = facts.schedule(series.scope).and_then(|schedule| schedule.latest(slots.through)) else {
+        return;
+    };
     let due_at = newest + facts.planner.delay;
     let is_true = match (slots.reason, facts.planner.catch_up) {
         (SkipReason::Superseded, CatchUp::LatestOnly) => newest < entry.to,
@@ -315,6 +325,22 @@ mod tests {
         story.register("old", RegisterOutcome::New).make(1).cancel(1, Cancelled::Now).wait(150);
         story.register("new", RegisterOutcome::ScheduleChanged).ledger.clear();
         story.end();
+        story.flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn a_scope_with_a_schedule_to_itself_loses_no_slot_from_its_first_moment_on() {
+        let mut story = Story::new();
+        story.edit_scope(Some("own")).wait(60).make(1).cancel(1, Cancelled::Now).wait(150).edit_scope(Some("other"));
+        story.wait(60).make(2).cancel(2, Cancelled::Now).end();
+        story.is_fine();
+        let mut story = Story::new();
+        story.edit_scope(Some("own")).wait(60).make(1).cancel(1, Cancelled::Now).wait(150).edit_scope(Some("other"));
+        story.ledger.clear();
+        story.end();
+        story.flagged_by(&["G5"]);
+        let mut story = Story::new();
+        story.edit_scope(Some("own")).wait(421).end();
         story.flagged_by(&["G5"]);
     }
 

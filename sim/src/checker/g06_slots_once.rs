@@ -19,8 +19,10 @@ struct Judge<'t, 'h> {
     cursors: BTreeMap<usize, (Timestamp, usize)>,
     specs: BTreeMap<&'h JobName, (&'h SpecHash, usize)>,
     edits: BTreeMap<&'h JobName, Edit>,
-    /// Event of the last edit. The facts describe the schedule after it; what it was before is not known.
-    last_edits: BTreeMap<&'h JobName, usize>,
+    /// The schedule that a scope has to itself, since when, and the event that gave it.
+    own: BTreeMap<usize, (Option<&'h SpecHash>, Edit)>,
+    /// Event of the last edit, by series. The facts describe the schedule after it; what it was before is not known.
+    last_edits: Vec<Option<usize>>,
 }
 
 /// The last change of a job's slots.
@@ -38,10 +40,11 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         cursors: BTreeMap::new(),
         specs: BTreeMap::new(),
         edits: BTreeMap::new(),
+        own: BTreeMap::new(),
         last_edits: last_edits(track),
     };
     for (event, now, request, reply) in track.applied() {
-        for edit in judge.edits.values_mut() {
+        for edit in judge.edits.values_mut().chain(judge.own.values_mut().map(|(_, edit)| edit)) {
             edit.at = edit.at.filter(|at| *at <= now);
         }
         match (&request.verb, reply) {
@@ -57,13 +60,28 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     judge.docket.close()
 }
 
-fn last_edits<'h>(track: &Track<'h>) -> BTreeMap<&'h JobName, usize> {
-    let mut edits = BTreeMap::new();
+/// By series, the event that last edited its schedule: that of its job, or the one it has to itself.
+pub(super) fn last_edits(track: &Track<'_>) -> Vec<Option<usize>> {
+    let mut edits = vec![None; track.series.len()];
     for (event, _, request, reply) in track.applied() {
-        if let (Verb::Register(register), Reply::Registered(registered)) = (&request.verb, reply) {
-            let outcomes = register.jobs.iter().zip(&registered.outcomes);
-            let changed = outcomes.filter(|(_, outcome)| **outcome == RegisterOutcome::ScheduleChanged);
-            edits.extend(changed.map(|(registration, _)| (&registration.job, event)));
+        match (&request.verb, reply) {
+            (Verb::Register(register), Reply::Registered(registered)) => {
+                let outcomes = register.jobs.iter().zip(&registered.outcomes);
+                let changed = outcomes.filter(|(_, outcome)| **outcome == RegisterOutcome::ScheduleChanged);
+                for (registration, _) in changed {
+                    let of_job =
+                        track.series.iter().zip(&mut edits).filter(|(series, _)| *series.job == registration.job);
+                    of_job.for_each(|(_, edit)| *edit = Some(event));
+                }
+            }
+            (Verb::Plan(plan), Reply::Planned(planned)) => {
+                let outcomes = plan.entries.iter().zip(&planned.outcomes);
+                let changed = outcomes.filter(|(_, outcome)| **outcome == PlanOutcome::ScheduleChanged);
+                for series in changed.filter_map(|(entry, _)| track.series_at(&entry.job, &entry.scope)) {
+                    edits[series] = Some(event);
+                }
+            }
+            _ => {}
         }
     }
     edits
@@ -86,8 +104,12 @@ impl<'h> Judge<'_, 'h> {
 
     fn plan(&mut self, event: usize, now: Timestamp, plan: &'h Plan, planned: &Planned) {
         for (entry, outcome) in plan.entries.iter().zip(&planned.outcomes) {
-            let PlanOutcome::Made(made) = outcome else { continue };
             let Some(series) = self.track.series_at(&entry.job, &entry.scope) else { continue };
+            if *outcome == PlanOutcome::ScheduleChanged {
+                self.cursors.insert(series, (now, event));
+                self.own.insert(series, (entry.schedule_hash.as_ref(), Edit { event, at: Some(now) }));
+            }
+            let PlanOutcome::Made(made) = outcome else { continue };
             self.moved(event, now, series, entry);
             for new in entry.slots.iter().filter(|new| made.contains(&new.id)) {
                 if let Some(slot) = new.slot_at {
@@ -112,6 +134,11 @@ impl<'h> Judge<'_, 'h> {
                 format!("{name} was planned at {now} by spec {old} after spec {spec} was registered")
             });
         }
+        let (own, edited) = self.own.get(&series).map_or((None, event), |(own, edit)| (*own, edit.event));
+        self.docket.demand(own == entry.schedule_hash.as_ref(), &[edited, event], || {
+            let by = &entry.schedule_hash;
+            format!("{name} was planned at {now} by its own schedule {by:?}, but that is {own:?}")
+        });
         let due_at = entry.to + self.delay(event, series, entry);
         self.docket.demand(due_at <= now, &[event], || {
             format!("{name}: the cursor moved to {} at {now}, before {due_at}, when that is due", entry.to)
@@ -119,8 +146,7 @@ impl<'h> Judge<'_, 'h> {
     }
 
     fn facts(&self, event: usize, series: usize) -> Option<&'h JobFacts> {
-        let series = &self.track.series[series];
-        series.facts.filter(|_| self.last_edits.get(series.job).is_none_or(|edited| *edited < event))
+        self.track.series[series].facts.filter(|_| self.last_edits[series].is_none_or(|edited| edited < event))
     }
 
     fn delay(&self, event: usize, series: usize, entry: &PlanEntry) -> Duration {
@@ -137,12 +163,13 @@ impl<'h> Judge<'_, 'h> {
         self.docket.demand(due_at <= now, &[event], || {
             format!("{name}: slot {slot}, due at {due_at}, was made early, at {now}")
         });
-        if let Some(facts) = self.facts(event, series) {
-            let is_on_grid = facts.planner.schedule.latest(slot) == Some(slot);
+        if let Some(schedule) = self.facts(event, series).and_then(|facts| facts.schedule(name.scope)) {
+            let is_on_grid = schedule.latest(slot) == Some(slot);
             self.docket.demand(is_on_grid, &[event], || format!("{name}: slot {slot} is not on the schedule"));
         }
-        if let Some(Edit { event: edited, at: Some(at) }) = self.edits.get(&entry.job) {
-            self.docket.demand(slot > *at, &[*edited, event], || {
+        let edits = [self.edits.get(&entry.job), self.own.get(&series).map(|(_, edit)| edit)];
+        for (edited, at) in edits.into_iter().flatten().filter_map(|edit| Some((edit.event, edit.at?))) {
+            self.docket.demand(slot > at, &[edited, event], || {
                 format!("{name}: slot {slot} was made at {now}, after the schedule was edited at {at}")
             });
         }
@@ -234,6 +261,30 @@ mod tests {
         for minute in [1, 2] {
             let mut story = edited();
             story.wait(1).make_at(2, Story::slot(minute));
+            story.flagged_by(&["G6"]);
+        }
+    }
+
+    /// Zoo B11, for a scope with a schedule to itself.
+    #[test]
+    fn no_slot_of_a_scope_is_made_at_or_before_its_edit_or_by_another_schedule() {
+        let edited = || {
+            let mut story = Story::new();
+            story.edit_scope(Some("old")).wait(60).make(1).wait(60).edit_scope(Some("new"));
+            story
+        };
+        let mut story = edited();
+        story.wait(60).make(2).wait(60).edit_scope(None).wait(60).make(3);
+        story.is_fine();
+        for minute in [1, 2] {
+            let mut story = edited();
+            story.wait(1).make_at(2, Story::slot(minute));
+            story.flagged_by(&["G6"]);
+        }
+        for own in [None, Some("old")] {
+            let mut story = edited();
+            story.own = own;
+            story.wait(60).make(2);
             story.flagged_by(&["G6"]);
         }
     }

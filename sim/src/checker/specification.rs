@@ -135,6 +135,7 @@ impl Callers {
                 job: facts.job.clone(),
                 scope: Scope::global(),
                 spec_hash: self.spec(&facts.job),
+                schedule_hash: None,
                 expect,
                 to: step.to,
                 delay_ms: u64::try_from(facts.planner.delay.as_millis()).unwrap(),

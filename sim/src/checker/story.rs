@@ -32,6 +32,8 @@ pub(super) struct Story {
     pub(super) ledger: Vec<SkippedEntry>,
     pub(super) cursor: Option<Timestamp>,
     pub(super) spec: &'static str,
+    /// The schedule that the scope has to itself.
+    pub(super) own: Option<&'static str>,
     replica: u8,
     true_us: u64,
     clock_offset_us: i64,
@@ -74,6 +76,7 @@ impl Story {
             job: job(),
             scopes: vec![Scope::global()],
             planner,
+            schedules: Vec::new(),
             max_attempts: 3,
             lease_ms: 30_000,
             reentry: Reentry::Allow,
@@ -101,6 +104,7 @@ impl Story {
             ledger: Vec::new(),
             cursor: None,
             spec: "spec",
+            own: None,
             replica: 0,
             true_us: 0,
             clock_offset_us: 0,
@@ -297,17 +301,40 @@ impl Story {
             self.skip_slots(slots.clone());
         }
         let ids = news.iter().map(|new| new.id).collect();
-        let entry = PlanEntry {
+        let entry = PlanEntry { slots: news, skipped, ..self.entry(to) };
+        self.cursor = Some(to);
+        self.planned(entry, PlanOutcome::Made(ids))
+    }
+
+    /// The scope gets a schedule to itself, or another one, or has none any more.
+    pub(super) fn edit_scope(&mut self, own: Option<&'static str>) -> &mut Self {
+        let now = self.now();
+        if let Some(after) = self.cursor.filter(|after| *after < now) {
+            let reason = SkipReason::ScheduleChanged;
+            self.skip_slots(SkippedSlots { after, through: now, count: None, reason });
+        }
+        self.own = own;
+        let entry = self.entry(now);
+        self.cursor = Some(now);
+        self.planned(entry, PlanOutcome::ScheduleChanged)
+    }
+
+    fn entry(&self, to: Timestamp) -> PlanEntry {
+        PlanEntry {
             job: job(),
             scope: Scope::global(),
             spec_hash: SpecHash(self.spec.into()),
-            expect: self.cursor.replace(to),
+            schedule_hash: self.own.map(|own| SpecHash(own.into())),
+            expect: self.cursor,
             to,
-            delay_ms: u64::try_from(facts.planner.delay.as_millis()).unwrap(),
-            slots: news,
-            skipped,
-        };
-        let planned = Planned { now, outcomes: vec![PlanOutcome::Made(ids)] };
+            delay_ms: u64::try_from(self.facts().jobs[0].planner.delay.as_millis()).unwrap(),
+            slots: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn planned(&mut self, entry: PlanEntry, outcome: PlanOutcome) -> &mut Self {
+        let planned = Planned { now: self.now(), outcomes: vec![outcome] };
         self.exchange(&[], Plan { entries: vec![entry] }, Reply::Planned(planned))
     }
 

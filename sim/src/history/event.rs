@@ -9,7 +9,7 @@ use tourbillon::{
         Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, Reentry, RequestId, Scope,
         ServiceName, Timestamp,
     },
-    plan::Planner,
+    plan::{Planner, Schedule},
     runtime::{HandlerEnd, TickEnd},
     store::{ErrorKind, Reply, Request, SkippedEntry, StoreError},
 };
@@ -406,6 +406,8 @@ pub struct JobFacts {
     pub scopes: Vec<Scope>,
     /// Slot times, delay, catch-up, lateness.
     pub planner: Planner,
+    /// Of scopes that have one to themselves, as it is after the last edit, instead of the planner's.
+    pub schedules: Vec<(Scope, Schedule)>,
     /// Charged attempts allowed.
     pub max_attempts: u32,
     /// Lease in milliseconds.
@@ -420,6 +422,16 @@ pub struct JobFacts {
     pub effects_per_start: u32,
     /// At most this many running at once per (job, scope); `None`: no limit.
     pub overlap_max: Option<u32>,
+}
+
+impl JobFacts {
+    /// When the slots of a scope are, after the last edit; `None` when it has none any more.
+    pub fn schedule(&self, scope: &Scope) -> Option<&Schedule> {
+        if self.schedules.is_empty() {
+            return Some(&self.planner.schedule);
+        }
+        self.schedules.iter().find(|(known, _)| known == scope).map(|(_, schedule)| schedule)
+    }
 }
 
 /// What the database holds at the end of a run.

@@ -55,7 +55,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         refused("every = \"5m\"", "evry = \"5m\""),
         "unknown key `evry` in [[job]]\n --> s.toml:6:1\n  |\n6 | evry = \"5m\"\n  | ^^^^\n  = did you mean `every`? allowed are \
          `name`, `every`, `anchor`, `cron`, `zone`, `gap`, `fold`, `delay`, `catch_up`, `max_lateness`, `run_timeout`, `lease`, `heartbeat`, `reentry`, \
-         `max_attempts`, `backoff`, `overlap`, `scopes`, `work`"
+         `max_attempts`, `backoff`, `overlap`, `scopes`, `schedules`, `work`"
     );
 }
 
@@ -91,6 +91,11 @@ fn every_broken_rule_is_named_at_its_place() {
             "cron = \"@daily\"\nzone = \"Europe/Berln\"",
             (7, 8),
             "job `rollup`: unknown time zone `Europe/Berln`: did you mean `Europe/Berlin`? Names are those of the IANA database",
+        ),
+        (
+            "schedules = [{ scope = \"t/a\", every = \"5m\", from = \"21m\" }]",
+            (4, 1),
+            "job `rollup`: a schedule comes or goes after the chaos phase",
         ),
         ("cron = \"@daily\"\ngap = \"run\"", (7, 7), "unknown gap `run`"),
         ("every = \"5m\"\nfold = \"first\"", (7, 8), "job `rollup`: `fold` without `cron`"),
@@ -142,6 +147,16 @@ fn every_broken_rule_is_named_at_its_place() {
             "job `rollup`: the overlap limit is 0: nothing could run; use `Overlap::Forbid` for one at a time",
         ),
         ("scopes = [\"a\"]", "`a` is not a scope"),
+        (
+            "schedules = [{ scope = \"t/a\", cron = \"@daily\" }]",
+            "job `rollup`: a schedule of the job beside those of its scopes: take out `schedules_from`, or `every`, `cron` or `schedule`",
+        ),
+        ("schedules = []", "`schedules` is empty"),
+        ("schedules = [{ scope = \"t/a\" }]", "a scope without `every` or `cron`"),
+        (
+            "schedules = [{ scope = \"t/a\", every = \"5m\" }, { scope = \"t/a\", every = \"6m\" }]",
+            "the scope `t/a` has two schedules at a time",
+        ),
         ("scopes = []", "job `rollup`: no scope: give `scopes` at least one, or leave it out for `global/global`"),
         ("scopes = [\"t/a\", \"t/a\"]", "job `rollup`: the scope `t/a` is listed twice"),
         (
@@ -218,7 +233,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn the_shipped_scenarios_are_valid() {
-    for name in ["planned-executions", "fifteen-jobs"] {
+    for name in ["planned-executions", "fifteen-jobs", "reference-jobs"] {
         let scenario =
             Scenario::load(&scenarios().join(name).with_extension("toml")).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(scenario.name, name);

@@ -14,7 +14,7 @@ use super::{
     error::{ScenarioError, Source},
     job::{JOB_KEYS, read_job},
     pinned::{read_kind, read_plan},
-    shape::{FaultMix, JobShape, Phases, Scenario},
+    shape::{FaultMix, JobShape, Phases, Scenario, ScheduleShape},
     table::{Table, Value, suggestion},
 };
 use crate::{fault::FaultKind, world::Lane};
@@ -114,6 +114,14 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         let error =
             table.error_at("receivers", format!("job `{}` sends effects, but there is no receiver", job.name));
         return Err(error.help("set `receivers` to 1 or more, or `effects = 0` in the work of every job"));
+    }
+    let ends = |own: &ScheduleShape| own.until.unwrap_or(own.from).max(own.from);
+    let late = scenario.jobs.iter().find(|job| job.schedules.iter().any(|own| ends(own) > phases.chaos));
+    if let Some(job) = late {
+        let message = format!("job `{}`: a schedule comes or goes after the chaos phase", job.name);
+        return Err(table
+            .error_at("job", message)
+            .help("lower `from` and `until`: checkers judge by what holds then"));
     }
     Ok(scenario)
 }

@@ -11,7 +11,7 @@ use tourbillon::{
 use super::{
     error::ScenarioError,
     schedule::read_schedule,
-    shape::{JobShape, Work},
+    shape::{JobShape, ScheduleShape, Work},
     table::{Table, Value},
 };
 
@@ -35,6 +35,7 @@ pub(super) const JOB_KEYS: &[&str] = &[
     "backoff",
     "overlap",
     "scopes",
+    "schedules",
     "work",
 ];
 
@@ -51,9 +52,15 @@ pub(super) fn read_job(mut table: Table<'_, '_>) -> Result<JobShape, ScenarioErr
     table.what = format!("job `{name}`");
     let run_timeout = table.or("run_timeout", Duration::from_secs(60), Value::duration)?;
     let lease = table.or("lease", run_timeout + Duration::from_secs(30), Value::duration)?;
+    let schedules = table.or("schedules", Vec::new(), read_own)?;
+    let schedule = read_schedule(&table)?;
+    if let (Some(_), false) = (&schedule, schedules.is_empty()) {
+        return Err(table.error_at("schedules", format!("{}: {}", table.what, Rule::ScheduleOfJobBesideThose)));
+    }
+    let schedule = schedule.or_else(|| schedules.first().map(|own| own.schedule.clone()));
     let job = JobShape {
         name: name.to_owned(),
-        schedule: read_schedule(&table)?.ok_or_else(|| {
+        schedule: schedule.ok_or_else(|| {
             let help =
                 "say how far apart the slots are, `every = \"5m\"`, or at which wall times, `cron = \"0 8 * * *\"`";
             table.error(format!("`every` or `cron` is missing in {}", table.what)).help(help)
@@ -71,6 +78,7 @@ pub(super) fn read_job(mut table: Table<'_, '_>) -> Result<JobShape, ScenarioErr
         backoff: table.or("backoff", Backoff::exponential(Duration::from_secs(10)), read_backoff)?,
         overlap_max: table.or("overlap", Some(1), read_overlap)?,
         scopes: table.or("scopes", vec![Scope::global()], read_scopes)?,
+        schedules,
         work: table.or("work", idle(), read_work)?,
     };
     check(&job, &table)?;
@@ -174,14 +182,42 @@ fn read_overlap(value: &Value<'_, '_>) -> Result<Option<u32>, ScenarioError> {
 }
 
 fn read_scopes(value: &Value<'_, '_>) -> Result<Vec<Scope>, ScenarioError> {
-    let read = |value: &Value<'_, '_>| {
-        let text = value.text()?;
-        let Some((kind, id)) = text.split_once('/') else {
-            return Err(value.error(format!("`{text}` is not a scope")).help("write kind/id, such as \"tenant/a\""));
-        };
-        Scope::new(kind, id).map_err(|error| value.error(format!("scope `{text}`: {error}")))
+    value.list("scopes")?.iter().map(read_scope).collect()
+}
+
+fn read_scope(value: &Value<'_, '_>) -> Result<Scope, ScenarioError> {
+    let text = value.text()?;
+    let Some((kind, id)) = text.split_once('/') else {
+        return Err(value.error(format!("`{text}` is not a scope")).help("write kind/id, such as \"tenant/a\""));
     };
-    value.list("scopes")?.iter().map(read).collect()
+    Scope::new(kind, id).map_err(|error| value.error(format!("scope `{text}`: {error}")))
+}
+
+fn read_own(value: &Value<'_, '_>) -> Result<Vec<ScheduleShape>, ScenarioError> {
+    const KEYS: &[&str] = &["scope", "every", "anchor", "cron", "zone", "gap", "fold", "from", "until"];
+    const LIKE: &str = "`{ scope = \"trigger/a\", cron = \"0 8 * * *\", zone = \"Europe/Berlin\" }`";
+    let mut schedules: Vec<ScheduleShape> = Vec::new();
+    for value in value.list("schedules")? {
+        let table = value.table("`schedules`", LIKE, KEYS)?;
+        let schedule = read_schedule(&table)?;
+        let own = ScheduleShape {
+            scope: read_scope(&table.need("scope", LIKE)?)?,
+            schedule: schedule.ok_or_else(|| value.error("a scope without `every` or `cron`").help(LIKE))?,
+            from: table.or("from", Duration::ZERO, Value::duration)?,
+            until: table.or("until", None, |value| value.duration().map(Some))?,
+        };
+        // In the order of time, so that there is one at a time.
+        let before = schedules.iter().rev().find(|before| before.scope == own.scope);
+        if before.is_some_and(|before| before.until.is_none_or(|until| until > own.from)) {
+            let message = format!("the scope `{}` has two schedules at a time", own.scope);
+            return Err(value.error(message).help("let the one before end first: `until` of it, `from` of this one"));
+        }
+        schedules.push(own);
+    }
+    if schedules.is_empty() {
+        return Err(value.error("`schedules` is empty").help(LIKE));
+    }
+    Ok(schedules)
 }
 
 /// Returns at once and does one thing.

@@ -16,4 +16,4 @@ mod table;
 pub use duration::{format_duration, parse_duration};
 pub use error::ScenarioError;
 pub use pinned::regression_file;
-pub use shape::{FaultMix, JobShape, Phases, Scenario, Work};
+pub use shape::{FaultMix, JobShape, Phases, Scenario, ScheduleShape, Work};

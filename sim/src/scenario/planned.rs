@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use tourbillon::{
     driver::{Scheduler, Settings},
-    job::{Completion, Context, HandlerError, Job, Overlap},
-    model::{JobName, MAX_JSON_BYTES, Scope},
+    job::{Completion, Context, HandlerError, Job, Overlap, ScopedSchedule},
+    model::{JobName, MAX_JSON_BYTES},
     plan::Planner,
 };
 
-use super::{JobShape, Scenario, Work};
+use super::{JobShape, Scenario, ScheduleShape, Work};
 use crate::{
     chance,
     history::JobFacts,
@@ -43,7 +43,6 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
 /// The job of a shape, without what it does.
 pub(crate) fn rules(shape: &JobShape) -> Job {
     let job = Job::new(&shape.name)
-        .schedule(shape.schedule.clone())
         .delay(shape.delay)
         .catch_up(shape.catch_up)
         .run_timeout(shape.run_timeout)
@@ -52,8 +51,13 @@ pub(crate) fn rules(shape: &JobShape) -> Job {
         .reentry(shape.reentry)
         .max_attempts(shape.max_attempts)
         .backoff(shape.backoff.clone())
-        .overlap(shape.overlap_max.map_or(Overlap::Allow, Overlap::AtMost))
-        .scopes(shape.scopes.clone());
+        .overlap(shape.overlap_max.map_or(Overlap::Allow, Overlap::AtMost));
+    let job = if shape.schedules.is_empty() {
+        job.schedule(shape.schedule.clone()).scopes(shape.scopes.clone())
+    } else {
+        // What rules need: `job` asks for those of the moment.
+        job.schedules_from(|| async { Ok(Vec::new()) })
+    };
     match shape.max_lateness {
         Some(limit) => job.max_lateness(limit),
         None => job,
@@ -62,7 +66,15 @@ pub(crate) fn rules(shape: &JobShape) -> Job {
 
 fn job(shape: &JobShape, host: Host, receiver: u8) -> Job {
     let work = shape.work;
-    rules(shape).run(move |ctx| {
+    let mut job = rules(shape);
+    if !shape.schedules.is_empty() {
+        let (schedules, host) = (shape.schedules.clone(), host.clone());
+        job = job.schedules_from(move || {
+            let there = there(&schedules, host.true_time());
+            async move { Ok(there.map(|own| ScopedSchedule::new(own.scope, own.schedule)).collect()) }
+        });
+    }
+    job.run(move |ctx| {
         let host = host.clone();
         async move { perform(&host, &ctx, work, receiver).await }
     })
@@ -98,11 +110,23 @@ async fn perform(host: &Host, ctx: &Context, work: Work, receiver: u8) -> Result
     Ok(Completion::new().rows_affected(u64::from(work.effects)))
 }
 
-/// What checkers may assume of a job.
+/// The schedules of scopes that are there at this true time since the start.
+fn there(schedules: &[ScheduleShape], at: Duration) -> impl Iterator<Item = ScheduleShape> + Send + use<> {
+    let there: Vec<_> = schedules.iter().filter(|own| own.is_there(at)).cloned().collect();
+    there.into_iter()
+}
+
+/// What checkers may assume of a job: of its schedules, those that are there in the end.
 pub fn facts(shape: &JobShape) -> JobFacts {
+    let schedules: Vec<_> = there(&shape.schedules, Duration::MAX).map(|own| (own.scope, own.schedule)).collect();
     JobFacts {
         job: JobName::new(&shape.name).expect("a scenario is checked when it is read"),
-        scopes: if shape.scopes.is_empty() { vec![Scope::global()] } else { shape.scopes.clone() },
+        scopes: if shape.schedules.is_empty() {
+            shape.scopes.clone()
+        } else {
+            schedules.iter().map(|(scope, _)| scope.clone()).collect()
+        },
+        schedules,
         planner: Planner {
             schedule: shape.schedule.clone(),
             delay: shape.delay,

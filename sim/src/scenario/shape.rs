@@ -70,7 +70,7 @@ pub struct FaultMix {
     pub kinds: Vec<FaultKind>,
     /// Most faults in one plan.
     pub max_faults: u32,
-    /// Most triggers in one plan.
+    /// Most schedules in one plan.
     pub max_triggers: u32,
 }
 
@@ -79,7 +79,7 @@ pub struct FaultMix {
 pub struct JobShape {
     /// Name.
     pub name: String,
-    /// When its slots are.
+    /// When its slots are; of a job whose scopes have their own, that of the first.
     pub schedule: Schedule,
     /// Slot t is due at t + delay.
     pub delay: Duration,
@@ -101,10 +101,32 @@ pub struct JobShape {
     pub backoff: Backoff,
     /// Overlap: at most this many per scope; `None`: no limit.
     pub overlap_max: Option<u32>,
-    /// Scopes.
+    /// Scopes; of a job whose scopes have their own, none.
     pub scopes: Vec<Scope>,
+    /// Scopes with schedules to themselves, in the order of the file; empty for a job with a schedule of its own.
+    pub schedules: Vec<ScheduleShape>,
     /// What the handler does.
     pub work: Work,
+}
+
+/// A schedule that a scope has to itself, from when until when. Two of one scope, one after the other, are an edit.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ScheduleShape {
+    /// What it runs for.
+    pub scope: Scope,
+    /// When its slots are.
+    pub schedule: Schedule,
+    /// Added at this true time since the start.
+    pub from: Duration,
+    /// Removed at this one; `None`: never.
+    pub until: Option<Duration>,
+}
+
+impl ScheduleShape {
+    /// Whether it is there at this true time since the start.
+    pub fn is_there(&self, at: Duration) -> bool {
+        self.from <= at && self.until.is_none_or(|until| at < until)
+    }
 }
 
 /// What a scenario's handler does: waits, sends its effect, waits, returns. All drawn per attempt from the seed.

@@ -131,6 +131,12 @@ impl Host {
         self.runtime.clone()
     }
 
+    /// True time since the start, for what an application reads from elsewhere: a table that somebody edits,
+    /// for example.
+    pub fn true_time(&self) -> Duration {
+        Duration::from_micros(self.process.world.truth.now_us())
+    }
+
     /// The run's seed, for handlers that draw what they do.
     pub fn seed(&self) -> u64 {
         self.process.world.seed

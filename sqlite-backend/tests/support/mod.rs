@@ -119,6 +119,7 @@ pub(crate) fn plan(chance: &mut Chance, name: &str, scope: &str, rows: usize) ->
         job: job(name),
         scope: Scope::new("shard", scope).unwrap(),
         spec_hash: hash("spec"),
+        schedule_hash: None,
         expect: None,
         to: Timestamp::EPOCH,
         delay_ms: 0,

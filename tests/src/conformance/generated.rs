@@ -200,13 +200,21 @@ impl Pair {
 
     /// Plans as a planner would: from the cursor it reads, on a grid.
     async fn plan(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        let Step::Plan { job, scope, stale_cursor, stale_spec, ahead, rows, skipped } = step else { return Ok(()) };
+        let Step::Plan { job, scope, stale_cursor, stale_spec, schedule, ahead, rows, skipped } = step else {
+            return Ok(());
+        };
         let (job, scope) = (job_of(*job), scope_of(*scope));
         let Reply::CursorsRead(read) = self.ask(ReadCursors { jobs: vec![job.clone()] }).await? else {
             return Ok(());
         };
         let read = &read.jobs[0];
-        let cursor = read.cursors.iter().find(|cursor| cursor.scope == scope).map(|cursor| cursor.at);
+        let known = read.cursors.iter().find(|cursor| cursor.scope == scope);
+        let cursor = known.map(|cursor| cursor.at);
+        let schedule_hash = match schedule {
+            0..10 => known.and_then(|cursor| cursor.schedule_hash.clone()),
+            10 => None,
+            own => Some(hash(&format!("own {own}"))),
+        };
         let grid = |at: Timestamp| at.as_micros().div_euclid(GRID_MS * 1_000);
         let at = |n: i64| Timestamp::from_micros(n * GRID_MS * 1_000);
         let to = grid(self.now()) + i64::from(*ahead);
@@ -217,6 +225,7 @@ impl Pair {
             job,
             scope,
             spec_hash: read.spec_hash.clone().filter(|_| !stale_spec).unwrap_or_else(|| hash("stale")),
+            schedule_hash,
             expect: if *stale_cursor { Some(at(to)) } else { cursor },
             to: at(to),
             delay_ms: 0,

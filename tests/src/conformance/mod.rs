@@ -49,6 +49,7 @@ mod receipts;
 mod register;
 mod requeue;
 mod rescue;
+mod schedules;
 mod settle;
 mod start;
 mod step;
@@ -84,6 +85,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("plan", plan::CASES),
     ("enqueue", enqueue::CASES),
     ("enqueue", enqueue_unique::CASES),
+    ("schedules", schedules::CASES),
     ("claim", claim::CASES),
     ("claim", claim_end::CASES),
     ("start", start::CASES),

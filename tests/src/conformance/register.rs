@@ -76,7 +76,14 @@ async fn edited_schedule_moves_every_cursor_to_now(s: &Subject) {
     s.pass(5_000);
     assert_eq!(s.register_as(&name, "spec-2", "other grid").await, RegisterOutcome::ScheduleChanged);
     let read = cursors(s, "digest").await;
-    let cursor = |tenant| Cursor { scope: scope(tenant), at: s.now(), high_water: s.now(), newest_slot: None };
+    let cursor = |tenant| Cursor {
+        scope: scope(tenant),
+        at: s.now(),
+        high_water: s.now(),
+        newest_slot: None,
+        schedule_hash: None,
+        edited_at: None,
+    };
     assert_eq!((read.cursors, read.edited_at), (vec![cursor("a"), cursor("b")], Some(s.now())));
 }
 

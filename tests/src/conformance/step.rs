@@ -75,6 +75,8 @@ pub(super) enum Step {
         scope: u8,
         stale_cursor: bool,
         stale_spec: bool,
+        /// 0 to 9: that of the cursor; 10: none; 11, 12: one of two.
+        schedule: u8,
         ahead: i8,
         rows: Vec<Shape>,
         skipped: u8,
@@ -159,12 +161,14 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn plan() -> impl Strategy<Value = Step> {
     let rare = || proptest::bool::weighted(0.1);
-    (0..3u8, 0..2u8, rare(), rare(), select(vec![0, 0, 0, 1, -1, 3]), vec(shape(), 0..4), 0..4u8).prop_map(
-        |(job, scope, stale_cursor, stale_spec, ahead, rows, skipped)| Step::Plan {
+    let stale = (rare(), rare());
+    (0..3u8, 0..2u8, stale, 0..13u8, select(vec![0, 0, 0, 1, -1, 3]), vec(shape(), 0..4), 0..4u8).prop_map(
+        |(job, scope, (stale_cursor, stale_spec), schedule, ahead, rows, skipped)| Step::Plan {
             job,
             scope,
             stale_cursor,
             stale_spec,
+            schedule,
             ahead,
             rows,
             skipped,

@@ -230,6 +230,7 @@ impl Subject {
             job: job.clone(),
             scope: Scope::global(),
             spec_hash: hash(SPEC),
+            schedule_hash: None,
             expect,
             to,
             delay_ms: 0,
@@ -333,8 +334,12 @@ impl Subject {
 
     /// How far the global scope of this job is planned.
     pub(crate) async fn cursor(&self, job: &JobName) -> Option<Timestamp> {
+        self.cursor_of(job, &Scope::global()).await
+    }
+
+    pub(crate) async fn cursor_of(&self, job: &JobName, scope: &Scope) -> Option<Timestamp> {
         let read = self.call(ReadCursors { jobs: vec![job.clone()] }).await.jobs.remove(0);
-        read.cursors.iter().find(|cursor| cursor.scope == Scope::global()).map(|cursor| cursor.at)
+        read.cursors.iter().find(|cursor| cursor.scope == *scope).map(|cursor| cursor.at)
     }
 
     /// All generations of one execution, oldest first.

@@ -110,6 +110,7 @@ async fn prepare(arena: &Arena, chance: &mut Chance, job: &JobName) -> Result<()
         job: job.clone(),
         scope: Scope::global(),
         spec_hash: SpecHash("spec".into()),
+        schedule_hash: None,
         expect: None,
         to: clock.now,
         delay_ms: 0,

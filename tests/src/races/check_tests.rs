@@ -39,6 +39,7 @@ impl Book {
             job: job(),
             scope: Scope::global(),
             spec_hash: hash(),
+            schedule_hash: None,
             expect: None,
             to: now,
             delay_ms: 0,

@@ -79,7 +79,7 @@ impl Hold {
             Kind::Rescue => &[Self::Turns, Self::Gates],
             Kind::Cancel => &[Self::PrivateRow, Self::MiddleRow, Self::LateRow, Self::Receipt],
             Kind::Requeue => &[Self::Turns, Self::Receipt],
-            Kind::Plan | Kind::PlanOne => &[Self::PrivateJob, Self::Cursor, Self::Receipt],
+            Kind::Plan | Kind::PlanOne | Kind::EditScope => &[Self::PrivateJob, Self::Cursor, Self::Receipt],
             Kind::Enqueue => &[Self::Receipt],
             Kind::EnqueueCounted => &[Self::MiddleRow, Self::QueueGate, Self::Receipt],
             Kind::Register | Kind::Edit => &[Self::PrivateJob, Self::Cursor],

@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     Plan,
     /// Of a cursor that exists: no insert of a cursor fails and makes it run again.
     PlanOne,
+    /// Gives the same scopes schedules of their own.
+    EditScope,
     Register,
     /// Registers jobs that exist, with another schedule.
     Edit,
@@ -62,7 +64,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
@@ -78,6 +80,7 @@ impl Kind {
         Self::Requeue,
         Self::Plan,
         Self::PlanOne,
+        Self::EditScope,
         Self::Register,
         Self::Edit,
         Self::Enqueue,
@@ -235,6 +238,12 @@ impl Scene {
                 entries.retain(|entry| entry.expect.is_some());
                 Plan { entries }.into()
             }
+            Kind::EditScope => {
+                let own = if side == Side::A { "own-a" } else { "own-b" };
+                let mut entries = plan_entries(side);
+                entries.iter_mut().for_each(|entry| entry.schedule_hash = Some(hash(own)));
+                Plan { entries }.into()
+            }
             Kind::Register => register(side).into(),
             Kind::Edit => {
                 let mut verb = register(side);
@@ -263,9 +272,13 @@ impl Scene {
             Kind::EnqueueCounted => {
                 rows.filter(|row| row.unique_key.is_some()).filter(live).map(|row| row.id).collect()
             }
-            Kind::Enqueue | Kind::Requeue | Kind::Plan | Kind::PlanOne | Kind::Register | Kind::Edit => {
-                BTreeSet::new()
-            }
+            Kind::Enqueue
+            | Kind::Requeue
+            | Kind::Plan
+            | Kind::PlanOne
+            | Kind::EditScope
+            | Kind::Register
+            | Kind::Edit => BTreeSet::new(),
             _ => self.leases.keys().copied().collect(),
         };
         ids.into_iter().filter(|id| side == Side::A || id.0.as_u128() != PRIVATE).collect()
@@ -345,6 +358,7 @@ fn plan_entries(side: Side) -> Vec<PlanEntry> {
         job: name(job),
         scope: Scope::global(),
         spec_hash: hash("spec"),
+        schedule_hash: None,
         expect,
         to: NOW,
         delay_ms: 0,
@@ -449,6 +463,7 @@ impl Maker {
             job: name(job),
             scope: Scope::global(),
             spec_hash: hash("spec"),
+            schedule_hash: None,
             expect: (job == "row_19").then_some(BEFORE - Duration::from_secs(9)),
             to: BEFORE,
             delay_ms: 0,
@@ -535,6 +550,7 @@ fn planned_row(row: &Kept) -> PlanEntry {
         job: row_job(row.number),
         scope: Scope::global(),
         spec_hash: hash("spec"),
+        schedule_hash: None,
         expect: None,
         to,
         delay_ms: 0,

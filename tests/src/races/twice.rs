@@ -68,6 +68,7 @@ impl Twins<'_> {
             job: job.clone(),
             scope: Scope::global(),
             spec_hash: SpecHash("spec".into()),
+            schedule_hash: None,
             expect,
             to: clock.now,
             delay_ms: 0,

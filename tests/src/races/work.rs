@@ -162,6 +162,7 @@ impl Worker {
             job,
             scope: Scope::global(),
             spec_hash: SpecHash("spec".into()),
+            schedule_hash: None,
             expect,
             to,
             delay_ms: 0,

@@ -181,7 +181,14 @@ impl World {
             }
             let seen = memory.apply(&request(self.dice.uuid(), ReadCursors { jobs: vec![job.clone()] }));
             let Ok(Reply::CursorsRead(seen)) = seen else { panic!("cursors are read") };
-            let at = seen.jobs[0].cursors.iter().find(|cursor| cursor.scope == scope).map(|cursor| cursor.at);
+            let cursor = seen.jobs[0].cursors.iter().find(|cursor| cursor.scope == scope);
+            let at = cursor.map(|cursor| cursor.at);
+            let own = SpecHash(["daily", "weekly"][self.dice.below(2) as usize].into());
+            let schedule_hash = match cursor {
+                _ if self.dice.one_in(6) => Some(own),
+                Some(cursor) if !self.dice.one_in(12) => cursor.schedule_hash.clone(),
+                _ => None,
+            };
             let known = seen.jobs[0].spec_hash.clone().unwrap_or(SpecHash("none".into()));
             let to = self.now().offset_micros(500_000 - self.dice.below(4_000_000) as i64);
             let slots = (0..self.dice.below(5))
@@ -201,6 +208,7 @@ impl World {
                 job,
                 scope,
                 spec_hash: if self.dice.one_in(10) { SpecHash("stale".into()) } else { known },
+                schedule_hash,
                 expect: if self.dice.one_in(8) { Some(to) } else { at },
                 to,
                 delay_ms: self.dice.below(300),

@@ -83,6 +83,7 @@ async fn plan_due(store: &PgStore, job: &str, count: u64, policy: &Policy) -> Re
         job,
         scope: Scope::new("batch", &n.to_string())?,
         spec_hash: hash,
+        schedule_hash: None,
         expect: None,
         to: Timestamp::EPOCH,
         delay_ms: 0,

@@ -81,6 +81,7 @@ fn first_cursor_is_made_by_one_of_many_planners(cluster: &'static Cluster) -> Re
                     job: JobName::new("job")?,
                     scope: Scope::new("round", &round.to_string())?,
                     spec_hash: SpecHash("1".into()),
+                    schedule_hash: None,
                     expect: None,
                     to: Timestamp::EPOCH,
                     delay_ms: 0,

@@ -13,7 +13,8 @@ use super::{
     Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
-    self, Execution, ExecutionId, LeaseRef, NewExecution, SkipReason, SkippedSlots, State, Timestamp, Token, micros,
+    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, SkipReason, SkippedSlots, State, Timestamp, Token,
+    micros,
     transition::{self, Cancelled, Refusal, Verdict},
 };
 use std::time::Duration;
@@ -161,7 +162,8 @@ fn register_one(
         Some(old) if old.schedule_hash != *schedule_hash => {
             record.edited_at = Some(now);
             for cursor in rows.cursors(job)? {
-                edit_cursor(rows, now, registration, cursor)?;
+                let moved = edit_cursor(rows, now, job, cursor)?;
+                rows.put_cursor(job, &moved)?;
             }
             RegisterOutcome::ScheduleChanged
         }
@@ -177,27 +179,38 @@ fn register_one(
 }
 
 /// An edited schedule starts now: what the old one had not planned yet is recorded, not made.
-fn edit_cursor(
-    rows: &mut impl Rows,
-    now: Timestamp,
-    registration: &Registration,
-    cursor: Cursor,
-) -> Result<(), StoreError> {
+fn edit_cursor(rows: &mut impl Rows, now: Timestamp, job: &JobName, cursor: Cursor) -> Result<Cursor, StoreError> {
     if cursor.at < now {
         rows.add_skipped(&SkippedEntry {
-            job: registration.job.clone(),
+            job: job.clone(),
             scope: cursor.scope.clone(),
             slots: SkippedSlots { after: cursor.at, through: now, count: None, reason: SkipReason::ScheduleChanged },
             recorded_at: now,
         })?;
     }
-    let moved = Cursor {
+    Ok(Cursor {
         at: now,
         high_water: cursor.high_water.max(now),
         newest_slot: cursor.newest_slot.filter(|slot| *slot <= now),
-        scope: cursor.scope,
+        ..cursor
+    })
+}
+
+/// The same for one scope, whose own schedule came, changed or went. The cursor of a new one begins now.
+fn edit_scope(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<PlanOutcome, StoreError> {
+    let new = || Cursor {
+        scope: entry.scope.clone(),
+        at: now,
+        high_water: now,
+        newest_slot: None,
+        schedule_hash: None,
+        edited_at: None,
     };
-    rows.put_cursor(&registration.job, &moved)
+    let cursor = rows.cursor(&entry.job, &entry.scope)?.unwrap_or_else(new);
+    let moved = edit_cursor(rows, now, &entry.job, cursor)?;
+    let moved = Cursor { schedule_hash: entry.schedule_hash.clone(), edited_at: Some(now), ..moved };
+    rows.put_cursor(&entry.job, &moved)?;
+    Ok(PlanOutcome::ScheduleChanged)
 }
 
 /// Decides all entries before it writes any, so that a refused request leaves nothing behind on any store.
@@ -211,6 +224,7 @@ fn plan(rows: &mut impl Rows, now: Timestamp, verb: &Plan) -> Result<Planned, St
     }
     let outcomes = verb.entries.iter().zip(decisions).map(|(entry, decision)| match decision {
         Ok(moved) => carry_out(rows, now, entry, &moved),
+        Err(PlanOutcome::ScheduleChanged) => edit_scope(rows, now, entry),
         Err(refused) => Ok(refused),
     });
     Ok(Planned { now, outcomes: outcomes.collect::<Result<_, _>>()? })
@@ -222,7 +236,7 @@ struct Move<'p> {
     made: Vec<&'p NewExecution>,
 }
 
-/// Reads only: what the entry does, or why it does nothing.
+/// Reads only: what the entry does, or why it makes nothing.
 fn decide<'p>(
     rows: &mut impl Rows,
     now: Timestamp,
@@ -237,12 +251,16 @@ fn decide<'p>(
     if at != *expect {
         return Ok(Err(PlanOutcome::CursorMoved(at)));
     }
+    if cursor.as_ref().and_then(|cursor| cursor.schedule_hash.as_ref()) != entry.schedule_hash.as_ref() {
+        return Ok(Err(PlanOutcome::ScheduleChanged));
+    }
+    let scope_edited_at = cursor.as_ref().and_then(|cursor| cursor.edited_at);
     let due = |slot: Timestamp| slot.offset_micros(micros(Duration::from_millis(entry.delay_ms))) <= now;
     // Going back is allowed only from a future that the database clock has withdrawn.
     let forward = expect.is_none_or(|expect| *to > expect || !due(expect));
     // … and never past an edit: the edited schedule has no slots before it. (An edit that lies in the future was
     // made in a withdrawn one.)
-    let edited = record.edited_at.is_some_and(|edit| *to < edit && edit <= now);
+    let edited = [record.edited_at, scope_edited_at].into_iter().flatten().any(|edit| *to < edit && edit <= now);
     if !due(*to) || !forward || edited {
         return Ok(Err(PlanOutcome::NotDue));
     }
@@ -279,7 +297,12 @@ fn carry_out(
     let high_water = moved.cursor.as_ref().map_or(*to, |cursor| cursor.high_water.max(*to));
     let newest_before = moved.cursor.as_ref().and_then(|cursor| cursor.newest_slot).filter(|slot| slot <= to);
     let newest_slot = entry.slots.iter().filter_map(|slot| slot.slot_at).chain(newest_before).max();
-    rows.put_cursor(job, &Cursor { scope: scope.clone(), at: *to, high_water, newest_slot })?;
+    let edited_at = moved.cursor.as_ref().and_then(|cursor| cursor.edited_at);
+    let schedule_hash = entry.schedule_hash.clone();
+    rows.put_cursor(
+        job,
+        &Cursor { scope: scope.clone(), at: *to, high_water, newest_slot, schedule_hash, edited_at },
+    )?;
     Ok(PlanOutcome::Made(moved.made.iter().map(|slot| slot.id).collect()))
 }
 

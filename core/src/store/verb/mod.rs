@@ -234,9 +234,17 @@ pub struct Cursor {
     pub high_water: Timestamp,
     /// Newest slot made, unless it lies in a withdrawn future: what supersedes older ones.
     pub newest_slot: Option<Timestamp>,
+    /// Of the schedule that this scope has to itself; `None` when it has that of its job.
+    pub schedule_hash: Option<SpecHash>,
+    /// When the scope's own schedule came, changed or went; `None` when it never had one.
+    pub edited_at: Option<Timestamp>,
 }
 
 /// Moves cursors and makes slots: one compare-and-set per entry, with the slots in the same transaction.
+///
+/// A scope may have a schedule to itself, which comes, changes and goes at run time, without a registration. An entry
+/// whose schedule is not the one that the cursor was planned by is an edit of that scope, and of nothing else: see
+/// [`PlanOutcome::ScheduleChanged`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Plan {
     /// At most one entry per (job, scope).
@@ -252,6 +260,8 @@ pub struct PlanEntry {
     pub scope: Scope,
     /// The planner's spec; must still be the registered one.
     pub spec_hash: SpecHash,
+    /// Of the schedule that this scope has to itself; `None` when it has that of its job.
+    pub schedule_hash: Option<SpecHash>,
     /// The cursor the planner saw.
     pub expect: Option<Timestamp>,
     /// Where it moves to.
@@ -279,6 +289,9 @@ pub struct Planned {
 pub enum PlanOutcome {
     /// The cursor moved; these were inserted (slots that existed already are left out).
     Made(Vec<ExecutionId>),
+    /// The scope had another schedule. It has this one from now on, and no slot at or before now (G6): the cursor
+    /// stands at now, what the other had not planned is recorded as skipped, and nothing of the entry was made.
+    ScheduleChanged,
     /// Another planner moved the cursor first; it is here now.
     CursorMoved(Option<Timestamp>),
     /// Another spec was registered; stop planning this job.

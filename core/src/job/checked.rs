@@ -1,0 +1,188 @@
+//! Owns a job whose rules hold: what the planner plans of it, scope by scope, which rows its slots become, and the
+//! hashes by which edits are noticed.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider, handler::HandlerFn, work::Work};
+use crate::{
+    model::{ExecutionId, JobName, Limit, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
+    plan::{Backoff, CatchUp, Planner, Schedule},
+    store::{Registration, SpecHash},
+};
+
+/// A job whose rules hold.
+#[derive(Clone)]
+pub(crate) struct CheckedJob {
+    pub(crate) name: JobName,
+    pub(super) targets: Targets,
+    pub(super) delay: Duration,
+    pub(super) catch_up: CatchUp,
+    pub(super) max_lateness: Option<Duration>,
+    pub(crate) run_timeout: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) reentry: Reentry,
+    pub(crate) max_attempts: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) overlap: Overlap,
+    pub(crate) priority: i16,
+    pub(crate) handler: HandlerFn,
+    /// Hashed once: every planning step compares it.
+    pub(super) registration: OnceLock<Registration>,
+}
+
+/// Who says which scopes there are, and whose schedule they have.
+#[derive(Clone)]
+pub(super) enum Targets {
+    /// The job's, all of them.
+    Scopes(Arc<dyn ScopeProvider>, Schedule),
+    /// Each its own.
+    Own(Arc<dyn ScheduleProvider>),
+}
+
+/// What there is to plan for one scope.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) planner: Planner,
+    /// Of the schedule that the scope has to itself.
+    pub(crate) schedule_hash: Option<SpecHash>,
+}
+
+impl fmt::Debug for CheckedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedJob").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl CheckedJob {
+    /// The scopes as of now, each with what to plan for it.
+    pub(crate) async fn targets(&self) -> Result<BTreeMap<Scope, Target>, BoxError> {
+        match &self.targets {
+            Targets::Scopes(provider, schedule) => {
+                let target = |scope| (scope, Target { planner: self.planner(schedule.clone()), schedule_hash: None });
+                Ok(provider.scopes().await?.into_iter().map(target).collect())
+            }
+            Targets::Own(provider) => {
+                let mut targets = BTreeMap::new();
+                for own in provider.schedules().await? {
+                    let schedule_hash = Some(hash(&format!("{:?}", own.schedule)));
+                    let target = Target { planner: self.planner(own.schedule), schedule_hash };
+                    if targets.insert(own.scope.clone(), target).is_some() {
+                        return Err(format!(
+                            "the scope `{}` has two schedules: give each a scope of its own",
+                            own.scope
+                        )
+                        .into());
+                    }
+                }
+                Ok(targets)
+            }
+        }
+    }
+
+    /// Whether scopes have schedules to themselves, so that a scope that is gone is an edit.
+    pub(crate) fn has_own_schedules(&self) -> bool {
+        matches!(self.targets, Targets::Own(_))
+    }
+
+    pub(crate) fn delay_ms(&self) -> u64 {
+        u64::try_from(self.delay.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn planner(&self, schedule: Schedule) -> Planner {
+        Planner { schedule, delay: self.delay, catch_up: self.catch_up, max_lateness: self.max_lateness }
+    }
+
+    /// The row that a slot becomes.
+    pub(crate) fn execution(
+        &self,
+        planner: &Planner,
+        id: ExecutionId,
+        scope: &Scope,
+        slot_at: Timestamp,
+    ) -> NewExecution {
+        NewExecution {
+            id,
+            slot_at: Some(slot_at),
+            due_at: planner.due_at(slot_at),
+            expires_at: planner.expires_at(slot_at),
+            priority: self.priority,
+            payload: None,
+            unique_key: None,
+            policy: self.policy(scope),
+        }
+    }
+
+    fn policy(&self, scope: &Scope) -> Policy {
+        let max = match self.overlap {
+            Overlap::Forbid => Some(1),
+            Overlap::AtMost(max) => Some(max),
+            Overlap::Allow => None,
+        };
+        Policy {
+            max_attempts: self.max_attempts,
+            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
+            reentry: self.reentry,
+            supersede: match self.catch_up {
+                CatchUp::LatestOnly => Supersede::ByNewerSlot,
+                CatchUp::EverySlot { .. } => Supersede::Never,
+            },
+            // A JSON array: names may hold any printable character, so no separator would be safe.
+            limit: max.map(|max| Limit {
+                key: serde_json::json!([self.name.as_str(), scope.kind(), scope.id()]).to_string(),
+                max,
+            }),
+        }
+    }
+
+    /// What it takes to run its attempts.
+    pub(crate) fn work(&self) -> Work {
+        Work {
+            run_timeout: self.run_timeout,
+            heartbeat: self.heartbeat,
+            backoff: self.backoff.clone(),
+            handler: Arc::clone(&self.handler),
+            delivery: Delivery::AtLeastOnce,
+            report: None,
+        }
+    }
+
+    /// What the store is told, so that the latest deployment's rules win.
+    pub(crate) fn registration(&self) -> &Registration {
+        self.registration.get_or_init(|| self.hashed())
+    }
+
+    fn hashed(&self) -> Registration {
+        let schedule = match &self.targets {
+            Targets::Scopes(_, schedule) => format!("{schedule:?} {:?}", self.delay),
+            // Theirs are compared cursor by cursor.
+            Targets::Own(_) => format!("per scope {:?}", self.delay),
+        };
+        let spec = format!(
+            "{schedule} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {}",
+            self.catch_up,
+            self.max_lateness,
+            self.run_timeout,
+            self.lease,
+            self.reentry,
+            self.max_attempts,
+            self.backoff,
+            self.overlap,
+            self.priority,
+        );
+        Registration { job: self.name.clone(), spec_hash: hash(&spec), schedule_hash: hash(&schedule) }
+    }
+}
+
+fn hash(text: &str) -> SpecHash {
+    let digest = Sha256::digest(text.as_bytes());
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    SpecHash(hex.into())
+}

@@ -1,0 +1,166 @@
+//! What one replica plans, on paused time and the in-memory store: hooks, scopes with schedules to themselves, and
+//! user code that fails. What several replicas and faults do to it is the simulation's business.
+
+#[path = "services/paused.rs"]
+mod paused;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tourbillon::{
+    driver::{Running, Scheduler, SchedulerBuilder},
+    job::{BoxError, HandlerError, Job, ScopedSchedule},
+    model::{RequestId, Scope, SkipReason, Timestamp},
+    plan::{Cadence, CatchUp, Cron, Hook},
+    runtime::Runtime,
+    store::{ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, SkippedEntry, ask},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Bench {
+    runtime: Runtime,
+    clock: ManualClock,
+    store: Arc<MemoryStore>,
+    running: Running,
+}
+
+impl Bench {
+    fn start(jobs: impl IntoIterator<Item = Job>) -> Self {
+        let runtime = paused::runtime(1);
+        let clock = ManualClock::new("2026-03-29T00:00:00Z".parse().expect("an instant"));
+        let store = Arc::new(MemoryStore::new(clock.clone()));
+        let builder = Scheduler::builder(Arc::clone(&store)).runtime(runtime.clone());
+        let running = jobs.into_iter().fold(builder, SchedulerBuilder::job).build().expect("valid jobs").start();
+        Self { runtime, clock, store, running }
+    }
+
+    async fn pass(&self, minutes: u32) {
+        for _ in 0..minutes * 6 {
+            self.runtime.sleep(MINUTE / 6).await;
+            self.clock.advance(MINUTE / 6);
+        }
+        self.runtime.sleep(MINUTE).await;
+    }
+
+    /// Slots made of a scope, without date and seconds, oldest first.
+    async fn slots(&self, job: &str, scope: &Scope) -> Vec<String> {
+        let list = ListExecutions { limit: MAX_BATCH, ..ListExecutions::default() };
+        let page = ask(&self.store, RequestId(self.runtime.uuid()), list).await.expect("listed");
+        let rows = page.executions.into_iter().filter(|row| row.job.as_str() == job && row.scope == *scope);
+        let mut slots: Vec<_> =
+            rows.filter_map(|row| row.slot_at).map(|slot| slot.to_string()[11..16].to_owned()).collect();
+        slots.sort();
+        slots
+    }
+
+    async fn ledger(&self) -> Vec<SkippedEntry> {
+        let list = ListSkipped { job: None, offset: 0, limit: MAX_BATCH };
+        ask(&self.store, RequestId(self.runtime.uuid()), list).await.expect("listed").entries
+    }
+}
+
+fn job(name: &str) -> Job {
+    Job::new(name).run(|_| async { Ok::<_, HandlerError>(()) })
+}
+
+fn minutes(every: u32) -> Cadence {
+    Cadence::new(MINUTE * every).expect("a grid")
+}
+
+fn scope(id: &str) -> Scope {
+    Scope::new("trigger", id).expect("a scope")
+}
+
+/// Slots at the tenth and the eleventh minute of every hour.
+fn in_pairs() -> Hook {
+    let slots = |after: Timestamp, through: Timestamp, cap| {
+        let first = after.as_micros().div_euclid(60_000_000) + 1;
+        let all = (first..)
+            .filter(|minute| [10, 11].contains(&(minute % 60)))
+            .map(|minute| Timestamp::from_secs(minute * 60));
+        all.take_while(|slot| *slot <= through).take(cap).collect()
+    };
+    Hook::new("pairs-1", slots)
+}
+
+// P-1, P-4
+#[tokio::test(start_paused = true)]
+async fn a_hook_says_when_slots_are_and_is_capped_like_any_schedule() {
+    let every = CatchUp::EverySlot { window: MINUTE * 300, max_slots: 2 };
+    let bench = Bench::start([job("pairs").schedule(in_pairs()).catch_up(every)]);
+    bench.pass(71).await;
+    assert_eq!(bench.slots("pairs", &Scope::global()).await, ["00:10", "00:11", "01:10", "01:11", "23:11"]);
+    bench.running.shutdown(MINUTE).await.expect("stopped");
+}
+
+// P-13
+#[tokio::test(start_paused = true)]
+async fn user_code_that_fails_stops_no_other_job_and_no_other_scope() {
+    let panics = Hook::new("panics-1", |_, _, _| panic!("no slots today"));
+    let jobs = [
+        job("fine").every(MINUTE * 5),
+        job("fails").every(MINUTE).scopes_from(|| async { Err::<Vec<Scope>, BoxError>("no tenants".into()) }),
+        job("panics").every(MINUTE).scopes_from(|| async { panic!("no tenants at all") }),
+        job("twice").schedules_from(|| async {
+            Ok::<_, BoxError>(vec![
+                ScopedSchedule::new(scope("a"), minutes(1)),
+                ScopedSchedule::new(scope("a"), minutes(2)),
+            ])
+        }),
+        job("half").schedules_from(move || {
+            let both =
+                vec![ScopedSchedule::new(scope("a"), panics.clone()), ScopedSchedule::new(scope("b"), minutes(5))];
+            async { Ok::<_, BoxError>(both) }
+        }),
+    ];
+    let bench = Bench::start(jobs);
+    bench.pass(11).await;
+    assert_eq!(bench.slots("fine", &Scope::global()).await, ["00:00", "00:05", "00:10"]);
+    assert_eq!(bench.slots("half", &scope("b")).await, ["00:05", "00:10"]);
+    assert_eq!(bench.slots("twice", &scope("a")).await, [""; 0]);
+    bench.running.shutdown(MINUTE).await.expect("stopped");
+}
+
+// P-13, P-14
+#[tokio::test(start_paused = true)]
+async fn scopes_come_change_and_go_without_slots_from_before() {
+    let nightly = Cron::new("30 2 * * *", "Europe/Berlin").expect("valid");
+    let table = Arc::new(Mutex::new(vec![
+        ScopedSchedule::new(scope("edited"), minutes(10)),
+        ScopedSchedule::new(scope("nightly"), nightly),
+        ScopedSchedule::new(scope("kept"), minutes(10)),
+    ]));
+    let seen = Arc::clone(&table);
+    let bench = Bench::start([job("reminder").schedules_from(move || {
+        let schedules = seen.lock().unwrap().clone();
+        async { Ok::<_, BoxError>(schedules) }
+    })]);
+    bench.pass(25).await;
+    // 00:20 passed; the new schedule has 00:15 and 00:24, which must not be made.
+    table.lock().unwrap()[0].schedule = minutes(3).into();
+    table.lock().unwrap().push(ScopedSchedule::new(scope("added"), minutes(1)));
+    bench.pass(5).await;
+    let gone = table.lock().unwrap().pop().expect("added");
+    bench.pass(20).await;
+    table.lock().unwrap().push(gone);
+    bench.pass(15).await;
+    assert_eq!(bench.slots("reminder", &scope("kept")).await, ["00:10", "00:20", "00:30", "00:40", "00:50", "01:00"]);
+    assert_eq!(bench.slots("reminder", &scope("edited")).await[..4], ["00:10", "00:20", "00:27", "00:30"]);
+    assert_eq!(
+        bench.slots("reminder", &scope("nightly")).await,
+        ["01:00"],
+        "02:30 does not exist: the end of the gap"
+    );
+    let added = bench.slots("reminder", &scope("added")).await;
+    assert!(added.iter().all(|slot| !("00:31".."00:50").contains(&slot.as_str())), "{added:?}");
+    assert!(added.len() > 10, "{added:?}");
+    let dropped: Vec<_> = bench.ledger().await.into_iter().map(|entry| (entry.slots.reason, entry.scope)).collect();
+    let edits = dropped.iter().filter(|(reason, _)| *reason == SkipReason::ScheduleChanged);
+    let edits: BTreeSet<_> = edits.map(|(_, scope)| scope.id()).collect();
+    assert_eq!(edits, BTreeSet::from(["added", "edited"]));
+    bench.running.shutdown(MINUTE).await.expect("stopped");
+}
