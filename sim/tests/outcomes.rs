@@ -98,6 +98,7 @@ fn rows() -> BTreeMap<String, Execution> {
 
 /// P-8, P-9, P-13: every way to end has its state, its code and its number of attempts; a scope provider that fails
 /// stops nobody else.
+// P-8, P-9, P-13
 #[test]
 fn every_way_to_end_is_recorded_with_its_code() {
     let rows = rows();

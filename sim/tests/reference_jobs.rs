@@ -38,7 +38,7 @@ fn slots(state: &FinalState) -> BTreeMap<String, Vec<String>> {
     slots
 }
 
-// P-1 P-13 P-14
+// P-1, P-13, P-14
 #[test]
 fn triggers_run_at_their_wall_times_through_a_gap_a_fold_and_edits() {
     let state = end();

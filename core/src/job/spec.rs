@@ -458,6 +458,7 @@ mod tests {
     }
 
     /// P-2: every rule its own error.
+    // P-2
     #[test]
     fn each_broken_rule_has_its_own_error() {
         let s = Duration::from_secs;
@@ -518,6 +519,7 @@ mod tests {
         }
     }
 
+    // P-1
     #[test]
     fn hashes_tell_an_edit_of_the_schedule_from_an_edit_of_the_rest() {
         let hashes = |job: Job| {

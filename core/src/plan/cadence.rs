@@ -67,6 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        // P-3
         #[test]
         fn floor_is_the_last_slot_at_or_before(every in 1i64..10_000_000, anchor in -1_000_000_000i64..1_000_000_000,
                                                at in -1_000_000_000_000i64..1_000_000_000_000) {
@@ -81,6 +82,7 @@ mod tests {
         }
     }
 
+    // P-3
     #[test]
     fn weeks_start_on_monday_unless_told_otherwise() {
         let week = Duration::from_secs(7 * 86_400);

@@ -160,6 +160,7 @@ mod tests {
     }
 
     proptest! {
+        // P-1, P-4
         #[test]
         fn a_hook_finds_the_slots_that_its_function_lists(
             gaps in proptest::collection::vec(prop_oneof![1i64..10, 1i64..10_000_000_000, Just(3_600_000_000)], 0..30),

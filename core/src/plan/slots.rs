@@ -192,12 +192,14 @@ mod tests {
         assert_eq!(seen, expected, "cursor {cursor:?}, now {now}");
     }
 
+    // P-4
     #[test]
     fn no_history_makes_the_current_slot_only() {
         check(&planner(CatchUp::LatestOnly), None, 12, Some((vec![10], vec![], 10)));
         check(&every(minutes(60), 10), None, 12, Some((vec![10], vec![], 10)));
     }
 
+    // P-4
     #[test]
     fn latest_only_makes_the_newest_and_records_the_others() {
         let planner = planner(CatchUp::LatestOnly);
@@ -206,6 +208,7 @@ mod tests {
         check(&planner, Some(10), 31, Some((vec![30], vec![(3, SkipReason::Superseded)], 30)));
     }
 
+    // P-4
     #[test]
     fn every_slot_goes_oldest_first_within_window_and_cap() {
         check(&every(minutes(60), 10), Some(10), 31, Some((vec![15, 20, 25, 30], vec![], 30)));
@@ -220,6 +223,7 @@ mod tests {
         check(&every(Duration::ZERO, 9), Some(10), 31, Some((vec![30], vec![(3, SkipReason::OutsideWindow)], 30)));
     }
 
+    // P-1, P-3
     #[test]
     fn a_delay_moves_when_a_slot_is_due_but_not_its_time() {
         let planner = Planner { delay: minutes(3), ..planner(CatchUp::LatestOnly) };
@@ -229,6 +233,7 @@ mod tests {
         assert_eq!(planner.next_due(Some(at(10)), at(12)), Some(at(18)));
     }
 
+    // P-14
     #[test]
     fn a_late_slot_is_recorded_not_made() {
         let planner = Planner { max_lateness: Some(minutes(2)), ..planner(CatchUp::LatestOnly) };
@@ -264,6 +269,7 @@ mod tests {
 
     proptest! {
         /// Each slot is made or recorded exactly once, whatever the pattern of calls.
+        // P-4
         #[test]
         fn every_slot_is_made_or_recorded_once(
             latest in any::<bool>(), window in 0u32..40, cap in 1u32..5, late in proptest::option::of(0u32..20),

@@ -173,6 +173,7 @@ async fn fail_with(s: &Subject, failure: Failure) {
 }
 
 /// P-8.
+// P-8
 async fn error_text_of_any_content_is_kept(s: &Subject) {
     for text in TEXTS {
         fail_with(s, Failure::new(ErrorCode::handler_error(), text)).await;
@@ -181,6 +182,7 @@ async fn error_text_of_any_content_is_kept(s: &Subject) {
 }
 
 /// P-8.
+// P-8
 async fn longest_error_text_is_kept_whole(s: &Subject) {
     for (character, bytes) in [("x", 4_000), ("é", 4_000), ("日", 3_999), ("🦀", 4_000), ("\"", 4_000), ("\\", 4_000)]
     {
@@ -191,6 +193,7 @@ async fn longest_error_text_is_kept_whole(s: &Subject) {
 }
 
 /// P-9.
+// P-9
 async fn custom_code_of_any_content_is_kept(s: &Subject) {
     for text in TEXTS {
         fail_with(s, Failure::new(ErrorCode::custom(text), "")).await;
@@ -208,6 +211,7 @@ async fn keep(s: &Subject, value: serde_json::Value) {
 }
 
 /// P-8: byte for byte, numbers and escapes included.
+// P-8
 async fn json_of_any_content_is_kept(s: &Subject) {
     for text in TEXTS {
         keep(s, serde_json::json!({ text: text, "list": [text, [text]] })).await;
@@ -234,6 +238,7 @@ async fn json_of_any_content_is_kept(s: &Subject) {
 }
 
 /// P-8.
+// P-8
 async fn largest_json_is_kept_whole(s: &Subject) {
     for character in ["x", "日", "\""] {
         let mut text = character.repeat(MAX_JSON_BYTES / character.len());
@@ -245,6 +250,7 @@ async fn largest_json_is_kept_whole(s: &Subject) {
 }
 
 /// P-13: names are compared and ordered by their bytes on every store.
+// P-13
 async fn names_of_any_content_are_kept_apart(s: &Subject) {
     let names =
         ["a", "A", "ä", "a\u{308}", "a ", " a", "a'b", "a\"b", "a\\b", "a%", "a_", "🦀", "日本", "ß", "ss", "$1"];
@@ -344,6 +350,7 @@ async fn endless_waits_are_kept(s: &Subject) {
 }
 
 /// P-11.
+// P-11
 async fn extreme_numbers_are_kept(s: &Subject) {
     let name = job("a");
     let low = s.add_one(&name, |row| row.priority = i16::MIN).await;

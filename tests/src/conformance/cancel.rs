@@ -28,6 +28,7 @@ super::cases! {
 }
 
 /// G2, P-9.
+// P-9
 async fn waiting_row_is_cancelled_at_once(s: &Subject) {
     let name = job("digest");
     let id = s.add_one(&name, |_| {}).await;

@@ -34,6 +34,7 @@ super::cases! {
 }
 
 /// P-5, G1.
+// P-5
 async fn fresh_row_is_claimed_and_its_start_is_attempt_one(s: &Subject) {
     let name = job("digest");
     let id = s.add_one(&name, |_| {}).await;
@@ -54,6 +55,7 @@ async fn fresh_row_is_claimed_and_its_start_is_attempt_one(s: &Subject) {
 }
 
 /// P-5, G14.
+// P-5
 async fn charging_at_claim_counts_the_attempt_at_once(s: &Subject) {
     let name = job("digest");
     s.add_one(&name, |_| {}).await;
@@ -64,6 +66,7 @@ async fn charging_at_claim_counts_the_attempt_at_once(s: &Subject) {
 }
 
 /// P-12.
+// P-12
 async fn row_is_claimed_from_its_due_time_on(s: &Subject) {
     let name = job("digest");
     let id = s.add_one(&name, |row| row.due_at = s.after(1)).await;
@@ -74,6 +77,7 @@ async fn row_is_claimed_from_its_due_time_on(s: &Subject) {
 }
 
 /// P-5: the comparison is inclusive.
+// P-5
 async fn retry_is_claimed_at_the_instant_it_is_due(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |_| {}).await;
@@ -85,6 +89,7 @@ async fn retry_is_claimed_at_the_instant_it_is_due(s: &Subject) {
 }
 
 /// P-5: the row keeps its id, the token rotates, the fence grows.
+// P-5
 async fn retry_counts_the_next_attempt(s: &Subject) {
     let name = job("digest");
     let first = s.running(&name, |_| {}).await;
@@ -96,6 +101,7 @@ async fn retry_counts_the_next_attempt(s: &Subject) {
 }
 
 /// P-5: previous finish, duration, next retry and error are cleared.
+// P-5
 async fn reclaim_clears_the_end_of_the_attempt_before(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |_| {}).await;
@@ -111,6 +117,7 @@ async fn reclaim_clears_the_end_of_the_attempt_before(s: &Subject) {
 }
 
 /// P-5: expiry compares strictly.
+// P-5
 async fn lease_is_held_through_its_last_instant(s: &Subject) {
     let name = job("digest");
     s.running(&name, |_| {}).await;
@@ -121,6 +128,7 @@ async fn lease_is_held_through_its_last_instant(s: &Subject) {
 }
 
 /// P-5, G1.
+// P-5
 async fn expired_lease_is_reclaimed_once(s: &Subject) {
     let name = job("digest");
     let first = s.running(&name, |_| {}).await;
@@ -155,6 +163,7 @@ async fn unstarted_row_is_reclaimed_even_when_reentry_is_forbidden(s: &Subject) 
 }
 
 /// P-10.
+// P-10
 async fn started_row_is_not_reclaimed_when_reentry_is_forbidden(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |row| row.policy.reentry = Reentry::Forbid).await;
@@ -164,6 +173,7 @@ async fn started_row_is_not_reclaimed_when_reentry_is_forbidden(s: &Subject) {
 }
 
 /// P-10.
+// P-10
 async fn row_charged_at_claim_is_not_reclaimed_when_reentry_is_forbidden(s: &Subject) {
     let name = job("digest");
     s.add_one(&name, |row| row.policy.reentry = Reentry::Forbid).await;
@@ -184,6 +194,7 @@ async fn expired_last_attempt_is_not_reclaimed(s: &Subject) {
 }
 
 /// P-5: the budget is the row's own max attempts.
+// P-5
 async fn budget_is_the_rows_own(s: &Subject) {
     let name = job("digest");
     let once = s.running(&name, |row| row.policy.max_attempts = 1).await;
@@ -194,6 +205,7 @@ async fn budget_is_the_rows_own(s: &Subject) {
 }
 
 /// P-5.
+// P-5
 async fn lease_lasts_as_long_as_the_rows_own_policy_says(s: &Subject) {
     let name = job("digest");
     s.claimed(&name, |row| row.policy.lease_ms = 1).await;
@@ -221,6 +233,7 @@ async fn order_is_priority_then_time_then_id(s: &Subject) {
 }
 
 /// P-5.
+// P-5
 async fn only_the_jobs_asked_for_are_claimed(s: &Subject) {
     let (digest, rollup, other) = (job("digest"), job("rollup"), job("digest2"));
     let a = s.add_one(&digest, |_| {}).await;
@@ -267,6 +280,7 @@ async fn rows_of_one_claim_share_its_token(s: &Subject) {
 }
 
 /// P-13.
+// P-13
 async fn rows_of_one_job_and_many_scopes_are_claimed_together(s: &Subject) {
     let name = job("digest");
     s.register(&name).await;

@@ -78,6 +78,7 @@ async fn newest_slot_is_not_superseded(s: &Subject) {
 }
 
 /// P-4: every-slot catch-up.
+// P-4
 async fn slot_of_a_job_where_every_slot_counts_is_not_superseded(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -96,6 +97,7 @@ async fn row_without_a_slot_is_not_superseded(s: &Subject) {
 }
 
 /// P-5: a failed attempt has a right to its retries.
+// P-5
 async fn failed_row_keeps_its_retries_when_a_newer_slot_exists(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -133,6 +135,7 @@ async fn given_back_row_can_be_superseded(s: &Subject) {
 }
 
 /// P-13.
+// P-13
 async fn slot_of_another_scope_supersedes_nothing(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -161,6 +164,7 @@ async fn cursor_that_moved_without_a_slot_supersedes_nothing(s: &Subject) {
 }
 
 /// P-14, G5.
+// P-14
 async fn late_row_is_skipped(s: &Subject) {
     let name = job("rollup");
     let id = s.add_one(&name, |row| (row.slot_at, row.expires_at) = (Some(s.now()), Some(s.after(5)))).await;
@@ -180,6 +184,7 @@ async fn row_is_not_late_at_its_last_instant(s: &Subject) {
 }
 
 /// P-5.
+// P-5
 async fn failed_row_is_never_late(s: &Subject) {
     let name = job("rollup");
     let lease = s.running(&name, |row| row.expires_at = Some(s.after(5))).await;

@@ -117,6 +117,7 @@ async fn shortened_lease_can_be_renewed(s: &Subject) {
 }
 
 /// P-10.
+// P-10
 async fn row_that_only_a_rescue_ends_is_shortened_too(s: &Subject) {
     let lease = s.running(&job("digest"), |row| row.policy.reentry = Reentry::Forbid).await;
     step_back(s).await;
@@ -172,6 +173,7 @@ async fn limit_of_a_rescue_does_not_bound_the_shortening(s: &Subject) {
 }
 
 /// P-11.
+// P-11
 async fn duration_is_never_negative(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     s.pass(-5_000);

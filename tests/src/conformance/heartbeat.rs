@@ -26,6 +26,7 @@ super::cases! {
 const LEASE: i64 = LEASE_MS as i64;
 
 /// P-6.
+// P-6
 async fn heartbeat_renews_the_lease(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     s.pass(20_000);
@@ -39,6 +40,7 @@ async fn heartbeat_renews_the_lease(s: &Subject) {
 }
 
 /// P-5, P-6.
+// P-5, P-6
 async fn renewed_row_is_not_claimed_at_the_old_expiry(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |_| {}).await;
@@ -51,6 +53,7 @@ async fn renewed_row_is_not_claimed_at_the_old_expiry(s: &Subject) {
 }
 
 /// P-6, P-10.
+// P-6, P-10
 async fn renewed_row_is_not_rescued_at_the_old_expiry(s: &Subject) {
     let lease = s.running(&job("digest"), |row| row.policy.reentry = Reentry::Forbid).await;
     s.pass(20_000);
@@ -62,6 +65,7 @@ async fn renewed_row_is_not_rescued_at_the_old_expiry(s: &Subject) {
 }
 
 /// P-6, G8.
+// P-6
 async fn expired_lease_that_nobody_took_can_be_renewed(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |_| {}).await;
@@ -71,6 +75,7 @@ async fn expired_lease_that_nobody_took_can_be_renewed(s: &Subject) {
 }
 
 /// P-6, G8: zero rows is `LeaseLost`.
+// P-6
 async fn heartbeat_after_a_takeover_is_refused(s: &Subject) {
     let name = job("digest");
     let first = s.running(&name, |_| {}).await;
@@ -81,6 +86,7 @@ async fn heartbeat_after_a_takeover_is_refused(s: &Subject) {
 }
 
 /// P-6.
+// P-6
 async fn heartbeat_with_the_wrong_token_or_fence_is_refused(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     for wrong in [LeaseRef { token: Token(s.uuid()), ..lease }, LeaseRef { fence: Fence(2), ..lease }] {
@@ -89,12 +95,14 @@ async fn heartbeat_with_the_wrong_token_or_fence_is_refused(s: &Subject) {
 }
 
 /// P-6.
+// P-6
 async fn heartbeat_of_an_unknown_row_is_refused(s: &Subject) {
     let unknown = LeaseRef { id: s.id(), token: Token(s.uuid()), fence: Fence(1) };
     assert_eq!(s.heartbeat(unknown).await, Err(Refusal::LeaseLost));
 }
 
 /// G2, P-6.
+// P-6
 async fn heartbeat_of_a_finished_row_is_refused(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     assert_eq!(s.settle(lease, succeeded()).await, Ok(State::Succeeded));
@@ -145,6 +153,7 @@ async fn last_attempt_stays_unclaimable_when_renewed(s: &Subject) {
 }
 
 /// P-6.
+// P-6
 async fn each_row_of_a_batch_has_its_own_outcome_in_order(s: &Subject) {
     let name = job("digest");
     let a = s.running(&name, |row| row.policy.lease_ms = 1_000).await;

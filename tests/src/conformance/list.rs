@@ -37,6 +37,7 @@ async fn ids(s: &Subject, filter: ListExecutions) -> Vec<ExecutionId> {
 }
 
 /// P-12.
+// P-12
 async fn clock_is_the_database_clock(s: &Subject) {
     for ms in [0, 5, -86_400_000] {
         s.pass(ms);
@@ -81,6 +82,7 @@ async fn ids_are_ordered_by_their_bytes(s: &Subject) {
 }
 
 /// P-11.
+// P-11
 async fn executions_are_listed_by_job(s: &Subject) {
     let a = s.add_one(&job("a"), |_| {}).await;
     s.add_one(&job("b"), |_| {}).await;
@@ -91,6 +93,7 @@ async fn executions_are_listed_by_job(s: &Subject) {
 }
 
 /// P-11.
+// P-11
 async fn executions_are_listed_by_state_live_and_finished(s: &Subject) {
     let name = job("digest");
     let dead = s.ended(&name, failed_for_good()).await;

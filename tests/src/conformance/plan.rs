@@ -67,6 +67,7 @@ async fn plan_makes_its_slots_and_moves_the_cursor(s: &Subject) {
 }
 
 /// P-11.
+// P-11
 async fn new_slot_is_stored_as_it_was_sent(s: &Subject) {
     let name = job("rollup");
     let new = s.row_with(|row| {
@@ -134,6 +135,7 @@ async fn plan_of_an_unknown_job_is_superseded(s: &Subject) {
 }
 
 /// P-3, P-12: the store rechecks that the slots are due.
+// P-3, P-12
 async fn slot_is_made_from_its_due_time_on(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -145,6 +147,7 @@ async fn slot_is_made_from_its_due_time_on(s: &Subject) {
 }
 
 /// P-1, P-3.
+// P-1, P-3
 async fn delay_moves_when_a_slot_may_be_made(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -173,6 +176,7 @@ async fn plan_backwards_is_refused(s: &Subject) {
 }
 
 /// P-13.
+// P-13
 async fn scopes_have_cursors_of_their_own(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -192,6 +196,7 @@ async fn jobs_have_cursors_of_their_own(s: &Subject) {
 }
 
 /// P-13: an error in one stops no other.
+// P-13
 async fn entries_of_one_batch_have_their_own_outcomes_in_order(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -219,6 +224,7 @@ async fn entries_of_one_batch_have_their_own_outcomes_in_order(s: &Subject) {
 }
 
 /// P-4, G5.
+// P-4
 async fn skipped_slots_are_recorded_with_the_move(s: &Subject) {
     let name = job("rollup");
     s.register(&name).await;
@@ -334,6 +340,7 @@ async fn missing_slot_is_made_after_a_backward_step(s: &Subject) {
 }
 
 /// P-13, G6.
+// P-13
 async fn slot_of_another_scope_is_no_obstacle_after_a_backward_step(s: &Subject) {
     let name = job("rollup");
     let at = s.now();

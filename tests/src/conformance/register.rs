@@ -188,6 +188,7 @@ async fn cursors_of_unknown_jobs_are_empty(s: &Subject) {
 }
 
 /// P-13.
+// P-13
 async fn cursors_come_by_job_as_asked_and_by_scope_in_order(s: &Subject) {
     for name in ["b", "a"] {
         s.register(&job(name)).await;

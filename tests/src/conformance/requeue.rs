@@ -116,6 +116,7 @@ async fn each_terminal_state_can_be_requeued(s: &Subject) {
 }
 
 /// P-10.
+// P-10
 async fn stale_row_runs_again_when_an_operator_says_so(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |row| row.policy.reentry = Reentry::Forbid).await;

@@ -30,6 +30,7 @@ super::cases! {
 const LEASE: i64 = LEASE_MS as i64;
 
 /// P-9, P-10, P-11.
+// P-9, P-10, P-11
 async fn expired_row_with_reentry_forbidden_is_dead_with_stale_timeout(s: &Subject) {
     let lease = s.running(&job("digest"), |row| row.policy.reentry = Reentry::Forbid).await;
     s.pass(LEASE + 1);
@@ -43,6 +44,7 @@ async fn expired_row_with_reentry_forbidden_is_dead_with_stale_timeout(s: &Subje
 }
 
 /// P-10: until an operator says so.
+// P-10
 async fn rescued_row_is_not_retried_by_any_path(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |row| row.policy.reentry = Reentry::Forbid).await;
@@ -57,6 +59,7 @@ async fn rescued_row_is_not_retried_by_any_path(s: &Subject) {
 }
 
 /// P-5: expiry compares strictly.
+// P-5
 async fn lease_is_not_rescued_in_its_last_instant(s: &Subject) {
     let lease = s.running(&job("digest"), |row| row.policy.reentry = Reentry::Forbid).await;
     s.pass(LEASE);
@@ -78,6 +81,7 @@ async fn expired_last_attempt_is_dead(s: &Subject) {
 }
 
 /// P-5.
+// P-5
 async fn expired_row_with_attempts_left_is_left_to_claim(s: &Subject) {
     let name = job("digest");
     s.running(&name, |_| {}).await;

@@ -54,6 +54,7 @@ async fn begun(s: &Subject) -> (JobName, Timestamp) {
 }
 
 /// P-14, G6: a trigger that is added has no slot from before.
+// P-14
 async fn scope_with_a_schedule_of_its_own_begins_when_it_is_first_seen(s: &Subject) {
     let name = job("reminder");
     s.register(&name).await;
@@ -72,6 +73,7 @@ async fn scope_with_a_schedule_of_its_own_begins_when_it_is_first_seen(s: &Subje
 }
 
 /// P-14.
+// P-14
 async fn scope_with_a_schedule_of_its_own_is_planned_like_any_other(s: &Subject) {
     let (name, began) = begun(s).await;
     let slot = s.row_with(|row| row.slot_at = Some(s.now()));
@@ -90,6 +92,7 @@ async fn scope_with_a_schedule_of_its_own_is_planned_like_any_other(s: &Subject)
 }
 
 /// P-14, G5, G6.
+// P-14
 async fn another_schedule_is_an_edit_of_that_scope_alone(s: &Subject) {
     let (name, began) = begun(s).await;
     s.plan(entry(s, &name, "b", "daily", None, s.now())).await;
@@ -160,6 +163,7 @@ async fn edit_of_a_fully_planned_scope_records_nothing(s: &Subject) {
 }
 
 /// P-14, G5, G6: a trigger that was removed and is added again has no slot from in between.
+// P-14
 async fn schedule_that_goes_records_what_it_had_not_planned_and_comes_back_as_new(s: &Subject) {
     let (name, began) = begun(s).await;
     let removal = PlanEntry { schedule_hash: None, ..entry(s, &name, "a", "", Some(began), s.now()) };

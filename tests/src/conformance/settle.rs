@@ -39,6 +39,7 @@ super::cases! {
 const LEASE: i64 = LEASE_MS as i64;
 
 /// P-7, P-11, G2.
+// P-7, P-11
 async fn success_ends_the_execution(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     s.pass(2_500);
@@ -51,6 +52,7 @@ async fn success_ends_the_execution(s: &Subject) {
 }
 
 /// P-11.
+// P-11
 async fn success_keeps_result_and_rows_affected(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     let result = Json::new(&serde_json::json!({"sent": 3, "to": ["a", null, 1.5, true]})).expect("small");
@@ -61,6 +63,7 @@ async fn success_keeps_result_and_rows_affected(s: &Subject) {
 }
 
 /// P-8.
+// P-8
 async fn empty_result_is_an_empty_object(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     s.settle(lease, succeeded()).await.expect("held");
@@ -69,6 +72,7 @@ async fn empty_result_is_an_empty_object(s: &Subject) {
 }
 
 /// P-7, P-11.
+// P-7, P-11
 async fn failure_with_attempts_left_waits_for_its_retry(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     s.pass(300);
@@ -80,6 +84,7 @@ async fn failure_with_attempts_left_waits_for_its_retry(s: &Subject) {
 }
 
 /// P-7: next retry only while attempts remain. G3.
+// P-7
 async fn failure_of_the_last_attempt_is_dead(s: &Subject) {
     let name = job("digest");
     let mut lease = s.running(&name, |row| row.policy.max_attempts = 3).await;
@@ -103,6 +108,7 @@ async fn failure_that_must_not_be_retried_is_dead_at_once(s: &Subject) {
 }
 
 /// P-10: forbidden re-entry is about lost leases; a failure that was reported is retried.
+// P-10
 async fn failure_is_retried_even_when_reentry_is_forbidden(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |row| row.policy.reentry = Reentry::Forbid).await;
@@ -111,6 +117,7 @@ async fn failure_is_retried_even_when_reentry_is_forbidden(s: &Subject) {
 }
 
 /// P-9.
+// P-9
 async fn each_code_is_kept(s: &Subject) {
     let codes = [
         ErrorCode::handler_error(),
@@ -132,6 +139,7 @@ async fn each_code_is_kept(s: &Subject) {
 }
 
 /// P-9, G13: a graceful shutdown gives the attempt back.
+// P-9
 async fn released_row_is_due_now_and_uncharged(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |_| {}).await;
@@ -224,6 +232,7 @@ async fn expired_lease_that_nobody_took_may_still_finish(s: &Subject) {
 }
 
 /// P-7, G8.
+// P-7
 async fn settle_after_a_takeover_is_refused_and_changes_nothing(s: &Subject) {
     let name = job("digest");
     let first = s.running(&name, |_| {}).await;
@@ -237,6 +246,7 @@ async fn settle_after_a_takeover_is_refused_and_changes_nothing(s: &Subject) {
 }
 
 /// P-10, G2.
+// P-10
 async fn settle_after_a_rescue_is_refused_and_changes_nothing(s: &Subject) {
     let lease = s.running(&job("digest"), |row| row.policy.reentry = Reentry::Forbid).await;
     s.pass(LEASE + 1);
@@ -247,6 +257,7 @@ async fn settle_after_a_rescue_is_refused_and_changes_nothing(s: &Subject) {
 }
 
 /// P-7.
+// P-7
 async fn settle_with_the_wrong_token_or_fence_is_refused(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
     let before = s.get(lease.id).await;
@@ -257,6 +268,7 @@ async fn settle_with_the_wrong_token_or_fence_is_refused(s: &Subject) {
 }
 
 /// P-7.
+// P-7
 async fn settle_of_an_unknown_row_is_refused(s: &Subject) {
     let unknown = LeaseRef { id: s.id(), token: Token(s.uuid()), fence: Fence(1) };
     assert_eq!(s.settle(unknown, succeeded()).await, Err(Refusal::LeaseLost));
@@ -282,6 +294,7 @@ async fn finished_row_is_never_claimed_again(s: &Subject) {
 }
 
 /// P-11.
+// P-11
 async fn duration_is_measured_from_the_start_not_the_claim(s: &Subject) {
     let lease = s.claimed(&job("digest"), |_| {}).await;
     s.pass(1_000);
@@ -294,6 +307,7 @@ async fn duration_is_measured_from_the_start_not_the_claim(s: &Subject) {
 }
 
 /// P-7: per row also in batches, and the reply says per row what was refused.
+// P-7
 async fn each_row_of_a_batch_has_its_own_outcome_in_order(s: &Subject) {
     let name = job("digest");
     let a = s.running(&name, |_| {}).await;

@@ -26,6 +26,7 @@ super::cases! {
 }
 
 /// P-5, G3.
+// P-5
 async fn start_charges_and_renews_the_lease(s: &Subject) {
     let name = job("digest");
     let lease = s.claimed(&name, |_| {}).await;
@@ -67,6 +68,7 @@ async fn start_under_an_expired_lease_is_refused(s: &Subject) {
 }
 
 /// P-5: expiry compares strictly.
+// P-5
 async fn start_is_accepted_in_the_last_instant_of_the_lease(s: &Subject) {
     let lease = s.claimed(&job("digest"), |_| {}).await;
     s.pass(LEASE_MS as i64);

@@ -350,6 +350,7 @@ mod tests {
     }
 
     /// P-2: every mistake is named with what is allowed in its place.
+    // P-2
     #[test]
     fn a_bad_pattern_names_its_field_and_what_is_allowed() {
         for (pattern, expected) in [

@@ -211,6 +211,7 @@ fn found(cron: &Cron, (after, through): (i64, i64)) -> Vec<i64> {
 
 /// B15. Every change of every zone of the IANA database from 1990 to 2037: each with four of the patterns and one of
 /// the rules in turn, so that each pattern meets each rule at many hundreds of changes.
+// P-1, P-14
 #[test]
 fn slots_around_every_change_of_every_zone_are_those_that_a_walk_finds() {
     let zones = TimeZoneDatabase::bundled();
