@@ -43,7 +43,7 @@ pub mod prelude {
     pub use crate::{
         driver::{Running, Scheduler, Settings, ShutdownTimeout},
         job::{BoxError, Completion, Context, HandlerError, Job, Overlap, StopReason},
-        model::{Reentry, Scope, Timestamp},
+        model::{Audit, Reentry, Scope, Timestamp},
         plan::{Backoff, CatchUp, Cron, CronError, Fold, Gap},
         queue::{Delivery, Enqueuer, ItemOptions, Queue, Unique},
         runtime::Runtime,

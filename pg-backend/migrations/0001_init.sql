@@ -52,6 +52,7 @@ create table {schema}.execution (
     supersede text not null check (supersede in ('never', 'by_newer_slot')),
     limit_key text collate "C",
     limit_max bigint,
+    audit text not null default 'off' check (audit in ('off', 'exceptions', 'all')),
     state text not null check (state in
         ('scheduled', 'running', 'retryable', 'succeeded', 'dead', 'cancelled', 'skipped')),
     claimable_at timestamptz,

@@ -5,6 +5,7 @@
 -- $3 uuid[]       execution ids, each at most once
 -- $4 text         error code of a cancelled row
 -- $5 text         error text of a cancelled row
+-- $6 text         who asks
 --
 -- Index: primary keys. Runs in one transaction behind lock_executions.sql, which says why; the rows are locked already.
 with
@@ -36,6 +37,20 @@ buried as (
         l.skip_reason
     from locked l cross join clock c
     where l.state <> 'running'
+),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select t.id, t.generation, t.fence,
+        case when t.state <> 'running' then 6 when t.started_at is null then 2 else 4 end,
+        c.now, t.job, t.scope_kind, t.scope_id, 'operator', $6::text, t.action,
+        json_build_object('old_status', t.state,
+            'new_status', case when t.state = 'running' then 'running' else 'cancelled' end,
+            'attempts', t.attempt, 'max_attempts', t.max_attempts,
+            'reason', case when t.state <> 'running' then $4::text end)
+    from (select l.*, case when l.state = 'running' then 'job_cancel_request' else 'job_cancel' end as action
+          from locked l where l.state <> 'running' or l.cancel_requested_at is null) t
+    cross join clock c
+    where {schema}.tells(t.audit, t.action)
 ),
 reply as materialized (
     select json_build_object('cancel_outcomes', json_build_object(

@@ -144,6 +144,22 @@ buried as (
     from decided d cross join clock c
     where d.skip_with is not null
 ),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select t.id, t.generation, t.fence + t.taken, case when t.taken = 1 then 1 when t.state = 'running' then 5 else 6 end,
+        c.now, t.job, t.scope_kind, t.scope_id,
+        case t.taken when 1 then 'runner' else 'system' end, case t.taken when 1 then $5::uuid::text else 'system' end,
+        t.action,
+        json_build_object('old_status', t.state, 'new_status', case t.taken when 1 then 'running' else 'skipped' end,
+            'attempts', t.attempt + case when t.taken = 1 and $6::boolean then 1 else 0 end,
+            'max_attempts', t.max_attempts, 'reason', t.skip_with)
+    from (select d.*, (d.skip_with is null)::int as taken,
+              case when d.skip_with is not null then 'job_skip' when d.state = 'running' then 'job_reclaim'
+                  else 'job_claim' end as action
+          from decided d where d.audit <> 'off') t
+    cross join clock c
+    where {schema}.tells(t.audit, t.action)
+),
 counted as (
     update {schema}.limit_gate g
     set running = f.running

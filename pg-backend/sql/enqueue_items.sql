@@ -4,11 +4,12 @@
 -- $2 uuid          request id
 -- $3 text          queue
 -- $4 bigint        most live items in it; null: no bound
--- $5-$21           items, in order: uuid[] id, text[] scope kind, text[] scope id, bigint[] delay in milliseconds
+-- $5-$22           items, in order: uuid[] id, text[] scope kind, text[] scope id, bigint[] delay in milliseconds
 --                  (null: absolute), timestamptz[] absolute due time, bigint[] time to live in milliseconds,
 --                  smallint[] priority, text[] payload (JSON), text[] unique key, bigint[] its period in
 --                  milliseconds, text[] what it counts (live, succeeded, finished), bigint[] most attempts,
---                  bigint[] lease in milliseconds, text[] re-entry, text[] supersede, text[] limit key, bigint[] limit
+--                  bigint[] lease in milliseconds, text[] re-entry, text[] supersede, text[] limit key, bigint[] limit,
+--                  text[] which transitions are told
 --
 -- Index: primary keys for ids; execution_unique for keys, history_unique for those that finished items count for;
 -- execution_item to count a queue with a bound.
@@ -35,9 +36,9 @@ item as materialized (
         end collate "C" as unique_key
     from unnest($5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::timestamptz[], $10::bigint[], $11::smallint[],
         $12::text[], $13::text[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[],
-        $20::text[], $21::bigint[])
+        $20::text[], $21::bigint[], $22::text[])
         with ordinality as n (id, scope_kind, scope_id, delay_ms, run_at, ttl_ms, priority, payload, given_key,
-            period_ms, counts, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, ord)
+            period_ms, counts, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, ord)
     cross join clock c
     where not exists (select from first)
 ),
@@ -82,15 +83,23 @@ gate as (
 ),
 made as (
     insert into {schema}.execution (id, generation, job, scope_kind, scope_id, due_at, expires_at, priority, payload,
-        unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, state, claimable_at, attempt,
-        fence, created_at, updated_at)
+        unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, state, claimable_at,
+        attempt, fence, created_at, updated_at)
     select d.id, 1, $3::text, d.scope_kind, d.scope_id, coalesce(d.run_at, c.now),
         c.now + d.ttl_ms * interval '1 millisecond', d.priority, d.payload::json, d.unique_key, d.max_attempts,
-        d.lease_ms, d.reentry, d.supersede, d.limit_key, d.limit_max, 'scheduled',
+        d.lease_ms, d.reentry, d.supersede, d.limit_key, d.limit_max, d.audit, 'scheduled',
         coalesce(d.run_at, c.now + d.delay_ms * interval '1 millisecond'), 0, 0, c.now, c.now
     from decided d cross join clock c
     where d.outcome = 'enqueued'
     order by d.unique_key nulls last, d.id
+),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select d.id, 1, 0, 0, c.now, $3::text, d.scope_kind, d.scope_id, 'system', 'system', 'job_schedule',
+        json_build_object('old_status', null, 'new_status', 'scheduled', 'attempts', 0,
+            'max_attempts', d.max_attempts, 'reason', null)
+    from decided d cross join clock c
+    where d.outcome = 'enqueued' and {schema}.tells(d.audit, 'job_schedule')
 ),
 reply as materialized (
     select json_build_object('enqueued', json_build_object(

@@ -11,6 +11,7 @@
 --                  bigint[] limit
 -- $25-$29          ledger entries, in order: bigint[] number of the entry, timestamptz[] after and through,
 --                  bigint[] count, text[] reason
+-- $30 text[]       of each slot, which transitions are told
 --
 -- Index: primary keys of job and cursor; execution_slot and history_slot for slots at or before the high-water mark,
 -- which exist only after the database clock stepped back.
@@ -76,9 +77,9 @@ slot as materialized (
                          and h.slot_at = s.slot_at)) as seen
     from unnest($11::bigint[], $12::uuid[], $13::timestamptz[], $14::timestamptz[], $15::timestamptz[],
         $16::smallint[], $17::text[], $18::text[], $19::bigint[], $20::bigint[], $21::text[], $22::text[],
-        $23::text[], $24::bigint[])
+        $23::text[], $24::bigint[], $30::text[])
         with ordinality as s (entry, id, slot_at, due_at, expires_at, priority, payload, unique_key, max_attempts,
-            lease_ms, reentry, supersede, limit_key, limit_max, ord)
+            lease_ms, reentry, supersede, limit_key, limit_max, audit, ord)
     join decided d on d.ord = s.entry and d.outcome = 'made'
 ),
 newest as materialized (
@@ -91,17 +92,25 @@ gate as (
 ),
 made as (
     insert into {schema}.execution (id, generation, job, scope_kind, scope_id, slot_at, due_at, expires_at, priority,
-        payload, unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, state, claimable_at,
-        attempt, fence, created_at, updated_at)
+        payload, unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, state,
+        claimable_at, attempt, fence, created_at, updated_at)
     select s.id, 1, s.job, s.scope_kind, s.scope_id, s.slot_at, s.due_at, s.expires_at, s.priority,
         s.payload::json, s.unique_key, s.max_attempts, s.lease_ms, s.reentry, s.supersede, s.limit_key, s.limit_max,
-        'scheduled', s.due_at, 0, 0, c.now, c.now
+        s.audit, 'scheduled', s.due_at, 0, 0, c.now, c.now
     from slot s cross join clock c
     -- An id that history has must not be made again: its end would meet itself there. Twice in this insert it fails
     -- on execution_pkey, like an id that is live.
     cross join lateral generate_series(1, 1 + exists (select from {schema}.history h where h.id = s.id)::int)
     where s.seen is not true
     order by s.ord
+),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select s.id, 1, 0, 0, c.now, s.job, s.scope_kind, s.scope_id, 'system', 'system', 'job_schedule',
+        json_build_object('old_status', null, 'new_status', 'scheduled', 'attempts', 0,
+            'max_attempts', s.max_attempts, 'reason', null)
+    from slot s cross join clock c
+    where s.seen is not true and {schema}.tells(s.audit, 'job_schedule')
 ),
 recorded as (
     insert into {schema}.skipped (job, scope_kind, scope_id, after, through, count, reason, recorded_at)

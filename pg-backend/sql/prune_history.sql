@@ -1,11 +1,11 @@
--- Deletes old history, ledger entries and receipts: up to $4 of each, oldest first.
+-- Deletes old history, ledger entries, audit events and receipts: up to $4 of each, oldest first.
 --
 -- $1 timestamptz  now, or null for the server's clock
--- $2 bigint       history and ledger: older than this many milliseconds
+-- $2 bigint       history, ledger and audit: older than this many milliseconds
 -- $3 bigint       receipts: older than this many milliseconds
 -- $4 bigint       most rows of each
 --
--- Index: history_finished, skipped_recorded, receipt_received. SKIP LOCKED: pruners of several replicas share the
+-- Index: history_finished, skipped_recorded, audit_at, receipt_received. SKIP LOCKED: pruners of several replicas share the
 -- work, and none waits.
 with
 clock as materialized (
@@ -27,6 +27,13 @@ old_skipped as materialized (
     limit $4::bigint
     for update skip locked
 ),
+old_audit as materialized (
+    select a.execution, a.generation, a.fence, a.step from {schema}.audit a
+    where a.at < (select c.old_history from clock c)
+    order by a.at, a.execution, a.generation, a.fence, a.step
+    limit $4::bigint
+    for update skip locked
+),
 old_receipt as materialized (
     select r.request from {schema}.receipt r
     where r.received_at < (select c.old_receipts from clock c)
@@ -40,10 +47,16 @@ pruned_history as (
 pruned_skipped as (
     delete from {schema}.skipped s using old_skipped o where s.seq = o.seq returning 1
 ),
+pruned_audit as (
+    delete from {schema}.audit a using old_audit o
+    where a.execution = o.execution and a.generation = o.generation and a.fence = o.fence and a.step = o.step
+    returning 1
+),
 pruned_receipt as (
     delete from {schema}.receipt r using old_receipt o where r.request = o.request returning 1
 )
 select json_build_object('pruned', json_build_object(
     'executions', (select count(*) from pruned_history),
     'skipped', (select count(*) from pruned_skipped),
+    'audit', (select count(*) from pruned_audit),
     'receipts', (select count(*) from pruned_receipt)))::text as reply

@@ -3,6 +3,7 @@
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 uuid         request id
 -- $3 uuid[]       execution ids, each at most once
+-- $4 text         who asks
 --
 -- Index: primary keys, execution_unique. Runs in one transaction behind lock_requeue.sql, which says why.
 with
@@ -40,14 +41,23 @@ gate as (
 ),
 revived as (
     insert into {schema}.execution (id, generation, job, scope_kind, scope_id, slot_at, due_at, priority, payload,
-        unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, state, claimable_at, attempt,
-        fence, created_at, updated_at)
+        unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, state,
+        claimable_at, attempt, fence, created_at, updated_at)
     select f.id, f.generation + 1, f.job, f.scope_kind, f.scope_id, f.slot_at, c.now, f.priority, f.payload,
-        f.unique_key, f.max_attempts, f.lease_ms, f.reentry, 'never', f.limit_key, f.limit_max, 'scheduled', c.now, 0,
-        f.fence, c.now, c.now
+        f.unique_key, f.max_attempts, f.lease_ms, f.reentry, 'never', f.limit_key, f.limit_max, f.audit, 'scheduled',
+        c.now, 0, f.fence, c.now, c.now
     from finished f cross join clock c
     -- As an enqueue does: who waits for a key holds no later one.
     order by f.unique_key nulls last, f.id
+),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select f.id, f.generation + 1, f.fence, 0, c.now, f.job, f.scope_kind, f.scope_id, 'operator', $4::text,
+        'job_requeue',
+        json_build_object('old_status', f.state, 'new_status', 'scheduled', 'attempts', 0,
+            'max_attempts', f.max_attempts, 'reason', null)
+    from finished f cross join clock c
+    where {schema}.tells(f.audit, 'job_requeue')
 ),
 reply as materialized (
     select json_build_object('requeued', json_build_object(

@@ -51,6 +51,15 @@ buried as (
         d.skip_reason
     from ended d cross join present p
 ),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select d.id, d.generation, d.fence, 5, p.now, d.job, d.scope_kind, d.scope_id, 'system', 'system', 'job_rescue',
+        json_build_object('old_status', 'running', 'new_status', d.target, 'attempts', d.attempt,
+            'max_attempts', d.max_attempts,
+            'reason', case when d.target = 'cancelled' then $3::text else $5::text end)
+    from ended d cross join present p
+    where {schema}.tells(d.audit, 'job_rescue')
+),
 gate as materialized (
     select g.key from {schema}.limit_gate g
     where g.key = any (array(select distinct d.limit_key from ended d where d.limit_key is not null))

@@ -87,6 +87,24 @@ buried as (
     from ended d cross join clock c
     where d.target not in ('scheduled', 'retryable')
 ),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select t.id, t.generation, t.fence, 5, c.now, t.job, t.scope_kind, t.scope_id,
+        -- That a failed row is tried again is the system's rule, not the runner's choice (P-43).
+        case t.action when 'job_retry' then 'system' else 'runner' end,
+        case t.action when 'job_retry' then 'system' else t.runner::text end,
+        t.action,
+        json_build_object('old_status', 'running', 'new_status', t.target,
+            'attempts', t.attempt - (t.target = 'scheduled' and t.started_at is not null)::int,
+            'max_attempts', t.max_attempts,
+            'reason', case when t.target in ('retryable', 'dead', 'cancelled') then t.end_code end)
+    from (select d.*, case d.target when 'succeeded' then 'job_succeeded' when 'retryable' then 'job_retry'
+                  when 'cancelled' then 'job_cancel' when 'dead' then 'job_dead'
+                  else case d.outcome when 'snoozed' then 'job_snooze' else 'job_release' end end as action
+          from ended d where d.audit <> 'off') t
+    cross join clock c
+    where {schema}.tells(t.audit, t.action)
+),
 gate as materialized (
     select g.key from {schema}.limit_gate g
     where g.key = any (array(select distinct d.limit_key from ended d where d.limit_key is not null))

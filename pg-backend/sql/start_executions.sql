@@ -36,6 +36,15 @@ started as (
         updated_at = c.now
     from decided d cross join clock c
     where e.id = d.id and d.holds and d.started_at is null
+),
+told as (
+    insert into {schema}.audit ({audit_columns})
+    select d.id, d.generation, d.fence, 3, c.now, d.job, d.scope_kind, d.scope_id, 'runner', d.runner::text,
+        'job_start',
+        json_build_object('old_status', 'running', 'new_status', 'running', 'attempts', d.attempt + 1,
+            'max_attempts', d.max_attempts, 'reason', null)
+    from decided d cross join clock c
+    where d.holds and d.started_at is null and {schema}.tells(d.audit, 'job_start')
 )
 select json_build_object('started', json_build_object(
     'now', (select {schema}.micros(c.now) from clock c),

@@ -3,10 +3,10 @@
 use sqlx::{Postgres, SqlStr, postgres::PgArguments, query::Query};
 use tourbillon::{
     model::{
-        ErrorCode, LeaseRef, LockRef, Outcome, Reentry, Retry, Supersede, Timestamp,
+        Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Outcome, Reentry, Retry, Supersede, Timestamp,
         transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, Charge, LEASE_EXPIRED},
     },
-    store::{ErrorKind, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
+    store::{ErrorKind, ListAudit, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
 };
 
 use crate::{
@@ -53,11 +53,14 @@ pub(crate) fn statements(
             let ids: Vec<Id> = verb.ids.iter().map(|id| Id::from(*id)).collect();
             let cancel = at(&sql.cancel_executions, now).bind(id).bind(ids.clone());
             let (code, text) = (ErrorCode::canceled().as_str().to_owned(), CANCELLED_WAITING);
-            vec![query(&sql.lock_executions).bind(ids), cancel.bind(code).bind(text)]
+            vec![query(&sql.lock_executions).bind(ids), cancel.bind(code).bind(text).bind(operator(&verb.actor))]
         }
         Verb::Requeue(verb) => {
             let ids: Vec<Id> = verb.ids.iter().map(|id| Id::from(*id)).collect();
-            vec![query(&sql.lock_requeue), at(&sql.requeue_executions, now).bind(id).bind(ids)]
+            vec![
+                query(&sql.lock_requeue),
+                at(&sql.requeue_executions, now).bind(id).bind(ids).bind(operator(&verb.actor)),
+            ]
         }
         Verb::ListExecutions(verb) => vec![list_executions(sql, now, verb)],
         Verb::ListSkipped(verb) => vec![
@@ -66,6 +69,7 @@ pub(crate) fn statements(
                 .bind(i64::from(verb.offset))
                 .bind(i64::from(verb.limit)),
         ],
+        Verb::ListAudit(verb) => vec![list_audit(sql, verb)?],
         Verb::ReadStats(_) => vec![at(&sql.read_stats, now)],
         Verb::Prune(verb) => vec![
             at(&sql.prune_history, now)
@@ -209,6 +213,24 @@ fn list_executions(sql: &Statements, now: Option<Timestamp>, verb: &ListExecutio
         .bind(i64::from(verb.limit))
 }
 
+fn list_audit(sql: &Statements, verb: &ListAudit) -> Result<Bound, StoreError> {
+    let after = verb.after;
+    let fence = after.map(|key| int8("fence", key.fence.0)).transpose()?;
+    Ok(query(&sql.list_audit)
+        .bind(verb.job.as_ref().map(|job| job.as_str().to_owned()))
+        .bind(verb.execution.map(Id::from))
+        .bind(after.map(|key| Id::from(key.execution)))
+        .bind(after.map(|key| i64::from(key.generation.0)))
+        .bind(fence)
+        .bind(after.map(|key| i16::from(key.step)))
+        .bind(i64::from(verb.limit)))
+}
+
+/// The name in an operator's audit events.
+fn operator(actor: &Option<OperatorName>) -> String {
+    Actor::operator(actor.as_ref()).name
+}
+
 fn plan(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Plan) -> Result<Bound, StoreError> {
     let entries = &verb.entries;
     let text = |of: fn(&tourbillon::store::PlanEntry) -> &str| -> Vec<String> {
@@ -224,7 +246,8 @@ fn plan(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Plan) -> Result
         .bind(entries.iter().map(|entry| entry.expect.map(Instant)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| Instant(entry.to)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| bounded(entry.delay_ms)).collect::<Vec<_>>());
-    ledger(slots(query, verb)?, verb)
+    let audits = entries.iter().flat_map(|entry| &entry.slots).map(|slot| slot.policy.audit.as_str());
+    Ok(ledger(slots(query, verb)?, verb)?.bind(audits.collect::<Vec<_>>()))
 }
 
 fn slots(query: Bound, verb: &Plan) -> Result<Bound, StoreError> {

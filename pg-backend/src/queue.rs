@@ -102,5 +102,6 @@ fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enque
         .bind(column(verb, |item| reentry(item.policy.reentry)))
         .bind(column(verb, |item| supersede(item.policy.supersede)))
         .bind(column(verb, |item| item.policy.limit.as_ref().map(|limit| limit.key.clone())))
-        .bind(column(verb, |item| item.policy.limit.as_ref().map(|limit| i64::from(limit.max)))))
+        .bind(column(verb, |item| item.policy.limit.as_ref().map(|limit| i64::from(limit.max))))
+        .bind(column(verb, |item| item.policy.audit.as_str())))
 }

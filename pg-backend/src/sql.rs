@@ -1,7 +1,7 @@
 //! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
 //!
 //! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}` and `{kept_columns:x}` are the fragments
-//! of `sql/fragment/` for the row called `x`; without a row they are bare column names. `{page}` is a number that the
+//! of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
 //! planner should know: see `claim_executions.sql`.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 2] = [
+const FRAGMENTS: [(&str, &str); 3] = [
+    ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
 ];
@@ -117,6 +118,7 @@ statements![
     clamp_locks,
     enqueue_items,
     heartbeat_executions,
+    list_audit,
     list_executions,
     list_locks,
     list_skipped,

@@ -53,7 +53,7 @@ fn app(host: &Host) -> Scheduler {
             let host = canceller.clone();
             async move {
                 let id = RequestId(host.runtime().uuid());
-                ask(&host.store(), id, Cancel { ids: vec![ctx.id()] }).await?;
+                ask(&host.store(), id, Cancel { ids: vec![ctx.id()], actor: None }).await?;
                 assert_eq!(ctx.stopping().await, StopReason::Cancelled);
                 Ok::<_, HandlerError>(())
             }

@@ -9,7 +9,7 @@ use std::{error::Error, path::Path, time::Duration};
 use tokio::task::JoinSet;
 use tourbillon::{
     model::{
-        Execution, ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry,
+        Audit, Execution, ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry,
         RequestId, Scope, Supersede, Timestamp, transition::Charge,
     },
     store::{
@@ -127,6 +127,7 @@ fn execution(id: ExecutionId, slot_at: Timestamp) -> NewExecution {
             reentry: Reentry::Allow,
             supersede: Supersede::Never,
             limit: None,
+            audit: Audit::Off,
         },
     }
 }

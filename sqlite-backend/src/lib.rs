@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod audit;
 mod builder;
 mod clock;
 mod error;

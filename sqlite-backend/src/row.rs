@@ -10,15 +10,15 @@ use rusqlite::{
 };
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Lease, Limit,
-        LockName, Policy, Reentry, Scope, SkipReason, State, Supersede, Timestamp, Token,
+        Audit, ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Lease,
+        Limit, LockName, Policy, Reentry, Scope, SkipReason, State, Supersede, Timestamp, Token,
     },
     store::{ErrorKind, StoreError},
 };
 use uuid::Uuid;
 
 /// Columns that never change within a generation; they come first.
-pub(crate) const FIXED: usize = 18;
+pub(crate) const FIXED: usize = 19;
 /// Columns that a transition may change.
 pub(crate) const CHANGEABLE: usize = 19;
 /// All columns.
@@ -49,6 +49,7 @@ pub(crate) fn fixed(row: &Execution) -> Result<[ToSqlOutput<'_>; FIXED], StoreEr
         text(supersede_name(policy.supersede)),
         optional(policy.limit.as_ref(), |limit| text(&limit.key)),
         optional(policy.limit.as_ref(), |limit| integer(limit.max)),
+        text(policy.audit.as_str()),
         instant(row.created_at),
     ])
 }
@@ -149,6 +150,7 @@ fn read_policy(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Policy> {
             (None, None) => None,
             _ => return Err(columns.refuse("a limit key without a limit, or the reverse")),
         },
+        audit: columns.named(Audit::from_name)?,
     })
 }
 
@@ -265,11 +267,11 @@ impl<'row, 'statement> Columns<'row, 'statement> {
     }
 
     /// An error about the column that was read last.
-    fn refuse(&self, what: impl fmt::Display) -> rusqlite::Error {
+    pub(crate) fn refuse(&self, what: impl fmt::Display) -> rusqlite::Error {
         self.refuse_with(std::io::Error::other(what.to_string()))
     }
 
-    fn refuse_with(&self, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    pub(crate) fn refuse_with(&self, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
         rusqlite::Error::FromSqlConversionFailure(self.at.saturating_sub(1), Type::Null, Box::new(error))
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct SqliteRows<'c> {
 }
 
 impl SqliteRows<'_> {
-    fn fail(&self, error: rusqlite::Error) -> StoreError {
+    pub(crate) fn fail(&self, error: rusqlite::Error) -> StoreError {
         translate(self.name, Phase::Statement, error)
     }
 
@@ -278,6 +278,7 @@ impl Rows for SqliteRows<'_> {
         Ok(Pruned {
             executions: self.execute(sql::PRUNE_HISTORY, (old_history, prune.limit))? as u64,
             skipped: self.execute(sql::PRUNE_SKIPPED, (old_history, prune.limit))? as u64,
+            audit: self.execute(sql::PRUNE_AUDIT, (old_history, prune.limit))? as u64,
             receipts: self.execute(sql::PRUNE_RECEIPTS, (old_receipts, prune.limit))? as u64,
         })
     }

@@ -174,6 +174,7 @@ const fn only_reads(verb: &Verb) -> bool {
             | Verb::ReadCursors(_)
             | Verb::ListExecutions(_)
             | Verb::ListSkipped(_)
+            | Verb::ListAudit(_)
             | Verb::ReadStats(_)
     )
 }

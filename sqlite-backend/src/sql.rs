@@ -17,14 +17,17 @@ statements! {
     DELETE_EXECUTION = "delete_execution";
     EXISTS_MIGRATION = "exists_migration";
     EXISTS_SLOT = "exists_slot";
+    INSERT_AUDIT = "insert_audit";
     INSERT_EXECUTION = "insert_execution";
     INSERT_HISTORY = "insert_history";
     INSERT_MIGRATION = "insert_migration";
     INSERT_RECEIPT = "insert_receipt";
     INSERT_SKIPPED = "insert_skipped";
+    LIST_AUDIT = "list_audit";
     LIST_EXECUTIONS = "list_executions";
     LIST_LOCKS = "list_locks";
     LIST_SKIPPED = "list_skipped";
+    PRUNE_AUDIT = "prune_audit";
     PRUNE_HISTORY = "prune_history";
     PRUNE_RECEIPTS = "prune_receipts";
     PRUNE_SKIPPED = "prune_skipped";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::{Chance, hash, job};
 use tourbillon::{
     model::{
-        ErrorCode, ErrorText, Execution, ExecutionId, Failure, Fence, Incarnation, Json, LeaseRef, Limit,
+        Audit, ErrorCode, ErrorText, Execution, ExecutionId, Failure, Fence, Incarnation, Json, LeaseRef, Limit,
         NewExecution, Outcome, Policy, Reentry, Retry, Scope, SkipReason, State, Supersede, Timestamp,
         transition::Charge,
     },
@@ -82,11 +82,11 @@ impl Pair {
             }
             81..=83 => {
                 let ids = self.some_ids();
-                self.ask(Cancel { ids });
+                self.ask(Cancel { ids, actor: None });
             }
             84..=86 => {
                 let ids = self.some_ids();
-                self.ask(Requeue { ids });
+                self.ask(Requeue { ids, actor: None });
             }
             87..=89 if !self.past.is_empty() => {
                 let again = self.chance.pick(&self.past);
@@ -163,6 +163,7 @@ impl Pair {
                 reentry: chance.pick(&[Reentry::Allow, Reentry::Forbid]),
                 supersede: chance.pick(&[Supersede::Never, Supersede::ByNewerSlot]),
                 limit,
+                audit: Audit::Off,
             },
         }
     }

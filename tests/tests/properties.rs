@@ -76,6 +76,12 @@ fn nothing_is_lost() {
     hold(&["G5", "G13", "G14"], EngineKind::Sqlite, 3_000);
 }
 
+/// G9: the audit log tells every transition that its job wants told, once, and nothing else.
+#[test]
+fn audit_equals_transitions() {
+    hold(&["G9"], EngineKind::Sqlite, 9_000);
+}
+
 /// G10: replicas' wall clocks decide nothing. Moving them by up to days changes no byte of what the database was
 /// told and answered.
 #[test]

@@ -63,7 +63,7 @@ async fn prune_all(shared: &Shared) -> Result<(), StoreError> {
     };
     for _ in 0..MAX_ROUNDS {
         let pruned = shared.caller.once(verb).await?.reply;
-        let most = pruned.executions.max(pruned.skipped).max(pruned.receipts);
+        let most = pruned.executions.max(pruned.skipped).max(pruned.audit).max(pruned.receipts);
         if most < u64::from(BATCH) {
             break;
         }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider, handler::HandlerFn, work::Work};
 use crate::{
-    model::{ExecutionId, JobName, Limit, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
+    model::{Audit, ExecutionId, JobName, Limit, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
     plan::{Backoff, CatchUp, Planner, Schedule},
     store::{Registration, SpecHash},
 };
@@ -33,6 +33,7 @@ pub(crate) struct CheckedJob {
     pub(crate) backoff: Backoff,
     pub(crate) overlap: Overlap,
     pub(crate) priority: i16,
+    pub(crate) audit: Audit,
     pub(crate) handler: HandlerFn,
     /// Hashed once: every planning step compares it.
     pub(super) registration: OnceLock<Registration>,
@@ -139,6 +140,7 @@ impl CheckedJob {
                 key: serde_json::json!([self.name.as_str(), scope.kind(), scope.id()]).to_string(),
                 max,
             }),
+            audit: self.audit,
         }
     }
 
@@ -166,7 +168,7 @@ impl CheckedJob {
             Targets::Own(_) => format!("per scope {:?}", self.delay),
         };
         let spec = format!(
-            "{schedule} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {}",
+            "{schedule} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {} {:?}",
             self.catch_up,
             self.max_lateness,
             self.run_timeout,
@@ -176,6 +178,7 @@ impl CheckedJob {
             self.backoff,
             self.overlap,
             self.priority,
+            self.audit,
         );
         Registration { job: self.name.clone(), spec_hash: hash(&spec), schedule_hash: hash(&schedule) }
     }

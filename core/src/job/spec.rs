@@ -12,7 +12,7 @@ use super::{
     handler::{FixedScopes, HandlerFn},
 };
 use crate::{
-    model::{JobName, NameError, Reentry, Scope, Timestamp},
+    model::{Audit, JobName, NameError, Reentry, Scope, Timestamp},
     plan::{Backoff, BackoffError, Cadence, CatchUp, Cron, CronError, Schedule},
 };
 
@@ -46,6 +46,7 @@ pub enum Overlap {
 /// | backoff | 10 s, doubled each time, ±10 % |
 /// | scopes | `global/global` |
 /// | overlap | forbidden |
+/// | audit | exceptions |
 ///
 /// ```
 /// use std::time::Duration;
@@ -74,6 +75,7 @@ pub struct Job {
     backoff: Backoff,
     overlap: Overlap,
     priority: i16,
+    audit: Audit,
     scopes: Scopes,
     handler: Option<HandlerFn>,
 }
@@ -116,6 +118,7 @@ impl Job {
             backoff: Backoff::exponential(Duration::from_secs(10)),
             overlap: Overlap::Forbid,
             priority: 0,
+            audit: Audit::default(),
             scopes: Scopes::Fixed(vec![Scope::global()]),
             handler: None,
         }
@@ -224,6 +227,12 @@ impl Job {
         Self { priority, ..self }
     }
 
+    /// Which transitions of its executions leave an audit event.
+    #[must_use]
+    pub fn audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
     /// Runs once per slot for each of these.
     #[must_use]
     pub fn scopes(self, scopes: impl IntoIterator<Item = Scope>) -> Self {
@@ -325,6 +334,7 @@ impl Job {
             backoff: self.backoff,
             overlap: self.overlap,
             priority: self.priority,
+            audit: self.audit,
             handler,
             registration: OnceLock::new(),
             name,

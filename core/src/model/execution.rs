@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Scope, Timestamp, Token};
+use super::{Audit, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Scope, Timestamp, Token};
 
 /// Where an execution is in its life. The diagram is in [`super::transition`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
@@ -161,6 +161,8 @@ pub struct Policy {
     pub supersede: Supersede,
     /// Overlap limit, if any.
     pub limit: Option<Limit>,
+    /// Which of its transitions leave an audit event (G9).
+    pub audit: Audit,
 }
 
 /// An execution about to be stored; id made by the caller.

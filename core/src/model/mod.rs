@@ -1,5 +1,6 @@
 //! The vocabulary: identities, instants, the execution and its one state machine. Pure; knows no store, no clock.
 
+pub mod audit;
 mod execution;
 mod id;
 pub(crate) mod lock;
@@ -8,6 +9,7 @@ mod outcome;
 mod time;
 pub mod transition;
 
+pub use audit::{Actor, ActorType, Audit, AuditAction, AuditDetails, AuditEvent, AuditKey, OperatorName};
 pub use execution::{
     Execution, Lease, LeaseRef, Limit, NewExecution, Policy, Reentry, SkipReason, SkippedSlots, State, Supersede,
 };

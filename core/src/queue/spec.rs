@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     job::{AttemptReport, BoxError, Completion, Context, Delivery, HandlerError, MAX_LEASE, ReportFn, Work},
-    model::{ExecutionId, JobName, Json, Limit, NameError, Policy, Reentry, Supersede, wait_ms},
+    model::{Audit, ExecutionId, JobName, Json, Limit, NameError, Policy, Reentry, Supersede, wait_ms},
     plan::{Backoff, BackoffError},
     store::{BoxFuture, Counts},
 };
@@ -87,6 +87,7 @@ impl<T> Unique<T> {
 /// | lease | run timeout + 30 s |
 /// | attempts | 10, the first counts; 1 with at most once |
 /// | backoff | 10 s, doubled each time up to 48 h, ±10 % |
+/// | audit | exceptions |
 /// | time to live, capacity, concurrency, unique | no limit |
 ///
 /// ```
@@ -122,6 +123,7 @@ pub struct Queue<T> {
     concurrency: Option<u32>,
     per_key: Option<u32>,
     priority: i16,
+    audit: Audit,
     unique: Option<Unique<T>>,
     handler: Option<Handler<T>>,
     probe: Option<ProbeFn>,
@@ -161,6 +163,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             concurrency: None,
             per_key: None,
             priority: 0,
+            audit: Audit::default(),
             unique: None,
             handler: None,
             probe: None,
@@ -252,6 +255,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         Self { priority, ..self }
     }
 
+    /// Which transitions of its items leave an audit event.
+    #[must_use]
+    pub fn audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
     /// What makes an item a duplicate. Without it none is.
     #[must_use]
     pub fn unique(self, unique: Unique<T>) -> Self {
@@ -326,6 +335,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             },
             supersede: Supersede::Never,
             limit: self.concurrency.map(|max| Limit { key: key_of(&[name.as_str()]), max }),
+            audit: self.audit,
         };
         Ok(Producing {
             policy,

@@ -5,15 +5,17 @@ mod queue;
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
-    BoxFuture, Cursor, JobRecord, JobStats, ListExecutions, ListSkipped, LockRows, ManualClock, Prune, Pruned, Reply,
-    Request, Rows, SkippedEntry, Store, StoreError, apply,
+    AuditRows, BoxFuture, Cursor, ErrorKind, JobRecord, JobStats, ListAudit, ListExecutions, ListSkipped, LockRows,
+    ManualClock, Prune, Pruned, Reply, Request, Rows, SkippedEntry, Store, StoreError, apply,
 };
 use crate::model::{
-    Execution, ExecutionId, Generation, JobName, Lock, LockName, RequestId, Scope, State, Timestamp, micros,
+    AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, RequestId, Scope, State,
+    Timestamp, micros,
 };
 use std::time::Duration;
 
@@ -65,6 +67,7 @@ struct Tables {
     jobs: BTreeMap<JobName, JobRecord>,
     cursors: BTreeMap<(JobName, Scope), Cursor>,
     skipped: Vec<SkippedEntry>,
+    audit: BTreeMap<AuditKey, AuditEvent>,
     receipts: BTreeMap<RequestId, (Timestamp, Reply)>,
     last_rescue: Option<Timestamp>,
     locks: BTreeMap<LockName, Lock>,
@@ -121,6 +124,26 @@ fn running_limit_key(row: &Execution) -> Option<&str> {
 
 fn page<T>(items: impl Iterator<Item = T>, limit: u32) -> Vec<T> {
     items.take(limit as usize).collect()
+}
+
+impl AuditRows for Tables {
+    fn add_audit(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
+        if self.audit.insert(event.key, event.clone()).is_some() {
+            let message = format!("audit event {:?} exists already", event.key);
+            return Err(StoreError::new(ErrorKind::Corrupt, message));
+        }
+        Ok(())
+    }
+
+    fn list_audit(&mut self, filter: &ListAudit) -> Result<Vec<AuditEvent>, StoreError> {
+        let from = filter.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let events = self.audit.range((from, Bound::Unbounded)).map(|(_, event)| event);
+        let wanted = events.filter(|event| {
+            filter.job.as_ref().is_none_or(|job| event.job == *job)
+                && filter.execution.is_none_or(|id| event.key.execution == id)
+        });
+        Ok(page(wanted.cloned(), filter.limit))
+    }
 }
 
 impl Rows for Tables {
@@ -272,6 +295,14 @@ impl Rows for Tables {
             !old.contains(&(index - 1))
         });
 
+        let mut events: Vec<_> = self.audit.values().map(|event| (event.at, event.key)).collect();
+        events.retain(|(at, _)| *at < old_history);
+        events.sort_unstable();
+        events.truncate(prune.limit as usize);
+        for (_, key) in &events {
+            self.audit.remove(key);
+        }
+
         let mut receipts: Vec<_> = self.receipts.iter().map(|(id, (at, _))| (*at, *id)).collect();
         receipts.retain(|(at, _)| *at < old_receipts);
         receipts.sort_unstable();
@@ -279,7 +310,12 @@ impl Rows for Tables {
         for (_, id) in &receipts {
             self.receipts.remove(id);
         }
-        Ok(Pruned { executions: rows.len() as u64, skipped: old.len() as u64, receipts: receipts.len() as u64 })
+        Ok(Pruned {
+            executions: rows.len() as u64,
+            skipped: old.len() as u64,
+            audit: events.len() as u64,
+            receipts: receipts.len() as u64,
+        })
     }
 }
 

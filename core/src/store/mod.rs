@@ -6,6 +6,7 @@
 //! is held to the specification by the conformance suite.
 
 pub mod apply;
+mod audit_rows;
 mod error;
 mod lock_rows;
 mod memory;
@@ -20,6 +21,7 @@ use std::{
     sync::atomic::{AtomicI64, Ordering},
 };
 
+pub use audit_rows::AuditRows;
 pub use error::{ErrorKind, StoreError};
 pub use lock_rows::LockRows;
 pub use memory::MemoryStore;
@@ -193,12 +195,13 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
             distinct(name, "execution", v.settlements.iter().map(|settlement| settlement.lease.id))
         }
         Verb::Rescue(v) => limit(v.limit),
-        Verb::Cancel(Cancel { ids }) | Verb::Requeue(Requeue { ids }) => {
+        Verb::Cancel(Cancel { ids, .. }) | Verb::Requeue(Requeue { ids, .. }) => {
             batch("rows", ids.len())?;
             distinct(name, "execution", ids.iter())
         }
         Verb::ListExecutions(v) => limit(v.limit),
         Verb::ListSkipped(v) => limit(v.limit),
+        Verb::ListAudit(v) => limit(v.limit),
         Verb::Prune(v) => limit(v.limit),
         Verb::AcquireLock(v) => {
             if v.ttl_ms == 0 || v.ttl_ms > MAX_TTL_MS {

@@ -221,7 +221,7 @@ async fn a_running_handler_is_told_of_its_cancellation() {
     let id = put(&running.queue("q").expect("it was added"), 1).await;
     stage.runtime.sleep(SECOND).await;
     let request = RequestId(stage.runtime.uuid());
-    ask(&stage, request, Cancel { ids: vec![id] }).await.expect("memory cancels");
+    ask(&stage, request, Cancel { ids: vec![id], actor: None }).await.expect("memory cancels");
     assert_eq!(stage.ended(id).await.state, State::Cancelled);
 }
 

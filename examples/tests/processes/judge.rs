@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tourbillon::model::{
-    Execution, ExecutionId, Fence, JobName, NewExecution, Policy, Reentry, Scope, State, Supersede, Timestamp,
+    Audit, Execution, ExecutionId, Fence, JobName, NewExecution, Policy, Reentry, Scope, State, Supersede, Timestamp,
 };
 
 use crate::replica::Start;
@@ -140,6 +140,7 @@ fn succeeded(second: i64) -> Execution {
         reentry: Reentry::Allow,
         supersede: Supersede::Never,
         limit: None,
+        audit: Audit::Off,
     };
     let at = Timestamp::from_secs(second);
     let new = NewExecution {

@@ -8,7 +8,8 @@ json_build_object(
         'max_attempts', $row.max_attempts, 'lease_ms', $row.lease_ms,
         'reentry', $row.reentry, 'supersede', $row.supersede,
         'limit', case when $row.limit_key is not null
-            then json_build_object('key', $row.limit_key, 'max', $row.limit_max) end),
+            then json_build_object('key', $row.limit_key, 'max', $row.limit_max) end,
+        'audit', $row.audit),
     'state', $row.state, 'claimable_at', {schema}.micros($row.claimable_at),
     'attempt', $row.attempt, 'fence', $row.fence,
     'lease', case when $row.token is not null then json_build_object(

@@ -58,6 +58,7 @@ fn answered_now(reply: &Reply) -> Option<Timestamp> {
         | Reply::CancelOutcomes(_)
         | Reply::Requeued(_)
         | Reply::SkippedPage(_)
+        | Reply::AuditPage(_)
         | Reply::Pruned(_) => None,
     }
 }

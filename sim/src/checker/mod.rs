@@ -15,6 +15,7 @@ mod g05_nothing_lost;
 mod g05_slots;
 mod g06_slots_once;
 mod g08_lost_lease;
+mod g09_audit;
 mod g10_clocks;
 mod g13_shutdown;
 mod g14_progress;
@@ -94,6 +95,7 @@ checkers! {
     "G5" g05_nothing_lost "every due execution ends with a reason; every slot is made or recorded as skipped";
     "G6" g06_slots_once "one slot, one execution; none early, off the grid or before an edit";
     "G8" g08_lost_lease "a lost lease stops its handler and its writes";
+    "G9" g09_audit "audit events equal the transitions of audited executions, one to one";
     "G10" g10_clocks "every stored instant is the database's own";
     "G13" g13_shutdown "a shutdown that says ok has stopped everything and given back what it interrupted";
     "G14" g14_progress "unstarted claims cost nothing; every store call has a deadline";

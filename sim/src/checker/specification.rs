@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tourbillon::{
     model::{
-        ExecutionId, Incarnation, JobName, LeaseRef, Limit, NewExecution, Outcome, Policy, Reentry, RequestId, Retry,
-        Scope, Supersede, Token, transition::Charge,
+        Audit, AuditEvent, ExecutionId, Incarnation, JobName, LeaseRef, Limit, NewExecution, Outcome, Policy,
+        Reentry, RequestId, Retry, Scope, Supersede, Token, transition::Charge,
     },
     plan::CatchUp,
     store::{
-        Cancel, Claim, Heartbeat, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, Plan, PlanEntry,
-        ReadCursors, Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start,
-        Verb,
+        Cancel, Claim, Heartbeat, ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, Plan,
+        PlanEntry, ReadCursors, Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement,
+        SpecHash, Start, Verb,
     },
 };
 use uuid::Uuid;
@@ -128,6 +128,7 @@ impl Callers {
                         CatchUp::EverySlot { .. } => Supersede::Never,
                     },
                     limit: facts.overlap_max.map(|max| Limit { key: facts.job.to_string(), max }),
+                    audit: if facts.overlap_max.is_some() { Audit::Exceptions } else { Audit::All },
                 },
             });
             entries.push(PlanEntry {
@@ -198,8 +199,8 @@ impl Callers {
             11..15 => self.settle(),
             15..18 => _ = self.call(Rescue { limit: 10 }),
             18..20 => self.plan(),
-            20 if self.draw(4) == 0 => _ = self.id().map(|id| self.call(Cancel { ids: vec![id] })),
-            21 if self.draw(4) == 0 => _ = self.id().map(|id| self.call(Requeue { ids: vec![id] })),
+            20 if self.draw(4) == 0 => _ = self.id().map(|id| self.call(Cancel { ids: vec![id], actor: None })),
+            21 if self.draw(4) == 0 => _ = self.id().map(|id| self.call(Requeue { ids: vec![id], actor: None })),
             22 => {
                 let back = usize::try_from(self.draw(6)).unwrap();
                 let request = self.requests.iter().rev().nth(back).cloned();
@@ -233,14 +234,24 @@ impl Callers {
             }
             skipped.extend(page.entries);
         }
-        let state = FinalState { now: self.clock.now(), executions, skipped };
+        let mut audit: Vec<AuditEvent> = Vec::new();
+        loop {
+            let after = audit.last().map(|event| event.key);
+            let (_, reply) = self.call(ListAudit { after, limit: MAX_BATCH, ..ListAudit::default() });
+            let Reply::AuditPage(page) = reply else { panic!("{reply:?}") };
+            if page.events.is_empty() {
+                break;
+            }
+            audit.extend(page.events);
+        }
+        let state = FinalState { now: self.clock.now(), executions, skipped, audit };
         self.story.record(HostId::Database, What::Ended { state: Box::new(state) });
     }
 }
 
 #[test]
 fn no_checker_objects_to_the_executable_specification() {
-    let mut checks = [0; 12];
+    let mut checks = [0; 13];
     for seed in 0..150 {
         let mut callers = Callers::new(seed);
         for _ in 0..600 {

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Lease, LeaseRef,
-        Limit, NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State,
-        Supersede, Timestamp, Token,
+        Audit, AuditEvent, ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json,
+        Lease, LeaseRef, Limit, NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason,
+        SkippedSlots, State, Supersede, Timestamp, Token,
         transition::{Cancelled, Charge, Refusal},
     },
     plan::{Cadence, CatchUp, Planner, Schedule},
@@ -39,6 +39,10 @@ pub(super) struct Story {
     clock_offset_us: i64,
     requests: u128,
     is_heard: bool,
+    /// What executions made from here on tell.
+    pub(super) audit: Audit,
+    /// What the database holds of it at the end.
+    pub(super) log: Vec<AuditEvent>,
 }
 
 pub(super) fn job() -> JobName {
@@ -49,7 +53,7 @@ pub(super) fn incarnation(replica: u8) -> Incarnation {
     Incarnation(Uuid::from_u128(0x1000 + u128::from(replica)))
 }
 
-fn execution(n: u8) -> ExecutionId {
+pub(super) fn execution(n: u8) -> ExecutionId {
     ExecutionId(Uuid::from_u128(n.into()))
 }
 
@@ -110,6 +114,8 @@ impl Story {
             clock_offset_us: 0,
             requests: 0x10_0000,
             is_heard: true,
+            audit: Audit::Off,
+            log: Vec::new(),
         };
         story.record(HostId::World, What::Began { facts: Box::new(facts) });
         story
@@ -290,6 +296,7 @@ impl Story {
                 reentry: facts.reentry,
                 supersede: Supersede::ByNewerSlot,
                 limit: limit.clone(),
+                audit: self.audit,
             },
         };
         let news: Vec<_> = slots.iter().map(new).collect();
@@ -473,7 +480,11 @@ impl Story {
             row.error = Some(Failure::new(ErrorCode::canceled(), "cancelled"));
         }
         let outcomes = vec![outcome];
-        self.exchange(&[], Cancel { ids: vec![execution(n)] }, Reply::CancelOutcomes(CancelOutcomes { outcomes }))
+        self.exchange(
+            &[],
+            Cancel { ids: vec![execution(n)], actor: None },
+            Reply::CancelOutcomes(CancelOutcomes { outcomes }),
+        )
     }
 
     /// Gives another life; the story goes on with that one only.
@@ -481,7 +492,7 @@ impl Story {
         let row = self.row(n);
         (row.generation, row.state, row.attempt) = (Generation(generation), State::Scheduled, 0);
         let outcomes = vec![RequeueOutcome::Requeued(Generation(generation))];
-        self.exchange(&[], Requeue { ids: vec![execution(n)] }, Reply::Requeued(Requeued { outcomes }))
+        self.exchange(&[], Requeue { ids: vec![execution(n)], actor: None }, Reply::Requeued(Requeued { outcomes }))
     }
 
     // Handlers and effects.
@@ -534,7 +545,8 @@ impl Story {
     pub(super) fn end(&mut self) -> &mut Self {
         let mut executions: Vec<_> = self.rows.values().cloned().collect();
         executions.sort_by_key(|row| (row.id, row.generation));
-        let state = FinalState { now: self.now(), executions, skipped: self.ledger.clone() };
+        let (skipped, audit) = (self.ledger.clone(), self.log.clone());
+        let state = FinalState { now: self.now(), executions, skipped, audit };
         self.record(HostId::Database, What::Ended { state: Box::new(state) })
     }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tourbillon::{
     model::{
-        Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, Reentry, RequestId, Scope,
-        ServiceName, Timestamp,
+        AuditEvent, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, Reentry, RequestId,
+        Scope, ServiceName, Timestamp,
     },
     plan::{Planner, Schedule},
     runtime::{HandlerEnd, TickEnd},
@@ -443,4 +443,6 @@ pub struct FinalState {
     pub executions: Vec<Execution>,
     /// The missed-slot ledger.
     pub skipped: Vec<SkippedEntry>,
+    /// The audit log, ordered by key.
+    pub audit: Vec<AuditEvent>,
 }

@@ -55,7 +55,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         refused("every = \"5m\"", "evry = \"5m\""),
         "unknown key `evry` in [[job]]\n --> s.toml:6:1\n  |\n6 | evry = \"5m\"\n  | ^^^^\n  = did you mean `every`? allowed are \
          `name`, `every`, `anchor`, `cron`, `zone`, `gap`, `fold`, `delay`, `catch_up`, `max_lateness`, `run_timeout`, `lease`, `heartbeat`, `reentry`, \
-         `max_attempts`, `backoff`, `overlap`, `scopes`, `schedules`, `work`"
+         `max_attempts`, `backoff`, `overlap`, `audit`, `scopes`, `schedules`, `work`"
     );
 }
 

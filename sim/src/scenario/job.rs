@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tourbillon::{
     job::Rule,
-    model::{JobName, Reentry, Scope},
+    model::{Audit, JobName, Reentry, Scope},
     plan::{Backoff, CatchUp},
 };
 
@@ -34,6 +34,7 @@ pub(super) const JOB_KEYS: &[&str] = &[
     "max_attempts",
     "backoff",
     "overlap",
+    "audit",
     "scopes",
     "schedules",
     "work",
@@ -77,6 +78,10 @@ pub(super) fn read_job(mut table: Table<'_, '_>) -> Result<JobShape, ScenarioErr
         max_attempts: table.or("max_attempts", 3, |value| value.integer(0, 1_000))?,
         backoff: table.or("backoff", Backoff::exponential(Duration::from_secs(10)), read_backoff)?,
         overlap_max: table.or("overlap", Some(1), read_overlap)?,
+        audit: table.or("audit", Audit::default(), |value| {
+            let choices = [("off", Audit::Off), ("exceptions", Audit::Exceptions), ("all", Audit::All)];
+            value.one_of("choice of audit events", &choices)
+        })?,
         scopes: table.or("scopes", vec![Scope::global()], read_scopes)?,
         schedules,
         work: table.or("work", idle(), read_work)?,

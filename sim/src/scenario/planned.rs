@@ -51,7 +51,8 @@ pub(crate) fn rules(shape: &JobShape) -> Job {
         .reentry(shape.reentry)
         .max_attempts(shape.max_attempts)
         .backoff(shape.backoff.clone())
-        .overlap(shape.overlap_max.map_or(Overlap::Allow, Overlap::AtMost));
+        .overlap(shape.overlap_max.map_or(Overlap::Allow, Overlap::AtMost))
+        .audit(shape.audit);
     let job = if shape.schedules.is_empty() {
         job.schedule(shape.schedule.clone()).scopes(shape.scopes.clone())
     } else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tourbillon::{
-    model::{Reentry, Scope, Timestamp},
+    model::{Audit, Reentry, Scope, Timestamp},
     plan::{Backoff, CatchUp, Schedule},
 };
 
@@ -101,6 +101,8 @@ pub struct JobShape {
     pub backoff: Backoff,
     /// Overlap: at most this many per scope; `None`: no limit.
     pub overlap_max: Option<u32>,
+    /// Which transitions leave an audit event.
+    pub audit: Audit,
     /// Scopes; of a job whose scopes have their own, none.
     pub scopes: Vec<Scope>,
     /// Scopes with schedules to themselves, in the order of the file; empty for a job with a schedule of its own.

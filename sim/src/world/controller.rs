@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tourbillon::{
     model::RequestId,
-    store::{ListExecutions, ListSkipped, MAX_BATCH, Reply, Request, Verb},
+    store::{ListAudit, ListExecutions, ListSkipped, MAX_BATCH, Reply, Request, Verb},
 };
 use uuid::Uuid;
 
@@ -304,7 +304,8 @@ impl Controller {
 
     /// Records what the database holds.
     fn end(&mut self) -> Result<(), String> {
-        let mut state = FinalState { now: self.database.clock.now(), executions: Vec::new(), skipped: Vec::new() };
+        let now = self.database.clock.now();
+        let mut state = FinalState { now, executions: Vec::new(), skipped: Vec::new(), audit: Vec::new() };
         let mut after = None;
         loop {
             let verb = ListExecutions { after, limit: MAX_BATCH, ..ListExecutions::default() };
@@ -322,6 +323,16 @@ impl Controller {
             let Reply::SkippedPage(page) = self.look(verb.into())? else { break };
             let last = page.entries.len() < MAX_BATCH as usize;
             state.skipped.extend(page.entries);
+            if last {
+                break;
+            }
+        }
+        loop {
+            let after = state.audit.last().map(|event| event.key);
+            let verb = ListAudit { after, limit: MAX_BATCH, ..ListAudit::default() };
+            let Reply::AuditPage(page) = self.look(verb.into())? else { break };
+            let last = page.events.len() < MAX_BATCH as usize;
+            state.audit.extend(page.events);
             if last {
                 break;
             }

@@ -9,8 +9,8 @@ use std::{
 
 use tourbillon::{
     model::{
-        Execution, ExecutionId, Incarnation, JobName, LeaseRef, Limit, NewExecution, Policy, Reentry, RequestId,
-        Scope, Supersede, Timestamp, transition::Charge,
+        Audit, Execution, ExecutionId, Incarnation, JobName, LeaseRef, Limit, NewExecution, Policy, Reentry,
+        RequestId, Scope, Supersede, Timestamp, transition::Charge,
     },
     store::{Claim, Claimed, Plan, PlanEntry, Register, Registration, Reply, Request, SpecHash, Verb},
 };
@@ -108,6 +108,7 @@ pub(crate) fn execution(id: Uuid, due_at: Timestamp) -> NewExecution {
             reentry: Reentry::Allow,
             supersede: Supersede::Never,
             limit: None::<Limit>,
+            audit: Audit::Off,
         },
     }
 }

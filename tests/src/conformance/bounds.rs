@@ -57,8 +57,8 @@ async fn empty_batches_are_accepted(s: &Subject) {
     assert!(s.call(Start { leases: Vec::new() }).await.outcomes.is_empty());
     assert!(s.call(Heartbeat { leases: Vec::new() }).await.outcomes.is_empty());
     assert!(s.call(Settle { settlements: Vec::new() }).await.outcomes.is_empty());
-    assert!(s.call(Cancel { ids: Vec::new() }).await.outcomes.is_empty());
-    assert!(s.call(Requeue { ids: Vec::new() }).await.outcomes.is_empty());
+    assert!(s.call(Cancel { ids: Vec::new(), actor: None }).await.outcomes.is_empty());
+    assert!(s.call(Requeue { ids: Vec::new(), actor: None }).await.outcomes.is_empty());
     assert!(s.call(claim_of(&[], 1)).await.executions.is_empty());
 }
 
@@ -107,8 +107,8 @@ async fn oversize_batch_is_invalid(s: &Subject) {
         Start { leases: leases.clone() }.into(),
         Heartbeat { leases }.into(),
         Settle { settlements }.into(),
-        Cancel { ids: ids.clone() }.into(),
-        Requeue { ids }.into(),
+        Cancel { ids: ids.clone(), actor: None }.into(),
+        Requeue { ids, actor: None }.into(),
         Register { runner: runner(), jobs: (0..n).map(registration).collect() }.into(),
         Plan { entries: (0..n).map(entry).collect() }.into(),
         Plan { entries: vec![s.entry(&name, None, s.now(), slots)] }.into(),
@@ -129,8 +129,8 @@ async fn same_row_twice_in_a_batch_is_invalid(s: &Subject) {
         Start { leases: vec![lease; 2] }.into(),
         Heartbeat { leases: vec![lease; 2] }.into(),
         Settle { settlements: vec![settlement; 2] }.into(),
-        Cancel { ids: vec![lease.id; 2] }.into(),
-        Requeue { ids: vec![lease.id; 2] }.into(),
+        Cancel { ids: vec![lease.id; 2], actor: None }.into(),
+        Requeue { ids: vec![lease.id; 2], actor: None }.into(),
         Register { runner: runner(), jobs: vec![registration; 2] }.into(),
         Plan { entries: vec![entry; 2] }.into(),
         Plan { entries: vec![s.entry(&name, None, s.now(), vec![row; 2])] }.into(),
@@ -145,7 +145,7 @@ async fn refused_request_changes_nothing(s: &Subject) {
     let before = s.get(lease.id).await;
     s.pass(1);
     s.refused(Settle { settlements: vec![Settlement { lease, outcome: succeeded() }; 2] }).await;
-    s.refused(Cancel { ids: vec![lease.id; 2] }).await;
+    s.refused(Cancel { ids: vec![lease.id; 2], actor: None }).await;
     assert_eq!(s.get(lease.id).await, before);
 }
 

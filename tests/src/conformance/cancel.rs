@@ -147,7 +147,7 @@ async fn each_row_of_a_batch_has_its_own_outcome_in_order(s: &Subject) {
     let running = s.running(&name, |_| {}).await.id;
     let waiting = s.add_one(&name, |_| {}).await;
     let ids = vec![waiting, s.id(), done, running];
-    let outcomes = s.call(Cancel { ids }).await.outcomes;
+    let outcomes = s.call(Cancel { ids, actor: None }).await.outcomes;
     use Cancelled::{AlreadyTerminal, NotFound, Now, Requested};
     assert_eq!(outcomes, [Now, NotFound, AlreadyTerminal, Requested]);
 }

@@ -212,7 +212,7 @@ async fn requeue_of_two_with_one_key_takes_the_first(s: &Subject) {
         ids.push(enqueued(s, &name).await);
         run(s, &name, failed_for_good()).await;
     }
-    let outcomes = s.call(Requeue { ids: ids.clone() }).await.outcomes;
+    let outcomes = s.call(Requeue { ids: ids.clone(), actor: None }).await.outcomes;
     assert!(matches!(outcomes[..], [RequeueOutcome::Requeued(_), RequeueOutcome::Conflict]), "{outcomes:?}");
     assert_eq!(enqueue(s, &name).await, Duplicate(ids[0]));
 }

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tourbillon::{
     model::{
-        Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp,
-        Token, transition::Charge,
+        Audit, Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef,
+        NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede,
+        Timestamp, Token, transition::Charge,
     },
     store::{
-        AcquireLock, Cancel, Claim, Counts, Due, Enqueue, Heartbeat, ListExecutions, ListLocks, ListSkipped,
-        MAX_BATCH, ManualClock, MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors, ReadStats,
-        Register, Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue, Settle, Settlement, Start,
-        Store, Unique, Verb,
+        AcquireLock, Cancel, Claim, Counts, Due, Enqueue, Heartbeat, ListAudit, ListExecutions, ListLocks,
+        ListSkipped, MAX_BATCH, ManualClock, MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors,
+        ReadStats, Register, Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue, Settle,
+        Settlement, Start, Store, Unique, Verb,
     },
 };
 use uuid::Uuid;
@@ -164,11 +164,11 @@ impl Pair {
             Step::Rescue { limit } => self.ask(Rescue { limit: *limit }).await?,
             Step::Cancel(backs) => {
                 let ids = self.ids(backs);
-                self.ask(Cancel { ids }).await?
+                self.ask(Cancel { ids, actor: None }).await?
             }
             Step::Requeue(backs) => {
                 let ids = self.ids(backs);
-                self.ask(Requeue { ids }).await?
+                self.ask(Requeue { ids, actor: None }).await?
             }
             Step::Repeat { back } => {
                 let Some(request) = from_the_end(&self.requests, *back).cloned() else { return Ok(()) };
@@ -253,6 +253,7 @@ impl Pair {
                 reentry: if shape.reentry { Reentry::Allow } else { Reentry::Forbid },
                 supersede: if shape.newest_only { Supersede::ByNewerSlot } else { Supersede::Never },
                 limit,
+                audit: Audit::ALL[usize::from(shape.audit)],
             },
         }
     }
@@ -340,6 +341,7 @@ impl Pair {
     async fn compare_everything(&mut self) -> Result<(), TestCaseError> {
         self.ask(ListExecutions { limit: MAX_BATCH, ..ListExecutions::default() }).await?;
         self.ask(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await?;
+        self.ask(ListAudit { limit: MAX_BATCH, ..ListAudit::default() }).await?;
         self.ask(ReadStats {}).await?;
         self.ask(ListLocks { after: None, limit: MAX_BATCH }).await?;
         self.ask(ReadCursors { jobs: JOBS.map(job).to_vec() }).await.map(drop)

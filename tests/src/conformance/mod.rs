@@ -30,6 +30,8 @@
 //!
 //! Knows no store but the memory store, which is the specification.
 
+mod audit;
+mod audit_pages;
 mod bounds;
 mod cancel;
 mod claim;
@@ -97,6 +99,8 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("limits", limits::CASES),
     ("receipts", receipts::CASES),
     ("clock_steps", clock_steps::CASES),
+    ("audit", audit::CASES),
+    ("audit", audit_pages::CASES),
     ("list", list::CASES),
     ("prune", prune::CASES),
     ("lock", lock::CASES),

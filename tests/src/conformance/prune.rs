@@ -26,16 +26,21 @@ fn history(history_ms: u64) -> Prune {
     Prune { history_ms, receipts_ms: u64::MAX, limit: 1_000 }
 }
 
-const NOTHING: Pruned = Pruned { executions: 0, skipped: 0, receipts: 0 };
+/// What of history, ledger and receipts goes; audit events have cases of their own.
+async fn prune(s: &Subject, verb: Prune) -> Pruned {
+    Pruned { audit: 0, ..s.call(verb).await }
+}
+
+const NOTHING: Pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0 };
 
 async fn history_goes_when_it_is_older_than_the_bound(s: &Subject) {
     let id = s.ended(&job("digest"), succeeded()).await;
     s.pass(60_000);
-    assert_eq!(s.call(history(60_000)).await, NOTHING, "as old as the bound is not older");
+    assert_eq!(prune(s, history(60_000)).await, NOTHING, "as old as the bound is not older");
     s.pass_micros(1);
-    assert_eq!(s.call(history(60_000)).await, Pruned { executions: 1, ..NOTHING });
+    assert_eq!(prune(s, history(60_000)).await, Pruned { executions: 1, ..NOTHING });
     assert!(s.generations(id).await.is_empty());
-    assert_eq!(s.call(history(60_000)).await, NOTHING);
+    assert_eq!(prune(s, history(60_000)).await, NOTHING);
 }
 
 async fn age_is_counted_from_the_finish(s: &Subject) {
@@ -43,7 +48,7 @@ async fn age_is_counted_from_the_finish(s: &Subject) {
     s.pass(50_000);
     s.settle(lease, succeeded()).await.expect("held");
     s.pass(50_000);
-    assert_eq!(s.call(history(60_000)).await, NOTHING);
+    assert_eq!(prune(s, history(60_000)).await, NOTHING);
 }
 
 /// G5.
@@ -54,7 +59,7 @@ async fn live_executions_stay(s: &Subject) {
     s.running(&name, |_| {}).await;
     s.add_one(&name, |_| {}).await;
     s.pass(86_400_000);
-    assert_eq!(s.call(history(0)).await, NOTHING);
+    assert_eq!(prune(s, history(0)).await, NOTHING);
     let all = ListExecutions { limit: 10, ..ListExecutions::default() };
     assert_eq!(s.call(all).await.executions.len(), 3);
 }
@@ -68,7 +73,7 @@ async fn every_terminal_state_goes(s: &Subject) {
     let waiting = s.add_one(&name, |_| {}).await;
     assert_eq!(s.cancel(waiting).await, Cancelled::Now);
     s.pass(1);
-    assert_eq!(s.call(history(0)).await, Pruned { executions: 4, ..NOTHING });
+    assert_eq!(prune(s, history(0)).await, Pruned { executions: 4, ..NOTHING });
 }
 
 /// G14.
@@ -108,33 +113,33 @@ async fn ledger_left(s: &Subject) -> Vec<String> {
 async fn ledger_goes_with_the_history(s: &Subject) {
     ledger(s, 1).await;
     s.pass(59_999);
-    assert_eq!(s.call(history(60_000)).await, NOTHING);
+    assert_eq!(prune(s, history(60_000)).await, NOTHING);
     s.pass_micros(1);
-    assert_eq!(s.call(history(60_000)).await, Pruned { skipped: 1, ..NOTHING });
+    assert_eq!(prune(s, history(60_000)).await, Pruned { skipped: 1, ..NOTHING });
     assert!(ledger_left(s).await.is_empty());
 }
 
 async fn receipts_have_a_bound_of_their_own(s: &Subject) {
     s.ended(&job("digest"), succeeded()).await;
     s.pass(1);
-    let receipts = s.call(Prune { history_ms: u64::MAX, receipts_ms: 0, limit: 100 }).await;
+    let receipts = prune(s, Prune { history_ms: u64::MAX, receipts_ms: 0, limit: 100 }).await;
     assert_eq!(receipts, Pruned { receipts: 3, ..NOTHING }, "those of plan, claim and settle");
-    assert_eq!(s.call(history(0)).await, Pruned { executions: 1, ..NOTHING });
+    assert_eq!(prune(s, history(0)).await, Pruned { executions: 1, ..NOTHING });
 }
 
 async fn limit_bounds_ledger_and_receipts_too(s: &Subject) {
     ledger(s, 3).await;
-    let first = s.call(Prune { history_ms: 0, receipts_ms: 0, limit: 2 }).await;
-    assert_eq!(first, Pruned { executions: 0, skipped: 2, receipts: 2 });
+    let first = prune(s, Prune { history_ms: 0, receipts_ms: 0, limit: 2 }).await;
+    assert_eq!(first, Pruned { executions: 0, skipped: 2, audit: 0, receipts: 2 });
     assert_eq!(ledger_left(s).await, ["2"], "the newest is left");
-    let second = s.call(Prune { history_ms: 0, receipts_ms: 0, limit: 2 }).await;
-    assert_eq!(second, Pruned { executions: 0, skipped: 1, receipts: 1 });
+    let second = prune(s, Prune { history_ms: 0, receipts_ms: 0, limit: 2 }).await;
+    assert_eq!(second, Pruned { executions: 0, skipped: 1, audit: 0, receipts: 1 });
 }
 
 async fn pruned_execution_cannot_be_requeued(s: &Subject) {
     let id = s.ended(&job("digest"), succeeded()).await;
     s.pass(1);
-    s.call(history(0)).await;
+    prune(s, history(0)).await;
     assert_eq!(s.requeue(id).await, RequeueOutcome::NotFound);
     assert_eq!(s.cancel(id).await, Cancelled::NotFound);
 }
@@ -143,7 +148,7 @@ async fn earlier_generation_goes_alone(s: &Subject) {
     let id = s.ended(&job("digest"), succeeded()).await;
     s.requeue(id).await;
     s.pass(1);
-    assert_eq!(s.call(history(0)).await.executions, 1);
+    assert_eq!(prune(s, history(0)).await.executions, 1);
     let rows = s.generations(id).await;
     assert_eq!(rows.iter().map(|row| (row.generation.0, row.state)).collect::<Vec<_>>(), [(2, State::Scheduled)]);
 }
@@ -154,7 +159,7 @@ async fn fence_grows_on_when_earlier_generations_have_gone(s: &Subject) {
     let id = s.ended(&name, succeeded()).await;
     s.requeue(id).await;
     s.pass(1);
-    s.call(history(0)).await;
+    prune(s, history(0)).await;
     let (row, lease) = s.claim_one(&name).await;
     assert_eq!((row.generation.0, lease.fence.0), (2, 2));
 }
@@ -162,5 +167,5 @@ async fn fence_grows_on_when_earlier_generations_have_gone(s: &Subject) {
 async fn widest_bounds_keep_everything(s: &Subject) {
     s.ended(&job("digest"), succeeded()).await;
     s.pass(86_400_000 * 365);
-    assert_eq!(s.call(Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, limit: 1_000 }).await, NOTHING);
+    assert_eq!(prune(s, Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, limit: 1_000 }).await, NOTHING);
 }

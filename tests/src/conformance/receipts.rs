@@ -150,7 +150,7 @@ async fn repeated_settle_that_was_refused_stays_refused(s: &Subject) {
 
 async fn repeated_cancel_reports_its_own_success(s: &Subject) {
     let id = s.add_one(&job("digest"), |_| {}).await;
-    let request = s.request(Cancel { ids: vec![id] });
+    let request = s.request(Cancel { ids: vec![id], actor: None });
     for _ in 0..2 {
         assert_eq!(s.repeat::<Cancel>(&request).await.outcomes, [Cancelled::Now]);
         s.pass(1);
@@ -162,7 +162,7 @@ async fn repeated_cancel_reports_its_own_success(s: &Subject) {
 async fn repeated_cancel_spares_the_next_generation(s: &Subject) {
     let name = job("digest");
     let id = s.add_one(&name, |_| {}).await;
-    let request = s.request(Cancel { ids: vec![id] });
+    let request = s.request(Cancel { ids: vec![id], actor: None });
     s.repeat::<Cancel>(&request).await;
     s.requeue(id).await;
     assert_eq!(s.repeat::<Cancel>(&request).await.outcomes, [Cancelled::Now]);
@@ -172,7 +172,7 @@ async fn repeated_cancel_spares_the_next_generation(s: &Subject) {
 async fn repeated_requeue_makes_one_generation(s: &Subject) {
     let name = job("digest");
     let id = s.ended(&name, succeeded()).await;
-    let request = s.request(Requeue { ids: vec![id] });
+    let request = s.request(Requeue { ids: vec![id], actor: None });
     let second = [RequeueOutcome::Requeued(Generation(2))];
     assert_eq!(s.repeat::<Requeue>(&request).await.outcomes, second);
     assert_eq!(s.repeat::<Requeue>(&request).await.outcomes, second);

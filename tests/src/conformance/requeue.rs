@@ -185,6 +185,6 @@ async fn each_row_of_a_batch_has_its_own_outcome_in_order(s: &Subject) {
     let name = job("digest");
     let done = s.ended(&name, succeeded()).await;
     let live = s.running(&name, |_| {}).await.id;
-    let outcomes = s.call(Requeue { ids: vec![live, done, s.id()] }).await.outcomes;
+    let outcomes = s.call(Requeue { ids: vec![live, done, s.id()], actor: None }).await.outcomes;
     assert_eq!(outcomes, [RequeueOutcome::StillLive, SECOND, RequeueOutcome::NotFound]);
 }

@@ -45,6 +45,8 @@ pub(super) struct Shape {
     pub(super) reentry: bool,
     pub(super) newest_only: bool,
     pub(super) limit: Option<(u8, u32)>,
+    /// Index into `Audit::ALL`.
+    pub(super) audit: u8,
 }
 
 /// A queue item to make. Keys are few, so that they meet.
@@ -180,16 +182,20 @@ fn shape() -> impl Strategy<Value = Shape> {
     let times = (0..4u8, select(vec![0, 0, 0, -5_000, 1_000]), proptest::option::weighted(0.3, 0..30_000i64));
     let policy = (1..4u32, select(vec![1, 5_000, 60_000]), any::<bool>(), any::<bool>());
     let limit = proptest::option::weighted(0.4, (0..2u8, 1..3u32));
-    (times, select(vec![0, 0, -1, 7]), policy, limit).prop_map(|(times, priority, policy, limit)| Shape {
-        back: times.0,
-        due_ms: times.1,
-        expires_ms: times.2,
-        priority,
-        max_attempts: policy.0,
-        lease_ms: policy.1,
-        reentry: policy.2,
-        newest_only: policy.3,
-        limit,
+    let audit = select(vec![0, 1, 2, 2]);
+    (times, select(vec![0, 0, -1, 7]), policy, limit, audit).prop_map(|(times, priority, policy, limit, audit)| {
+        Shape {
+            back: times.0,
+            due_ms: times.1,
+            expires_ms: times.2,
+            priority,
+            max_attempts: policy.0,
+            lease_ms: policy.1,
+            reentry: policy.2,
+            newest_only: policy.3,
+            limit,
+            audit,
+        }
     })
 }
 

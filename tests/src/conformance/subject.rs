@@ -13,15 +13,15 @@ use std::{
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome,
-        Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp,
+        Audit, AuditEvent, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef,
+        NewExecution, OperatorName, Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp,
         transition::{Cancelled, Charge, Refusal},
     },
     store::{
-        Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListExecutions, ListLocks, ListSkipped,
-        MAX_BATCH, ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry, PlanOutcome, ReadCursors,
-        ReadStats, Register, RegisterOutcome, Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue,
-        Rescued, Settle, Settlement, SpecHash, Start, Store, StoreError, Verb,
+        Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListAudit, ListExecutions, ListLocks,
+        ListSkipped, MAX_BATCH, ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry, PlanOutcome,
+        ReadCursors, ReadStats, Register, RegisterOutcome, Registration, Renewal, Reply, Request, Requeue,
+        RequeueOutcome, Rescue, Rescued, Settle, Settlement, SpecHash, Start, Store, StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -156,7 +156,7 @@ impl Subject {
         self.call(Register { runner: runner(), jobs }).await.outcomes[0]
     }
 
-    /// A row without a slot, due now: lease 60 s, three attempts, re-entry allowed, no limit.
+    /// A row without a slot, due now: lease 60 s, three attempts, re-entry allowed, no limit, everything audited.
     pub(crate) fn row(&self) -> NewExecution {
         NewExecution {
             id: self.id(),
@@ -172,6 +172,7 @@ impl Subject {
                 reentry: Reentry::Allow,
                 supersede: Supersede::Never,
                 limit: None,
+                audit: Audit::All,
             },
         }
     }
@@ -323,14 +324,28 @@ impl Subject {
     }
 
     pub(crate) async fn cancel(&self, id: ExecutionId) -> Cancelled {
-        self.call(Cancel { ids: vec![id] }).await.outcomes[0]
+        self.call(Cancel { ids: vec![id], actor: None }).await.outcomes[0]
     }
 
     pub(crate) async fn requeue(&self, id: ExecutionId) -> RequeueOutcome {
-        self.call(Requeue { ids: vec![id] }).await.outcomes[0]
+        self.call(Requeue { ids: vec![id], actor: None }).await.outcomes[0]
     }
 
     // Looking.
+
+    /// The audit log, or that of one execution, page by page.
+    pub(crate) async fn audit(&self, execution: Option<ExecutionId>) -> Vec<AuditEvent> {
+        let mut events: Vec<AuditEvent> = Vec::new();
+        loop {
+            let after = events.last().map(|event| event.key);
+            let page = self.call(ListAudit { job: None, execution, after, limit: MAX_BATCH }).await.events;
+            let is_last = page.len() < MAX_BATCH as usize;
+            events.extend(page);
+            if is_last {
+                return events;
+            }
+        }
+    }
 
     /// How far the global scope of this job is planned.
     pub(crate) async fn cursor(&self, job: &JobName) -> Option<Timestamp> {
@@ -362,6 +377,7 @@ impl Subject {
             after = Some((last.id, last.generation));
         }
         self.call(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await;
+        self.audit(None).await;
         self.call(ReadStats {}).await;
         self.call(ListLocks { after: None, limit: MAX_BATCH }).await;
         let jobs: Vec<_> = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
@@ -383,6 +399,10 @@ pub(crate) fn runner() -> Incarnation {
 
 pub(crate) fn job(name: &str) -> JobName {
     JobName::new(name).expect("names in cases are valid")
+}
+
+pub(crate) fn operator(name: &str) -> OperatorName {
+    OperatorName::new(name).expect("names in cases are valid")
 }
 
 pub(crate) fn scope(id: &str) -> Scope {

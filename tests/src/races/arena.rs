@@ -9,10 +9,11 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tourbillon::{
-    model::{Execution, Timestamp},
+    model::{AuditEvent, Execution, Timestamp},
     runtime::Runtime,
     store::{
-        BoxFuture, ListExecutions, MAX_BATCH, ManualClock, MemoryStore, Operation, Reply, Request, Store, StoreError,
+        BoxFuture, ListAudit, ListExecutions, MAX_BATCH, ManualClock, MemoryStore, Operation, Reply, Request, Store,
+        StoreError,
     },
 };
 use tourbillon_pg::{DEFAULT_SCHEMA, PgStore};
@@ -83,6 +84,23 @@ impl Arena {
             rows.extend(page);
             if last {
                 return rows;
+            }
+        }
+    }
+
+    /// The whole audit log. Nothing else may run.
+    pub(crate) async fn audit(&self) -> Vec<AuditEvent> {
+        let mut events: Vec<AuditEvent> = Vec::new();
+        loop {
+            let after = events.last().map(|event| event.key);
+            let verb = ListAudit { after, limit: MAX_BATCH, ..ListAudit::default() };
+            let request = Request { id: tourbillon::model::RequestId(Uuid::nil()), verb: verb.into() };
+            let reply = self.handles[0].call(request).await.expect("a quiet store lists");
+            let page = ListAudit::reply(reply).expect("a list is answered with a page").events;
+            let last = page.len() < MAX_BATCH as usize;
+            events.extend(page);
+            if last {
+                return events;
             }
         }
     }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, LeaseRef, Limit, NewExecution, Outcome,
-        Policy, Reentry, RequestId, Retry, Scope, Supersede, transition::Charge,
+        Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, LeaseRef, Limit, NewExecution,
+        Outcome, Policy, Reentry, RequestId, Retry, Scope, Supersede, transition::Charge,
     },
     store::{
         Cancel, Claim, Heartbeat, Plan, PlanEntry, ReadClock, Register, Registration, Reply, Request, Requeue,
@@ -53,8 +53,8 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
             Settle { settlements: reversed.iter().step_by(2).map(fail).collect() }.into(),
             Heartbeat { leases: reversed.clone() }.into(),
             Settle { settlements: leases.iter().map(release).collect() }.into(),
-            Cancel { ids: ids.iter().step_by(9).copied().collect() }.into(),
-            Requeue { ids: ids.clone() }.into(),
+            Cancel { ids: ids.iter().step_by(9).copied().collect(), actor: None }.into(),
+            Requeue { ids: ids.clone(), actor: None }.into(),
             Claim { runner: Incarnation(chance.uuid()), jobs: vec![job.clone()], limit: 9, charge: Charge::AtStart }
                 .into(),
             Settle { settlements: reversed.iter().map(fail).collect() }.into(),
@@ -76,7 +76,7 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
         let held = rows.iter().filter_map(Execution::lease_ref);
         let settlements = held.map(|lease| Settlement { lease, outcome: Outcome::Released }).collect();
         send(arena, 0, &mut chance, Settle { settlements }).await?;
-        send(arena, 0, &mut chance, Requeue { ids: ids.into_iter().collect() }).await?;
+        send(arena, 0, &mut chance, Requeue { ids: ids.into_iter().collect(), actor: None }).await?;
     }
     println!("batches {}: {calls} batches of up to {ROWS} rows and {KEYS} gates, no deadlock", arena.name);
     let findings = arena.gate_findings().await;
@@ -103,6 +103,7 @@ async fn prepare(arena: &Arena, chance: &mut Chance, job: &JobName) -> Result<()
             reentry: Reentry::Allow,
             supersede: Supersede::Never,
             limit: Some(Limit { key: format!("key {}", n * 5 % KEYS), max: ROWS }),
+            audit: Audit::Off,
         },
     };
     let slots = (0..ROWS).map(slot).collect();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Fence, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, Token,
+        Audit, ErrorCode, Execution, ExecutionId, Failure, Fence, Incarnation, JobName, Json, LeaseRef, Limit,
+        NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, Token,
         transition::{Charge, Refusal},
     },
     store::{
@@ -135,6 +135,7 @@ fn new_row(n: u128, now: Timestamp) -> NewExecution {
             reentry: Reentry::Allow,
             supersede: Supersede::Never,
             limit: Some(Limit { key: "pair".to_owned(), max: 2 }),
+            audit: Audit::Off,
         },
     }
 }

@@ -95,7 +95,7 @@ fn row_by_row(
     Ok(())
 }
 
-fn parts(requests: &[Request; 2], answers: &[Option<Answer>; 2], end: &[Answer; 4]) -> Parts {
+fn parts(requests: &[Request; 2], answers: &[Option<Answer>; 2], end: &[Answer; 5]) -> Parts {
     let mut parts = Parts::new();
     for (n, (request, answer)) in requests.iter().zip(answers).enumerate() {
         for (id, text) in answer.iter().flat_map(|answer| answer_parts(&request.verb, answer)) {
@@ -107,6 +107,11 @@ fn parts(requests: &[Request; 2], answers: &[Option<Answer>; 2], end: &[Answer; 
             Ok(Reply::ExecutionPage(page)) => {
                 for row in &page.executions {
                     parts.entry(Some(row.id)).or_default()[2].push(format!("{row:?}"));
+                }
+            }
+            Ok(Reply::AuditPage(page)) => {
+                for event in &page.events {
+                    parts.entry(Some(event.key.execution)).or_default()[2].push(format!("{event:?}"));
                 }
             }
             // Follows from the listing.

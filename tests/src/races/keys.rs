@@ -17,8 +17,8 @@ use std::{
 use tokio::task::JoinSet;
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Generation, Incarnation, JobName, Json, Limit, Outcome, Policy,
-        Reentry, RequestId, Retry, Scope, State, Supersede,
+        Audit, ErrorCode, Execution, ExecutionId, Failure, Generation, Incarnation, JobName, Json, Limit, Outcome,
+        Policy, Reentry, RequestId, Retry, Scope, State, Supersede,
         transition::{Cancelled, Charge},
     },
     runtime::{Monotonic, Runtime},
@@ -155,7 +155,7 @@ impl Actor {
     async fn produce(&mut self) {
         if self.chance.below(6) == 0 && !self.dead.is_empty() {
             let id = self.dead.swap_remove(self.chance.below(self.dead.len() as u64) as usize);
-            let Some((span, reply)) = self.call(Requeue { ids: vec![id] }).await else { return };
+            let Some((span, reply)) = self.call(Requeue { ids: vec![id], actor: None }).await else { return };
             return self.log.push((span, Deed::Requeued(id, reply.outcomes[0])));
         }
         let keys: Vec<_> =
@@ -189,12 +189,13 @@ impl Actor {
                 reentry: Reentry::Allow,
                 supersede: Supersede::Never,
                 limit: Some(Limit { key: "orders".to_owned(), max: RUNNING }),
+                audit: Audit::Exceptions,
             },
         }
     }
 
     async fn cancel(&mut self, id: ExecutionId) {
-        let Some((span, reply)) = self.call(Cancel { ids: vec![id] }).await else { return };
+        let Some((span, reply)) = self.call(Cancel { ids: vec![id], actor: None }).await else { return };
         if reply.outcomes[0] == Cancelled::Now {
             self.log.push((span, Deed::Ended(id)));
             self.dead.push(id);
@@ -229,7 +230,7 @@ impl Actor {
         }
         // Each consumer's dead are requeued by itself: what it knows of their lives is then in order.
         if let Some(id) = self.dead.pop().filter(|_| self.chance.below(4) == 0)
-            && let Some((span, reply)) = self.call(Requeue { ids: vec![id] }).await
+            && let Some((span, reply)) = self.call(Requeue { ids: vec![id], actor: None }).await
         {
             self.log.push((span, Deed::Requeued(id, reply.outcomes[0])));
         }

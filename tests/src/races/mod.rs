@@ -14,6 +14,7 @@
 //! Knows the three stores; the judgement knows none.
 
 mod arena;
+mod audit;
 mod batches;
 mod check;
 #[cfg(test)]

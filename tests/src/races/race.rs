@@ -13,6 +13,7 @@ use tourbillon::{model::JobName, runtime::Runtime, store::ErrorKind};
 
 use super::{
     arena::Arena,
+    audit,
     check::{Verdict, check, check_errors},
     log::Call,
     work::Worker,
@@ -101,7 +102,9 @@ pub(crate) async fn run(arena: &Arena, lasting: Duration) -> Result<(), String> 
     drain(arena, &mut calls).await;
     findings.extend(arena.gate_findings().await);
     findings.extend(check_errors(&calls, &[]));
-    let verdict = check(&calls, &arena.listing().await);
+    let end = arena.listing().await;
+    findings.extend(audit::check(&end, &arena.audit().await));
+    let verdict = check(&calls, &end);
     report(arena, &verdict, claims, took);
     conclude(findings, verdict)
 }

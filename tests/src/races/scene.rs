@@ -10,7 +10,7 @@ use std::{
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
+        Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
         Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, transition::Charge,
     },
     store::{
@@ -230,8 +230,8 @@ impl Scene {
             Kind::SettleSnooze => self.settle(side, &Outcome::Snoozed { for_ms: 5_000 }),
             Kind::SettleCancelled => self.settle(side, &Outcome::Cancelled { failure: failure() }),
             Kind::Rescue => Rescue { limit: MAX_BATCH }.into(),
-            Kind::Cancel => Cancel { ids: ids(side) }.into(),
-            Kind::Requeue => Requeue { ids: ids(side) }.into(),
+            Kind::Cancel => Cancel { ids: ids(side), actor: None }.into(),
+            Kind::Requeue => Requeue { ids: ids(side), actor: None }.into(),
             Kind::Plan => Plan { entries: plan_entries(side) }.into(),
             Kind::PlanOne => {
                 let mut entries = plan_entries(side);
@@ -430,6 +430,7 @@ fn new_row(number: u128, limit: Option<(&str, u32)>, reentry: Reentry) -> NewExe
             reentry,
             supersede: Supersede::Never,
             limit: limit.map(|(key, max)| Limit { key: key.to_owned(), max }),
+            audit: Audit::All,
         },
     }
 }
@@ -512,7 +513,7 @@ impl Maker {
         let started = started.filter_map(|(number, _)| leases.get(&row_id(*number)).copied()).collect();
         self.send(store, Start { leases: started });
         let cancelled = rows.iter().filter(|(_, (_, cancelled))| *cancelled).map(|(number, _)| row_id(*number));
-        self.send(store, Cancel { ids: cancelled.collect() });
+        self.send(store, Cancel { ids: cancelled.collect(), actor: None });
         leases
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tourbillon::{
     model::{
-        Execution, ExecutionId, Fence, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry,
-        RequestId, Scope, State, Supersede, Timestamp, transition::Charge,
+        Audit, Execution, ExecutionId, Fence, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy,
+        Reentry, RequestId, Scope, State, Supersede, Timestamp, transition::Charge,
     },
     store::{
         Cancel, Claim, Plan, PlanEntry, ReadClock, Register, Registration, Reply, Request, Requeue, Settle,
@@ -94,8 +94,8 @@ impl Twins<'_> {
         let outcome = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
         let settlement = |lease| Settlement { lease, outcome: outcome.clone() };
         self.twice(Settle { settlements: leases.into_iter().map(settlement).collect() }).await?;
-        self.twice(Requeue { ids: ids.clone() }).await?;
-        self.twice(Cancel { ids }).await?;
+        self.twice(Requeue { ids: ids.clone(), actor: None }).await?;
+        self.twice(Cancel { ids, actor: None }).await?;
         Ok(clock.now)
     }
 
@@ -146,6 +146,7 @@ fn row(id: ExecutionId, now: Timestamp) -> NewExecution {
             reentry: Reentry::Allow,
             supersede: Supersede::Never,
             limit: None,
+            audit: Audit::Off,
         },
     }
 }

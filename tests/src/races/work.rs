@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
+        Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
         Outcome, Policy, Reentry, RequestId, Retry, Scope, Supersede, Timestamp, transition::Charge,
     },
     runtime::{Monotonic, Runtime},
@@ -132,11 +132,11 @@ impl Worker {
             74..80 => drop(self.call(Rescue { limit: 50 }).await),
             80..84 => {
                 let ids: Vec<_> = self.chance.pick(&self.seen).into_iter().collect();
-                self.call(Cancel { ids }).await;
+                self.call(Cancel { ids, actor: None }).await;
             }
             84..88 => {
                 let ids: Vec<_> = self.chance.pick(&self.seen).into_iter().collect();
-                self.call(Requeue { ids }).await;
+                self.call(Requeue { ids, actor: None }).await;
             }
             88..95 => self.plan(6).await,
             _ => self.repeat_a_request().await,
@@ -197,6 +197,7 @@ impl Worker {
                     Supersede::Never
                 },
                 limit,
+                audit: Audit::ALL[usize::try_from(2 - self.chance.below(6).min(2)).unwrap_or(2)],
             },
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use tourbillon::{
     model::{
-        ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
+        Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
         Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp,
         transition::Charge,
     },
@@ -128,6 +128,7 @@ impl World {
                 key: ["k", "K", "é"][self.dice.below(3) as usize].to_owned(),
                 max: 1 + self.dice.below(3) as u32,
             }),
+            audit: [Audit::Off, Audit::Exceptions, Audit::All][self.dice.below(3) as usize],
         }
     }
 
@@ -278,8 +279,8 @@ impl World {
                 Settle { settlements: settlements.collect() }.into()
             }
             23 | 24 => Rescue { limit: 1 + self.dice.below(3) as u32 }.into(),
-            25 => Cancel { ids: self.some_ids() }.into(),
-            26 => Requeue { ids: self.some_ids() }.into(),
+            25 => Cancel { ids: self.some_ids(), actor: None }.into(),
+            26 => Requeue { ids: self.some_ids(), actor: None }.into(),
             27 => {
                 let job = self.job();
                 let hash = |dice: &mut Dice| SpecHash(["1", "2"][dice.below(2) as usize].into());

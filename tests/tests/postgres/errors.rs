@@ -124,7 +124,7 @@ async fn blocked(url: &str, call_timeout: Duration) -> Result<(PgStore, Cancel, 
     let ids = crate::plan_due(&store, "job", 1, &crate::policy()).await?;
     let mut other = crate::connect(url).await?;
     sqlx::raw_sql("begin; select from tourbillon.execution for update").execute(&mut other).await?;
-    Ok((store, Cancel { ids }, other))
+    Ok((store, Cancel { ids, actor: None }, other))
 }
 
 fn late_answer_is_unknown_and_frees_its_connection(cluster: &'static Cluster) -> Result<(), Failed> {

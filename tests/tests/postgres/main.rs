@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use sqlx::{Connection, PgConnection};
 use tourbillon::{
     model::{
-        Execution, ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry,
+        Audit, Execution, ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry,
         RequestId, Scope, Supersede, Timestamp, transition::Charge,
     },
     store::{
@@ -128,5 +128,12 @@ fn success(lease: LeaseRef) -> Settle {
 
 /// Three attempts, a minute's lease, no limit.
 fn policy() -> Policy {
-    Policy { max_attempts: 3, lease_ms: 60_000, reentry: Reentry::Allow, supersede: Supersede::Never, limit: None }
+    Policy {
+        max_attempts: 3,
+        lease_ms: 60_000,
+        reentry: Reentry::Allow,
+        supersede: Supersede::Never,
+        limit: None,
+        audit: Audit::Off,
+    }
 }

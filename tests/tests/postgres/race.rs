@@ -60,9 +60,9 @@ fn copies_of_a_request_in_flight_have_one_outcome(cluster: &'static Cluster) -> 
             let Reply::Claimed(Claimed { executions, .. }) = &claims[0] else { panic!("a claim was asked for") };
             let lease = executions.first().and_then(Execution::lease_ref).expect("eight rows were due");
             all_equal(&four_copies(&store, crate::request(crate::success(lease))).await?)?;
-            all_equal(&four_copies(&store, crate::request(Cancel { ids: ids.clone() })).await?)?;
-            all_equal(&four_copies(&store, crate::request(Requeue { ids: ids[..2].to_vec() })).await?)?;
-            all_equal(&four_copies(&store, crate::request(Cancel { ids })).await?)
+            all_equal(&four_copies(&store, crate::request(Cancel { ids: ids.clone(), actor: None })).await?)?;
+            all_equal(&four_copies(&store, crate::request(Requeue { ids: ids[..2].to_vec(), actor: None })).await?)?;
+            all_equal(&four_copies(&store, crate::request(Cancel { ids, actor: None })).await?)
                 .map_err(|error| format!("round {round}: {}", error.message().unwrap_or_default()))?;
         }
         Ok(())

@@ -7,13 +7,16 @@ mod lock;
 mod queue;
 
 use super::{
-    CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind, ExecutionPage,
-    JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry, PlanOutcome, Planned, Register,
-    RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request, RequeueOutcome, Requeued, Rescue,
-    Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError, Verb, check, keeps_receipt,
+    AuditPage, CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind,
+    ExecutionPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry, PlanOutcome, Planned,
+    Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request, RequeueOutcome, Requeued,
+    Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError, Verb, check,
+    keeps_receipt,
 };
 use crate::model::{
-    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, SkipReason, SkippedSlots, State, Timestamp, Token,
+    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, SkipReason, SkippedSlots, State,
+    Timestamp, Token,
+    audit::{self, By},
     micros,
     transition::{self, Cancelled, Refusal, Verdict},
 };
@@ -50,19 +53,23 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::Claim(verb) => Reply::Claimed(claim(rows, now, Token(request.id.0), verb)?),
         Verb::Start(verb) => {
             let outcomes = each(&verb.leases, |lease| {
-                change_held(rows, lease, |row| transition::start(row, lease, now).map(|()| row.attempt))
+                change_held(rows, now, lease, By::Holder, |row| {
+                    transition::start(row, lease, now).map(|()| row.attempt)
+                })
             })?;
             Reply::Started(Started { now, outcomes })
         }
         Verb::Heartbeat(verb) => {
             let outcomes = each(&verb.leases, |lease| {
-                change_held(rows, lease, |row| transition::heartbeat(row, lease, now).map(|()| renewal(row)))
+                change_held(rows, now, lease, By::Holder, |row| {
+                    transition::heartbeat(row, lease, now).map(|()| renewal(row))
+                })
             })?;
             Reply::Renewed(Renewed { now, outcomes })
         }
         Verb::Settle(verb) => {
             let outcomes = each(&verb.settlements, |one| {
-                change_held(rows, &one.lease, |row| {
+                change_held(rows, now, &one.lease, By::Settler(&one.outcome), |row| {
                     transition::settle(row, &one.lease, &one.outcome, now).map(|()| row.state)
                 })
             })?;
@@ -70,15 +77,16 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         }
         Verb::Rescue(verb) => Reply::Rescued(rescue(rows, now, verb)?),
         Verb::Cancel(verb) => {
-            let outcomes = each(&verb.ids, |id| cancel(rows, now, *id))?;
+            let outcomes = each(&verb.ids, |id| cancel(rows, now, *id, verb.actor.as_ref()))?;
             Reply::CancelOutcomes(CancelOutcomes { outcomes })
         }
         Verb::Requeue(verb) => {
-            let outcomes = each(&verb.ids, |id| requeue(rows, now, *id))?;
+            let outcomes = each(&verb.ids, |id| requeue(rows, now, *id, verb.actor.as_ref()))?;
             Reply::Requeued(Requeued { outcomes })
         }
         Verb::ListExecutions(filter) => Reply::ExecutionPage(ExecutionPage { now, executions: rows.list(filter)? }),
         Verb::ListSkipped(filter) => Reply::SkippedPage(SkippedPage { entries: rows.list_skipped(filter)? }),
+        Verb::ListAudit(filter) => Reply::AuditPage(AuditPage { events: rows.list_audit(filter)? }),
         Verb::ReadStats(_) => Reply::Stats(Stats { now, jobs: rows.stats()? }),
         Verb::Prune(verb) => Reply::Pruned(rows.prune(verb, now)?),
         Verb::AcquireLock(verb) => Reply::LockTried(lock::acquire(rows, now, Token(request.id.0), verb)?),
@@ -116,7 +124,9 @@ fn each<T, R>(items: &[T], mut one: impl FnMut(&T) -> Result<R, StoreError>) -> 
 /// Loads the row that `lease` names, lets `change` try, and stores what came of it.
 fn change_held<T>(
     rows: &mut impl Rows,
+    now: Timestamp,
     lease: &LeaseRef,
+    by: By<'_>,
     change: impl FnOnce(&mut Execution) -> Result<T, Refusal>,
 ) -> Result<Result<T, Refusal>, StoreError> {
     let Some(was) = rows.live(lease.id)? else {
@@ -125,13 +135,47 @@ fn change_held<T>(
     let mut row = was.clone();
     let outcome = change(&mut row);
     if outcome.is_ok() {
-        store(rows, &was, &row)?;
+        store(rows, now, &was, &row, by)?;
     }
     Ok(outcome)
 }
 
-fn store(rows: &mut impl Rows, was: &Execution, row: &Execution) -> Result<(), StoreError> {
-    if row.state.is_terminal() { rows.finish(row) } else { rows.update(was, row) }
+/// Writes a changed row, with the audit event of the change (G9). Nothing else writes one.
+fn store(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    was: &Execution,
+    row: &Execution,
+    by: By<'_>,
+) -> Result<(), StoreError> {
+    if row.state.is_terminal() {
+        rows.finish(row)?;
+    } else {
+        rows.update(was, row)?;
+    }
+    tell(rows, now, Some(was), row, by)
+}
+
+/// Writes the first row of a generation, with its audit event; `was` is the generation before.
+fn make(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    was: Option<&Execution>,
+    row: &Execution,
+    by: By<'_>,
+) -> Result<(), StoreError> {
+    rows.insert(row)?;
+    tell(rows, now, was, row, by)
+}
+
+fn tell(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    was: Option<&Execution>,
+    row: &Execution,
+    by: By<'_>,
+) -> Result<(), StoreError> {
+    audit::event(was, row, by, now).map_or(Ok(()), |event| rows.add_audit(&event))
 }
 
 fn renewal(row: &Execution) -> Renewal {
@@ -288,7 +332,8 @@ fn carry_out(
 ) -> Result<PlanOutcome, StoreError> {
     let PlanEntry { job, scope, to, .. } = entry;
     for slot in &moved.made {
-        rows.insert(&Execution::fresh(job.clone(), scope.clone(), (*slot).clone(), now))?;
+        let row = Execution::fresh(job.clone(), scope.clone(), (*slot).clone(), now);
+        make(rows, now, None, &row, By::Maker)?;
     }
     for slots in &entry.skipped {
         let entry = SkippedEntry { job: job.clone(), scope: scope.clone(), slots: slots.clone(), recorded_at: now };
@@ -322,7 +367,7 @@ fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Re
             }
             Verdict::Run => continue,
         }
-        store(rows, &was, &row)?;
+        store(rows, now, &was, &row, By::Claimer)?;
     }
     Ok(claimed)
 }
@@ -341,22 +386,28 @@ fn rescue(rows: &mut impl Rows, now: Timestamp, verb: &Rescue) -> Result<Rescued
         for was in rows.withdrawn(now)? {
             let mut row = was.clone();
             if transition::clamp_to_present(&mut row, now) {
-                rows.update(&was, &row)?;
+                store(rows, now, &was, &row, By::Rescuer)?;
                 clamped.push(row.id);
             }
         }
         clamped_locks = lock::clamp(rows, now)?;
     }
     let mut ended = Vec::new();
-    for mut row in rows.rescuable(now, verb.limit)? {
+    for was in rows.rescuable(now, verb.limit)? {
+        let mut row = was.clone();
         transition::rescue(&mut row, now);
-        rows.finish(&row)?;
+        store(rows, now, &was, &row, By::Rescuer)?;
         ended.push((row.id, row.state));
     }
     Ok(Rescued { now, ended, clamped, clamped_locks })
 }
 
-fn cancel(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<Cancelled, StoreError> {
+fn cancel(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    id: ExecutionId,
+    actor: Option<&OperatorName>,
+) -> Result<Cancelled, StoreError> {
     let Some(was) = rows.live(id)? else {
         return Ok(match rows.finished(id)? {
             Some(_) => Cancelled::AlreadyTerminal,
@@ -365,11 +416,16 @@ fn cancel(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<Cance
     };
     let mut row = was.clone();
     let outcome = transition::cancel(&mut row, now);
-    store(rows, &was, &row)?;
+    store(rows, now, &was, &row, By::Operator(actor))?;
     Ok(outcome)
 }
 
-fn requeue(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<RequeueOutcome, StoreError> {
+fn requeue(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    id: ExecutionId,
+    actor: Option<&OperatorName>,
+) -> Result<RequeueOutcome, StoreError> {
     if rows.live(id)?.is_some() {
         return Ok(RequeueOutcome::StillLive);
     }
@@ -382,6 +438,6 @@ fn requeue(rows: &mut impl Rows, now: Timestamp, id: ExecutionId) -> Result<Requ
         return Ok(RequeueOutcome::Conflict);
     }
     let row = transition::requeue(&finished, now, now);
-    rows.insert(&row)?;
+    make(rows, now, Some(&finished), &row, By::Operator(actor))?;
     Ok(RequeueOutcome::Requeued(row.generation))
 }

@@ -1,6 +1,7 @@
 //! The executable specification of the verbs of queues.
 
-use crate::model::{Execution, ExecutionId, JobName, NewExecution, State, Timestamp, transition};
+use super::make;
+use crate::model::{Execution, ExecutionId, JobName, NewExecution, State, Timestamp, audit::By, transition};
 use crate::store::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, NewItem, Rows, StoreError};
 
 /// States that count beside the live ones.
@@ -21,7 +22,7 @@ pub(super) fn enqueue(rows: &mut impl Rows, now: Timestamp, verb: &Enqueue) -> R
         } else if let Some(existing) = existing(rows, now, item)? {
             EnqueueOutcome::Duplicate(existing)
         } else {
-            rows.insert(&fresh(&verb.queue, item, now))?;
+            make(rows, now, None, &fresh(&verb.queue, item, now), By::Maker)?;
             held += 1;
             EnqueueOutcome::Enqueued(item.id)
         });

@@ -4,18 +4,20 @@
 //! "applied" and "answered", generated test sequences and differential runs. Each verb is one transaction with
 //! the database's time inside. Outcomes are per row and in the order of the request.
 
+mod audit;
 mod lock;
 mod queue;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+pub use audit::{AuditPage, ListAudit};
 pub use lock::{AcquireLock, ListLocks, LockPage, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, NewExecution, Outcome, RequestId,
-    Scope, SkipReason, SkippedSlots, State, Timestamp,
+    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, NewExecution, OperatorName,
+    Outcome, RequestId, Scope, SkipReason, SkippedSlots, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
 
@@ -109,6 +111,8 @@ verbs! {
     ListExecutions => ExecutionPage as "list_executions";
     /// Lists the missed-slot ledger.
     ListSkipped => SkippedPage as "list_skipped";
+    /// Lists audit events.
+    ListAudit => AuditPage as "list_audit";
     /// Counts live executions.
     ReadStats => Stats as "read_stats";
     /// Deletes old history, ledger entries and receipts.
@@ -432,6 +436,8 @@ pub struct Rescued {
 pub struct Cancel {
     /// Rows, each at most once.
     pub ids: Vec<ExecutionId>,
+    /// Who asks, for audit events; `None`: "operator".
+    pub actor: Option<OperatorName>,
 }
 
 /// Reply to [`Cancel`].
@@ -446,6 +452,8 @@ pub struct CancelOutcomes {
 pub struct Requeue {
     /// Rows, each at most once.
     pub ids: Vec<ExecutionId>,
+    /// Who asks, for audit events; `None`: "operator".
+    pub actor: Option<OperatorName>,
 }
 
 /// Reply to [`Requeue`].
@@ -550,11 +558,11 @@ pub struct JobStats {
     pub oldest_claimable_at: Option<Timestamp>,
 }
 
-/// Deletes what is older than a bound: history by finish, ledger by record, receipts by request. Up to `limit`
-/// rows of each, oldest first.
+/// Deletes what is older than a bound: history by finish, ledger by record, audit events by their instant, receipts by
+/// request. Up to `limit` rows of each, oldest first.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Prune {
-    /// Finished executions older than this many milliseconds go.
+    /// Finished executions, ledger entries and audit events older than this many milliseconds go.
     pub history_ms: u64,
     /// Receipts older than this go: the idempotency window.
     pub receipts_ms: u64,
@@ -569,6 +577,8 @@ pub struct Pruned {
     pub executions: u64,
     /// Ledger entries deleted.
     pub skipped: u64,
+    /// Audit events deleted.
+    pub audit: u64,
     /// Receipts deleted.
     pub receipts: u64,
 }
