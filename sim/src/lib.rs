@@ -5,6 +5,7 @@ pub mod checker;
 mod failure;
 pub mod fault;
 pub mod history;
+pub mod operator;
 pub mod scenario;
 mod sweep;
 pub mod table;

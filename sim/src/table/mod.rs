@@ -27,9 +27,11 @@ pub use modes::Modes;
 pub use report::{JsonCell, json, replay_line, tally};
 pub use workload::{Cell, Claim, Documented, Promise, Reading, Row, Trial, Workload};
 
+use crate::operator::OperatorWorkload;
+
 /// All workloads that a table is computed of, in the order of the report.
 pub fn workloads() -> Vec<Box<dyn Workload>> {
-    vec![Box::new(Modes)]
+    vec![Box::new(Modes), Box::new(OperatorWorkload)]
 }
 
 /// A workload and its variant by the name that reports print: `modes`, or `operator/naive`.

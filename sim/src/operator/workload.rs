@@ -1,0 +1,144 @@
+//! The operator as a workload: what every replica runs, what is around it, what checkers may assume.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tourbillon::{
+    driver::{Scheduler, Settings},
+    model::{JobName, Reentry, Timestamp},
+    plan::{Cadence, CatchUp, Planner, Schedule},
+};
+
+use super::{
+    config::{Config, Timing},
+    hardened::{self, Mode},
+    loops::Loop,
+    naive,
+    outside::Outside,
+    tables::Operator,
+};
+use crate::{
+    history::{JobFacts, RunFacts},
+    world::{
+        App, Host, ReceiverSpec,
+        application::{self, ApplicationFactory},
+    },
+};
+
+/// Which operator.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Variant {
+    /// As the reference documents it.
+    Naive,
+    /// Each loop in the mode that it should have.
+    Hardened,
+}
+
+impl Variant {
+    /// The name used in scenarios and commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Naive => "naive",
+            Self::Hardened => "hardened",
+        }
+    }
+
+    /// The variant of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Naive, Self::Hardened].into_iter().find(|variant| variant.name() == name)
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What replicas of the operator poll for at least; the default of a second would be most of a simulation.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How soon after a heal whatever is due has ended or been given its next wait. The worst row is a network scan:
+///
+/// 120 s a claim that is applied late + 1,810 s its lease + 60 s calls and repeated marks + 15 s rescue + 30 s plan +
+/// 15 s polls and calls, and 5 % for the slowest clock: 2,153 s.
+pub const SETTLE_WITHIN: Duration = Duration::from_secs(40 * 60);
+
+/// What every replica runs.
+pub fn app(variant: Variant, config: Config) -> App {
+    Arc::new(move |host: &Host| {
+        let settings = Settings { poll_interval: POLL, ..Settings::default() };
+        let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings);
+        for (which, timing) in config.loops() {
+            builder = match variant {
+                Variant::Naive => builder.service(naive::service(host, which, timing)),
+                Variant::Hardened => hardened::add(builder, host, which, timing),
+            };
+        }
+        builder.build().expect("the loops' rules hold for every configuration that is accepted")
+    })
+}
+
+/// The operator's tables at the start of a run.
+pub fn tables(seed: u64, epoch: Timestamp) -> ApplicationFactory {
+    application::tables(move || Operator::new(seed, epoch))
+}
+
+/// Who is on the other end, by number.
+pub fn receivers() -> Vec<ReceiverSpec> {
+    Outside::ALL.iter().map(|outside| outside.spec()).collect()
+}
+
+/// What checkers may assume of a run.
+pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunFacts {
+    let settings = Settings::default();
+    let claimed = config.loops().filter(|(which, _)| variant == Variant::Hardened && is_claimed(*which));
+    RunFacts {
+        scenario: format!("certificate-operator ({variant})"),
+        seed,
+        epoch: "2026-01-05T00:00:00Z".parse().expect("an instant"),
+        replicas,
+        jobs: claimed.map(|(which, timing)| job_facts(which, timing)).collect(),
+        call_timeout: settings.call_timeout,
+        poll_interval: POLL,
+        rescue_interval: settings.rescue_interval,
+        // Filled in by the world.
+        granularity: Duration::ZERO,
+        settle_within: SETTLE_WITHIN,
+    }
+}
+
+fn is_claimed(which: Loop) -> bool {
+    matches!(hardened::mode(which), Mode::Claimed | Mode::AtMostOnce)
+}
+
+fn job_facts(which: Loop, timing: Timing) -> JobFacts {
+    let once = hardened::mode(which) == Mode::AtMostOnce;
+    JobFacts {
+        job: JobName::new(which.id()).expect("a short id"),
+        scopes: hardened::scopes(which),
+        schedules: Vec::new(),
+        planner: Planner {
+            schedule: Schedule::Cadence(Cadence::new(timing.every).expect("above the floor")),
+            delay: Duration::ZERO,
+            catch_up: CatchUp::LatestOnly,
+            max_lateness: None,
+        },
+        max_attempts: if once { 1 } else { hardened::MAX_ATTEMPTS },
+        lease_ms: u64::try_from(hardened::lease(timing).as_millis()).unwrap_or(u64::MAX),
+        reentry: if once { Reentry::Forbid } else { Reentry::Allow },
+        run_timeout: timing.timeout,
+        // The default backoff: 10 s, 20 s, and jitter.
+        max_backoff: Duration::from_secs(60),
+        effects_per_start: effects_per_start(which),
+        overlap_max: Some(1),
+    }
+}
+
+/// Effects that belong to the execution itself. Where a tick takes rows that have claims of their own, an effect
+/// belongs to the row, and a tick without rows has none.
+const fn effects_per_start(which: Loop) -> u32 {
+    match which {
+        Loop::JobProcessor | Loop::NotificationProcess | Loop::NotificationRetry => 0,
+        _ => 1,
+    }
+}
