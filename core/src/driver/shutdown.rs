@@ -77,8 +77,9 @@ impl Running {
         self.shutdown(USUAL_GRACE).await
     }
 
-    /// Ends in order: nothing new is planned, claimed or ticked, handlers and ticks may finish within `grace`, the others are
-    /// interrupted and their executions given back uncharged. A tick has nothing to give back.
+    /// Ends in order: nothing new is planned, claimed or ticked, handlers and ticks may finish within `grace`, the
+    /// others are interrupted and their executions given back uncharged (or dead, under at-most-once
+    /// delivery). A tick has nothing to give back.
     ///
     /// # Errors
     /// [`ShutdownTimeout`] names what did not end: a handler that never awaits, a row that could not be given back

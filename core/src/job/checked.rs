@@ -30,6 +30,7 @@ pub(crate) struct CheckedJob {
     pub(crate) heartbeat: Duration,
     pub(crate) reentry: Reentry,
     pub(crate) max_attempts: u32,
+    pub(crate) delivery: Delivery,
     pub(crate) backoff: Backoff,
     pub(crate) overlap: Overlap,
     pub(crate) priority: i16,
@@ -151,7 +152,7 @@ impl CheckedJob {
             heartbeat: self.heartbeat,
             backoff: self.backoff.clone(),
             handler: Arc::clone(&self.handler),
-            delivery: Delivery::AtLeastOnce,
+            delivery: self.delivery,
             report: None,
         }
     }

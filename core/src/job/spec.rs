@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Completion, Context, HandlerError, ScheduleProvider, ScopeProvider,
+    Completion, Context, Delivery, HandlerError, ScheduleProvider, ScopeProvider,
     checked::{CheckedJob, Targets},
     handler::{FixedScopes, HandlerFn},
 };
@@ -43,6 +43,7 @@ pub enum Overlap {
 /// | heartbeat | a fifth of the lease, at most 30 s |
 /// | re-entry | allowed |
 /// | attempts | 3, the first counts |
+/// | delivery | at least once |
 /// | backoff | 10 s, doubled each time, ±10 % |
 /// | scopes | `global/global` |
 /// | overlap | forbidden |
@@ -71,7 +72,8 @@ pub struct Job {
     lease: Option<Duration>,
     heartbeat: Option<Duration>,
     reentry: Reentry,
-    max_attempts: u32,
+    max_attempts: Option<u32>,
+    delivery: Delivery,
     backoff: Backoff,
     overlap: Overlap,
     priority: i16,
@@ -114,7 +116,8 @@ impl Job {
             lease: None,
             heartbeat: None,
             reentry: Reentry::Allow,
-            max_attempts: 3,
+            max_attempts: None,
+            delivery: Delivery::AtLeastOnce,
             backoff: Backoff::exponential(Duration::from_secs(10)),
             overlap: Overlap::Forbid,
             priority: 0,
@@ -206,7 +209,14 @@ impl Job {
     /// Charged attempts; the first counts.
     #[must_use]
     pub fn max_attempts(self, attempts: u32) -> Self {
-        Self { max_attempts: attempts, ..self }
+        Self { max_attempts: Some(attempts), ..self }
+    }
+
+    /// How often a slot may take effect. [`Delivery::AtMostOnce`] implies one attempt and no re-entry: what was cut
+    /// short, also by a shutdown, is dead.
+    #[must_use]
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        Self { delivery, ..self }
     }
 
     /// Waits between attempts.
@@ -305,8 +315,13 @@ impl Job {
         if heartbeat >= lease {
             return fail(Rule::HeartbeatTooSlow { heartbeat, lease });
         }
-        if self.max_attempts < 1 {
+        let is_at_most_once = self.delivery == Delivery::AtMostOnce;
+        let max_attempts = self.max_attempts.unwrap_or(if is_at_most_once { 1 } else { 3 });
+        if max_attempts < 1 {
             return fail(Rule::NoAttempt);
+        }
+        if is_at_most_once && max_attempts > 1 {
+            return fail(Rule::AttemptsAtMostOnce);
         }
         if self.max_lateness.is_some_and(|limit| limit.is_zero()) {
             return fail(Rule::NoLateness);
@@ -329,8 +344,9 @@ impl Job {
             run_timeout: self.run_timeout,
             lease,
             heartbeat,
-            reentry: self.reentry,
-            max_attempts: self.max_attempts,
+            reentry: if is_at_most_once { Reentry::Forbid } else { self.reentry },
+            max_attempts,
+            delivery: self.delivery,
             backoff: self.backoff,
             overlap: self.overlap,
             priority: self.priority,
@@ -428,6 +444,9 @@ pub enum Rule {
     /// Zero.
     #[error("max attempts is 0: the first attempt counts, so 1 means no retry")]
     NoAttempt,
+    /// More than one attempt, and at most once.
+    #[error("several attempts at most once: leave `max_attempts` out, or choose `Delivery::AtLeastOnce`")]
+    AttemptsAtMostOnce,
     /// Zero.
     #[error("the lateness limit is zero: every slot would be late; leave it out for no limit")]
     NoLateness,
@@ -499,6 +518,10 @@ mod tests {
                 "job `a`: the heartbeat interval (90s) is not shorter than the lease (90s): a third of it or less is usual",
             ),
             (valid().max_attempts(0), "job `a`: max attempts is 0: the first attempt counts, so 1 means no retry"),
+            (
+                valid().delivery(Delivery::AtMostOnce).max_attempts(2),
+                "job `a`: several attempts at most once: leave `max_attempts` out, or choose `Delivery::AtLeastOnce`",
+            ),
             (
                 valid().max_lateness(s(0)),
                 "job `a`: the lateness limit is zero: every slot would be late; leave it out for no limit",

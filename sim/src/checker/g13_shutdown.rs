@@ -1,10 +1,11 @@
 //! G13: a shutdown that says `Ok` means that nothing of the process runs any more and that each interrupted row was
-//! given back uncharged; one that says otherwise names what may still run.
+//! given back uncharged, or is dead where it may not be repeated; one that says otherwise names what may
+//! still run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
-    model::{Incarnation, LeaseRef, Outcome, transition::Refusal},
+    model::{Incarnation, LeaseRef, Outcome, Reentry, Retry, transition::Refusal},
     runtime::HandlerEnd,
     store::{Reply, Verb},
 };
@@ -31,7 +32,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                     for (one, outcome) in settle.settlements.iter().zip(&settled.outcomes) {
                         // A row that somebody else has taken meanwhile cannot be given back, and need not be.
                         let is_done = matches!(outcome, Ok(_) | Err(Refusal::LeaseLost));
-                        if one.outcome == Outcome::Released && is_done {
+                        if is_done && may_end_so(track, &one.lease, &one.outcome) {
                             given_back.insert(one.lease);
                         }
                     }
@@ -72,6 +73,16 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     docket.close()
 }
 
+/// What an interrupted attempt may become: given back, or dead where re-entry is forbidden, as under at-most-once
+/// delivery.
+fn may_end_so(track: &Track<'_>, lease: &LeaseRef, outcome: &Outcome) -> bool {
+    let policy = track.row_at(lease.id).and_then(|row| track.rows[row].policy);
+    match policy.map(|policy| policy.reentry) {
+        Some(Reentry::Forbid) => matches!(outcome, Outcome::Released | Outcome::Failed { retry: Retry::Never, .. }),
+        _ => *outcome == Outcome::Released,
+    }
+}
+
 fn quiet(
     docket: &mut Docket,
     processes: &BTreeMap<Incarnation, Process>,
@@ -110,9 +121,12 @@ fn stopped(
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::{model::Outcome, runtime::HandlerEnd};
+    use tourbillon::{
+        model::{Outcome, Reentry, Retry},
+        runtime::HandlerEnd,
+    };
 
-    use super::super::story::Story;
+    use super::super::story::{Story, failed};
     use crate::history::ShutdownOutcome;
 
     fn timeout(names: &[&str]) -> ShutdownOutcome {
@@ -162,6 +176,21 @@ mod tests {
         let mut story = interrupted();
         story.shut_down(timeout(&["job"]));
         story.is_fine();
+    }
+
+    #[test]
+    fn what_may_not_run_again_may_be_dead_when_it_is_interrupted_and_nothing_else_may() {
+        let forbidden = || {
+            let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
+            story.make(1).run(1).handler_ends(1, HandlerEnd::Interrupted);
+            story
+        };
+        let mut story = forbidden();
+        story.settle(1, failed(Retry::Never)).shut_down(ShutdownOutcome::Ok);
+        story.is_fine();
+        let mut story = interrupted();
+        story.settle(1, failed(Retry::Never)).shut_down(ShutdownOutcome::Ok);
+        story.flagged_by(&["G13"]);
     }
 
     #[test]
