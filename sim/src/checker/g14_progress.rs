@@ -46,12 +46,12 @@ fn unstarted_costs_nothing(docket: &mut Docket, track: &Track<'_>) {
     });
 }
 
-/// A replica's monotonic time while it is scheduled, in millionths of a microsecond, so that drift stays exact.
-/// What passes during a pause is left out: a deadline cannot fire then.
+/// The time for which a replica was scheduled, and how fast its monotonic clock runs. What passes during a pause is
+/// left out: a deadline cannot fire then.
 #[derive(Default)]
 struct Awake {
     at_us: u64,
-    passed: u128,
+    passed_us: u128,
     drift_ppm: i32,
     is_paused: bool,
 }
@@ -59,11 +59,15 @@ struct Awake {
 impl Awake {
     fn advance(&mut self, at_us: u64) -> u128 {
         if !self.is_paused {
-            let rate = u128::from(u32::try_from(1_000_000 + i64::from(self.drift_ppm)).unwrap_or(0));
-            self.passed += u128::from(at_us.saturating_sub(self.at_us)) * rate;
+            self.passed_us += u128::from(at_us.saturating_sub(self.at_us));
         }
         self.at_us = at_us;
-        self.passed
+        self.passed_us
+    }
+
+    /// In millionths, so that drift stays exact.
+    fn rate(&self) -> u128 {
+        u128::from(u32::try_from(1_000_000 + i64::from(self.drift_ppm)).unwrap_or(0))
     }
 }
 
@@ -77,6 +81,8 @@ struct Open {
     event: usize,
     host: HostId,
     since: u128,
+    /// A deadline runs at the rate at which it was set, whatever becomes of the clock meanwhile.
+    rate: u128,
 }
 
 fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
@@ -96,7 +102,9 @@ fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
                 awake.entry(event.host).or_default().is_paused = event.what == What::Paused;
             }
             What::Invoked { incarnation, request, .. } => {
-                let open = Open { event: index, host: event.host, since: clock() };
+                let since = clock();
+                let rate = awake.entry(event.host).or_default().rate();
+                let open = Open { event: index, host: event.host, since, rate };
                 calls.open.entry(*incarnation).or_default().entry(*request).or_default().push_back(open);
             }
             What::Answered { incarnation, request, .. } => {
@@ -150,7 +158,7 @@ impl Calls {
 }
 
 fn demand(docket: &mut Docket, limit: u128, call: &Open, request: RequestId, (now, event): (u128, usize)) {
-    let passed = now - call.since;
+    let passed = (now - call.since) * call.rate;
     docket.demand(passed <= limit, &[call.event, event], || {
         let (host, passed_us, limit_us) = (call.host, passed / 1_000_000, limit / 1_000_000);
         format!(
@@ -168,6 +176,21 @@ mod tests {
 
     use super::super::story::{Story, incarnation};
     use crate::history::{Answer, HostId, What};
+
+    #[test]
+    fn a_deadline_runs_at_the_rate_at_which_it_was_set() {
+        let drifts = |drift_ppm| What::ClockSet { offset_us: 0, drift_ppm };
+        let late = |before, after| {
+            let mut story = Story::new();
+            story.record(HostId::Replica(0), drifts(before));
+            let request = story.invoke("claim", &[]);
+            story.wait(5).record(HostId::Replica(0), drifts(after));
+            story.answer(request, "claim", Answer::Error(ErrorKind::Unknown, "deadline".to_owned()));
+            story
+        };
+        late(-40_000, 50_000).is_fine();
+        late(0, -50_000).is_fine();
+    }
 
     /// Zoo C4.
     #[test]

@@ -284,6 +284,7 @@ impl<'h> Track<'h> {
             Reply::Claimed(claimed) => !(claimed.executions.is_empty() && claimed.skipped.is_empty()),
             Reply::Planned(_)
             | Reply::Enqueued(_)
+            | Reply::LockTried(_)
             | Reply::Settled(_)
             | Reply::CancelOutcomes(_)
             | Reply::Requeued(_) => true,
