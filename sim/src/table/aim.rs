@@ -67,7 +67,7 @@ impl Aim<'_> {
     /// Spread over the run, early enough that a row that is a little late still gets there.
     fn nth(&self, row: &Row) -> u32 {
         let units = self.trial.phases.chaos.as_secs() / row.every.as_secs().max(1);
-        narrow(between(self.dice.next(), 1, (units * 3 / 4).max(1)))
+        narrow(between(self.dice.next(), 1, (units / 2).max(1)))
     }
 
     fn lasts_s(&self, then: Then, row: &Row) -> u32 {
@@ -99,7 +99,7 @@ impl Aim<'_> {
                 * i32::try_from(between(self.dice.next(), 50, 20_000)).unwrap_or(50);
             let at = |part: u64| narrow(chaos_s * part / 8);
             faults.push(Fault { at_s: 0, lasts_s: 0, replica, bad: Bad::ClockOffset { by_ms: by_ms(turn) } });
-            faults.push(Fault { at_s: at(1), lasts_s: 0, replica, bad: Bad::ClockDrift { ppm } });
+            faults.push(Fault { at_s: 0, lasts_s: 0, replica, bad: Bad::ClockDrift { ppm } });
             faults.push(Fault { at_s: at(2), lasts_s: 0, replica, bad: Bad::ClockJump { by_ms: by_ms(turn) } });
             faults.push(Fault { at_s: at(5), lasts_s: 0, replica, bad: Bad::ClockJump { by_ms: by_ms(turn + 1) } });
         }
@@ -217,5 +217,59 @@ fn shots(class: FaultClass, row: &Row) -> Vec<Shot> {
         ],
         FaultClass::DatabaseRestart => vec![(middle, Then::DatabaseRestart), (taken, Then::DatabaseRestart)],
         FaultClass::Shutdown => vec![(taken, Then::Shutdown), (middle, Then::Shutdown)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{
+        super::{Modes, Workload},
+        *,
+    };
+
+    fn plans(class: FaultClass, seeds: u64) -> Vec<FaultPlan> {
+        let rows = Modes.rows("library");
+        let plan_of = |seed| {
+            let cell = Cell { variant: "library", class, seed };
+            plan(&cell, &Modes.trial(&cell), &rows)
+        };
+        (0..seeds).map(plan_of).collect()
+    }
+
+    #[test]
+    fn a_few_seeds_aim_at_every_row() {
+        let rows: BTreeSet<_> = Modes.rows("library").iter().map(|row| row.id.to_owned()).collect();
+        for class in FaultClass::ALL {
+            let aims_itself = matches!(
+                class,
+                FaultClass::None | FaultClass::Swarm | FaultClass::ReplicaClock | FaultClass::Failover
+            );
+            if aims_itself {
+                continue;
+            }
+            let plans = plans(*class, 2);
+            let aimed: BTreeSet<_> =
+                plans.iter().flat_map(|plan| &plan.triggers).filter_map(|trigger| trigger.of.clone()).collect();
+            assert_eq!(aimed, rows, "{class}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_longer_than_the_lease_and_a_plan_possible() {
+        for class in FaultClass::ALL {
+            for plan in plans(*class, 20) {
+                assert!(plan.triggers.iter().all(Trigger::is_possible), "{class}: {plan:?}");
+                assert!(plan.triggers.iter().all(|t| t.then != Then::Pause || t.lasts_s > 20), "{class}: {plan:?}");
+                assert!(plan.faults.is_sorted_by_key(|fault| fault.at_s), "{class}: {plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_faults_nothing_is_planned_and_a_seed_keeps_its_plan() {
+        assert!(plans(FaultClass::None, 5).iter().all(FaultPlan::is_empty));
+        assert_eq!(plans(FaultClass::Crash, 5), plans(FaultClass::Crash, 5));
     }
 }

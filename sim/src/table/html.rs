@@ -161,3 +161,34 @@ fn summary(cell: &Judged) -> String {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::report::tests::table, *};
+
+    /// Every tag is closed in order; nothing is fetched.
+    #[test]
+    fn the_page_is_well_formed_and_stands_alone() {
+        let page = html(&table());
+        let mut open = Vec::new();
+        let mut rest = page.strip_prefix("<!DOCTYPE html>").expect("a doctype");
+        while let Some(start) = rest.find('<') {
+            let end = rest[start..].find('>').expect("a tag ends") + start;
+            let tag = &rest[start + 1..end];
+            rest = &rest[end + 1..];
+            if tag.ends_with('/') {
+                continue;
+            }
+            match tag.strip_prefix('/') {
+                Some(name) => assert_eq!(open.pop().as_deref(), Some(name)),
+                None => open.push(tag.split(' ').next().unwrap_or_default().to_owned()),
+            }
+        }
+        assert!(open.is_empty(), "{open:?} are not closed");
+        assert!(!page.contains("http") && !page.contains("<script") && !page.contains("url("));
+        assert!(page.contains("a &lt;b&gt; &amp; &quot;c&quot;") && page.contains("prefers-color-scheme: dark"));
+        for class in ["\"held\"", "\"broken\"", "\"open\""] {
+            assert!(page.contains(&format!("<td class={class}>")), "no cell of class {class}");
+        }
+    }
+}

@@ -124,3 +124,18 @@ fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::report::tests::table, *};
+
+    #[test]
+    fn a_grid_shows_each_verdict_and_what_became_of_the_claim() {
+        let text = markdown(&table());
+        assert!(text.contains("| a <b> & \"c\" | ✓ 1 ≤ 1 | **✗ 2 > 1** | ◦ not covered |"), "{text}");
+        assert!(text.contains("1 held, 1 broken, 1 not covered."), "{text}");
+        assert!(text.contains("| idempotent | **refuted** | under crash: effects 2, documented 1:"), "{text}");
+        // Equal tables are equal texts, whatever the machine.
+        assert_eq!(text, markdown(&table()));
+    }
+}

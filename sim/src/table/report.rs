@@ -144,3 +144,80 @@ pub fn tally<'t>(cells: impl Iterator<Item = &'t Judged>) -> [u64; 3] {
     }
     tally
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{
+        super::{
+            Claim, Documented, Facet, FaultClass, Promise, Reading, Seen, Window, find, judge, workload::tests::row,
+        },
+        *,
+    };
+
+    /// Two rows, three columns: one cell of each verdict, and a name that HTML must escape.
+    pub(in crate::table) fn table() -> Table {
+        let documented = Some(Documented { text: "idempotent", claim: Claim::Safe });
+        let rows = vec![Row { documented, name: "a <b> & \"c\"".to_owned(), ..row("digest") }];
+        let classes = vec![FaultClass::None, FaultClass::Crash, FaultClass::Hold];
+        let figures = [(1, 1, 3), (2, 1, 1), (1, 1, 0)];
+        let cell = |(class, (count, bound, fired)): (&FaultClass, (u64, u64, u64))| {
+            let facet = class.facets(true)[0];
+            let evidence = "slot 3 had it twice".to_owned();
+            let reading = Reading { row: "digest", measure: "effects", count, bound, evidence, events: vec![4] };
+            let hits = [((Window::Held, facet), fired)].into();
+            let promise = Promise::new("u + s", "so it is");
+            judge("naive", &rows[0], *class, promise, &[Seen { seed: 5, readings: vec![reading], hits }])
+        };
+        let cells: Vec<_> = classes.iter().zip(figures).map(cell).collect();
+        let findings = find("naive", &rows[0], &cells.iter().collect::<Vec<_>>()).into_iter().collect();
+        Table {
+            workload: "operator",
+            about: "fifteen loops",
+            variants: vec!["naive", "hardened"],
+            rows: BTreeMap::from([("naive".to_owned(), rows)]),
+            classes,
+            first_seed: 0,
+            seeds: 1,
+            cells,
+            findings,
+            broken: Vec::new(),
+            runs: 3,
+            sim_seconds: 7_200,
+        }
+    }
+
+    #[test]
+    fn programs_get_an_array_of_cells_with_the_promised_keys() {
+        let cells = serde_json::to_value(json(&table())).unwrap();
+        let cells = cells.as_array().expect("an array");
+        let verdicts: Vec<_> = cells.iter().map(|cell| cell["verdict"].as_str().unwrap()).collect();
+        assert_eq!(verdicts, ["held", "broken", "not_covered"]);
+        let crash = &cells[1];
+        assert_eq!(
+            serde_json::json!({
+                "variant": crash["variant"], "row": crash["row"], "fault": crash["fault"], "bound": crash["bound"],
+                "worst": crash["worst"], "covered": crash["covered"], "seeds": crash["seeds"],
+                "witness_seed": crash["witness_seed"],
+            }),
+            serde_json::json!({
+                "variant": "operator/naive", "row": "digest", "fault": "crash", "bound": 1, "worst": 2,
+                "covered": true, "seeds": 1, "witness_seed": 5,
+            })
+        );
+        assert_eq!(cells[2]["covered"], false);
+    }
+
+    #[test]
+    fn every_cell_says_how_to_replay_it() {
+        let table = table();
+        let row = &table.rows["naive"][0];
+        let text = details(&table, row, &table.cells[1]);
+        assert!(text.contains("`tourbillon sim replay operator/naive --fault crash --seed 5`"), "{text}");
+        assert!(text.contains("Broken in 1 of 1 seeds, effects: slot 3 had it twice."), "{text}");
+        assert!(details(&table, row, &table.cells[2]).contains("In the window: held 0."));
+        assert_eq!(tally(table.cells.iter()), [1, 1, 1]);
+        assert_eq!(Facet::Held.name(), "held");
+    }
+}

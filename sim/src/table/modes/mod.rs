@@ -1,19 +1,20 @@
 //! The second table: one probe for each way to run something on several replicas, all in one world. For whoever has
 //! to choose a mode: how often work is done at worst, whether it overlaps, whether a slot is lost without a record.
 
+mod marks;
 mod probe;
 mod read;
 mod ticks;
 
 use std::{sync::Arc, time::Duration};
 
-use tourbillon::service::HaMode;
+use tourbillon::{job::Delivery, service::HaMode};
 
 use super::{Cell, FaultClass, Promise, Reading, Row, Trial, Workload};
 use crate::{
     history::{History, RunFacts},
     scenario::planned,
-    world::{Lane, ReceiverSpec},
+    world::{Lane, ReceiverSpec, application},
 };
 
 const EVERY: Duration = Duration::from_secs(30);
@@ -21,18 +22,9 @@ const LEASE: Duration = Duration::from_secs(20);
 const REPLICAS: u64 = 3;
 
 pub(super) const EFFECTS: &str = "effects per slot";
-pub(super) const PASSES: &str = "effects per interval";
+pub(super) const PASSES: &str = "effects per half interval";
 pub(super) const LOST: &str = "slots without an end or a record";
 pub(super) const AT_ONCE: &str = "handlers at once";
-
-/// When an attempt is marked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Delivery {
-    /// After it: it may be repeated, it is never dropped.
-    AtLeastOnce,
-    /// Before it: it is never repeated.
-    AtMostOnce,
-}
 
 /// What becomes of slots that nobody could run in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +38,7 @@ enum Missed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mode {
     pub(super) id: &'static str,
-    delivery: Delivery,
+    pub(super) delivery: Delivery,
     missed: Missed,
 }
 
@@ -75,8 +67,8 @@ pub(super) const SERVICES: &[Ticking] = &[Ticking {
     id: "every_replica",
     mode: HaMode::EveryReplica,
     name: "every replica",
-    why: "for what each process needs of its own (caches, its own metrics) or what is idempotent; pin to one replica \
-          when the effect leaves the process and must not be repeated N times",
+    why: "for what each process needs of its own (caches, its own metrics) or what is idempotent; pin to one \
+              replica when the effect leaves the process and must not be repeated N times",
 }];
 
 impl Ticking {
@@ -89,16 +81,20 @@ impl Ticking {
             measure: PASSES,
             jobs: Vec::new(),
             has_effect: true,
+            // Each process ticks at its own time.
             every: EVERY / 3,
             lease: LEASE,
             documented: None,
         }
     }
 
-    fn promise(&self, class: FaultClass) -> Promise {
-        let _ = class;
+    const fn overlaps(&self) -> bool {
+        matches!(self.mode, HaMode::EveryReplica)
+    }
+
+    fn promise(&self) -> Promise {
         match self.mode {
-            HaMode::EveryReplica => Promise::new("replicas", "one for each process that runs, and no more"),
+            HaMode::EveryReplica => Promise::new("processes", "one for each process that runs, and no more"),
         }
     }
 }
@@ -202,7 +198,7 @@ impl Workload for Modes {
 
     fn promise(&self, _: &str, row: &Row, class: FaultClass) -> Promise {
         if let Some(service) = SERVICES.iter().find(|service| service.id == row.id) {
-            return service.promise(class);
+            return service.promise();
         }
         let is_at_most_once = CLAIMED.iter().any(|mode| mode.id == row.id && mode.delivery == Delivery::AtMostOnce);
         match (is_at_most_once, class) {
@@ -231,9 +227,9 @@ impl Workload for Modes {
         Trial {
             facts,
             receivers: vec![ReceiverSpec::default()],
-            application: None,
+            application: Some(application::tables(marks::Marks::default)),
             phases: scenario.phases,
-            lane: Lane::Turmoil { tick: Some(Duration::from_millis(100)) },
+            lane: Lane::Event,
             app: Arc::new(move |host| probe::scheduler(&scenario, host)),
             rows: Vec::new(),
         }

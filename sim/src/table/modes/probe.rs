@@ -8,7 +8,10 @@ use tourbillon::{
     service::{FirstTick, Service, Tick},
 };
 
-use super::{CLAIMED, SERVICES};
+use super::{
+    CLAIMED, SERVICES,
+    marks::{Mark, Marks},
+};
 use crate::{
     chance,
     scenario::{Scenario, planned},
@@ -37,9 +40,9 @@ pub(super) fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
         ..Settings::default()
     };
     let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings);
-    for shape in &scenario.jobs {
+    for (shape, mode) in scenario.jobs.iter().zip(CLAIMED) {
         let host = host.clone();
-        builder = builder.job(planned::rules(shape).run(move |ctx: Context| {
+        builder = builder.job(planned::rules(shape).delivery(mode.delivery).run(move |ctx: Context| {
             let host = host.clone();
             async move { attempt(&host, &ctx).await }
         }));
@@ -79,6 +82,8 @@ async fn pass(host: &Host, row: &str, tick: &Tick) -> Result<(), BoxError> {
     tick.sleep(half).await;
     host.call(&unit, 0, Call::new(row)).await?;
     tick.sleep(half).await;
+    unit.marking();
+    host.tables::<Marks>().ask(&Mark(row.to_owned())).await?;
     unit.end();
     Ok(())
 }

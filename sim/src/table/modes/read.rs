@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
+    job::Delivery,
     model::{Execution, ExecutionId, JobName, LeaseRef, Timestamp},
     store::SkippedEntry,
 };
 
-use super::{AT_ONCE, CLAIMED, Delivery, EFFECTS, EVERY, LOST, Mode, REPLICAS, SERVICES, ticks};
+use super::{AT_ONCE, CLAIMED, EFFECTS, EVERY, LOST, Mode, REPLICAS, SERVICES, ticks};
 use crate::{
     history::{FinalState, History, HostId, RunFacts, What},
     table::{Cell, FaultClass, Reading},
@@ -205,7 +206,9 @@ fn gaps(job: &JobName, state: &FinalState) -> Vec<Timestamp> {
     let skipped: Vec<&SkippedEntry> = state.skipped.iter().filter(|entry| entry.job == *job).collect();
     let is_recorded =
         |slot: Timestamp| skipped.iter().any(|entry| entry.slots.after < slot && slot <= entry.slots.through);
-    let (Some(first), Some(last)) = (made.first().copied(), made.last().copied()) else { return Vec::new() };
+    let (Some(first), Some(newest)) = (made.first().copied(), made.last().copied()) else { return Vec::new() };
+    // What lies ahead of the clock was made by a clock that has stepped back since; what is in between comes yet.
+    let last = newest.min(state.now);
     let mut gaps = Vec::new();
     let mut slot = first;
     while slot < last {

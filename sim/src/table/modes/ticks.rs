@@ -6,22 +6,21 @@ use tourbillon::{model::Incarnation, service::HaMode};
 
 use super::{
     EVERY, PASSES, REPLICAS, Ticking,
-    read::{Running, at_once},
+    read::{Running, at_once, is_leaping},
 };
 use crate::{
     history::{CallAnswer, History, HostId, Stage, What},
     table::{Cell, Reading},
 };
 
-/// An interval less what drift, a handler's varying length and ticks cost: two ticks of one process that did nothing
-/// else are never that close.
-const WINDOW_US: u64 = EVERY.as_micros() as u64 * 4 / 5;
+/// Half an interval. Ticks are an interval apart, but one whose lock was long in coming is late, and the next is not:
+/// only what comes twice within half an interval was done twice.
+const WINDOW_US: u64 = EVERY.as_micros() as u64 / 2;
 
-pub(super) fn read(service: &Ticking, _: &Cell<'_>, history: &History) -> Vec<Reading> {
+pub(super) fn read(service: &Ticking, cell: &Cell<'_>, history: &History) -> Vec<Reading> {
     let ticks = Ticks::of(service.id, history);
-    let bound = match service.mode {
-        HaMode::EveryReplica => REPLICAS,
-    };
+    let may_overlap = service.overlaps() || is_leaping(cell.class);
+    let bound = if may_overlap { REPLICAS } else { 1 };
     let mut readings = Vec::from_iter(ticks.per_interval(service));
     readings.extend(at_once(service.id, bound, &passes(service.id, history)));
     readings
@@ -38,8 +37,8 @@ struct Ticks {
     done: Vec<Done>,
     /// From boot to death, by process.
     alive: BTreeMap<Incarnation, (u8, u64, u64)>,
-    /// Replicas that went on after a pause: a tick that is late then comes close to the next.
-    resumed: Vec<(u8, u64)>,
+    /// When replicas went on after a pause: a tick that is late then comes close to the next.
+    resumed: Vec<u64>,
 }
 
 impl Ticks {
@@ -55,10 +54,11 @@ impl Ticks {
                 }
                 (What::Crashed { incarnation, .. } | What::ShutdownEnded { incarnation, .. }, _) => {
                     if let Some(life) = ticks.alive.get_mut(incarnation) {
-                        life.2 = event.at_us;
+                        // What it sent before arrives shortly after.
+                        life.2 = event.at_us + 1_000_000;
                     }
                 }
-                (What::Resumed, HostId::Replica(replica)) => ticks.resumed.push((replica, event.at_us)),
+                (What::Resumed, _) => ticks.resumed.push(event.at_us),
                 _ => {}
             }
         }
@@ -70,7 +70,7 @@ impl Ticks {
         let windows = self.done.iter().enumerate().map(|(first, done)| {
             let end_us = done.at_us + WINDOW_US;
             let within: Vec<_> = self.done[first..].iter().take_while(|done| done.at_us < end_us).collect();
-            let bound = self.processes(done.at_us, end_us);
+            let bound = self.allowed(service.mode, done.at_us, end_us);
             (within, bound, done.at_us)
         });
         let weight = |count: u64, bound: u64| (count.saturating_sub(bound), count);
@@ -84,12 +84,17 @@ impl Ticks {
         Some(Reading { row: service.id, measure: PASSES, count, bound, evidence, events })
     }
 
-    /// Processes that lived in a window, one more for each that went on after a pause.
-    fn processes(&self, from_us: u64, to_us: u64) -> u64 {
-        let alive = self.alive.values().filter(|(_, booted, died)| *booted < to_us && *died > from_us).count();
-        let resumed =
-            self.resumed.iter().filter(|(_, at_us)| (from_us.saturating_sub(WINDOW_US)..to_us).contains(at_us));
-        (alive + resumed.count()) as u64
+    /// One for each process that lived in the window, and one for each that went on after a pause.
+    fn allowed(&self, mode: HaMode, from_us: u64, to_us: u64) -> u64 {
+        let near = |instants: &[u64]| {
+            instants.iter().filter(|at_us| (from_us.saturating_sub(WINDOW_US)..to_us).contains(at_us)).count()
+        };
+        let ticking = match mode {
+            HaMode::EveryReplica => {
+                self.alive.values().filter(|(_, booted, died)| *booted < to_us && *died > from_us).count()
+            }
+        };
+        (ticking + near(&self.resumed)) as u64
     }
 }
 
