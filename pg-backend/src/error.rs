@@ -36,6 +36,15 @@ pub(crate) enum Fault {
     Final(StoreError),
 }
 
+impl Fault {
+    /// What a caller is told who cannot, or will not, run it again.
+    pub(crate) fn into_error(self) -> StoreError {
+        match self {
+            Self::Retry(error) | Self::Final(error) => error,
+        }
+    }
+}
+
 impl Place {
     /// Sorts an error of the driver.
     pub(crate) fn sort(&self, phase: Phase, error: sqlx::Error) -> Fault {
@@ -90,6 +99,7 @@ impl Place {
                 let mend = "grant it to that user or log in as the owner";
                 (ErrorKind::Invalid, format!("user `{user}` lacks a privilege at {server} ({text}): {mend}"))
             }
+            "25P01" => (ErrorKind::Invalid, format!("there is no transaction open at {server}: begin one")),
             "25006" => (ErrorKind::Unavailable, format!("server {server} is read-only: a standby?")),
             // A shutdown may strike after the commit and before the answer.
             "57P01" | "57P02" | "57P03" | "57P05" if phase == Phase::Statement => {

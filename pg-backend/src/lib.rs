@@ -16,8 +16,11 @@ mod queue;
 mod session;
 mod sql;
 mod store;
+mod transaction;
 mod wire;
 
 pub use builder::{DEFAULT_SCHEMA, PgStoreBuilder};
 pub use migrate::SCHEMA_VERSION;
+/// The driver, so that a caller can open transactions for [`PgStore::enqueue_in`] with the very same version.
+pub use sqlx;
 pub use store::PgStore;

@@ -8,7 +8,7 @@ use tourbillon::{
 use crate::{
     bind::{Bound, at, bounded, int8, query, reentry, supersede},
     error::Fault,
-    session::Session,
+    session::Ask,
     sql::Statements,
     store::{Inner, decode},
     wire::{Id, Instant},
@@ -18,7 +18,7 @@ impl Inner {
     /// Everything but begin and commit. The text is the reply.
     pub(crate) async fn enqueue(
         &self,
-        session: &mut Session<'_>,
+        session: &mut impl Ask,
         id: RequestId,
         verb: &Enqueue,
     ) -> Result<Option<String>, Fault> {

@@ -94,6 +94,39 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Runs statements that answer one text, or null.
+pub(crate) trait Ask {
+    /// One statement.
+    async fn ask(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault>;
+}
+
+impl Ask for Session<'_> {
+    async fn ask(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
+        Session::ask(self, query).await
+    }
+}
+
+/// A connection of the caller's, inside a transaction of the caller's: begins, ends and closes nothing.
+pub(crate) struct Borrowed<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) connection: &'a mut PgConnection,
+}
+
+impl Borrowed<'_> {
+    pub(crate) async fn run(&mut self, command: &'static str) -> Result<(), Fault> {
+        let done = sqlx::raw_sql(command).execute(&mut *self.connection).await;
+        done.map(drop).map_err(|error| self.place.sort(Phase::Statement, error))
+    }
+}
+
+impl Ask for Borrowed<'_> {
+    async fn ask(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
+        let row = query.fetch_one(&mut *self.connection).await;
+        let text = row.and_then(|row| sqlx::Row::try_get(&row, 0));
+        text.map_err(|error| self.place.sort(Phase::Statement, error))
+    }
+}
+
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {

@@ -32,6 +32,7 @@ mod schema;
 mod session;
 mod sql;
 mod store;
+mod transaction;
 mod writer;
 
 pub use builder::{Builder, Migrate, Synchronous};

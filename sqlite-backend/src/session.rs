@@ -57,6 +57,10 @@ impl Session {
         &self.name
     }
 
+    pub(crate) fn clock(&self) -> &DatabaseClock {
+        &self.clock
+    }
+
     pub(crate) fn migrate(&mut self) -> Result<(), StoreError> {
         let now = clock::now(&self.clock);
         schema::migrate(&mut self.connection, &self.name, now)

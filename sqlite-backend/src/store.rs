@@ -3,7 +3,7 @@
 use std::{fmt, path::Path};
 
 use tokio::sync::{mpsc, oneshot};
-use tourbillon::store::{BoxFuture, ErrorKind, Reply, Request, Store, StoreError};
+use tourbillon::store::{BoxFuture, DatabaseClock, ErrorKind, Reply, Request, Store, StoreError};
 
 use crate::{
     builder::Builder,
@@ -19,6 +19,7 @@ use crate::{
 /// the store lets the thread finish what was sent and close the file; [`SqliteStore::close`] waits for that.
 pub struct SqliteStore {
     name: String,
+    clock: DatabaseClock,
     commands: mpsc::Sender<Command>,
     end: oneshot::Receiver<()>,
 }
@@ -39,13 +40,21 @@ impl SqliteStore {
     }
 
     pub(crate) fn start(session: Session) -> Result<Self, StoreError> {
-        let name = session.name().to_owned();
+        let (name, clock) = (session.name().to_owned(), session.clock().clone());
         let (commands, queue) = mpsc::channel(writer::QUEUE);
         let end = writer::start(session, queue).map_err(|error| {
             let message = format!("no thread for {name}: the system refuses to start one");
             StoreError::new(ErrorKind::Unavailable, message).with_source(error)
         })?;
-        Ok(Self { name, commands, end })
+        Ok(Self { name, clock, commands, end })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn clock(&self) -> &DatabaseClock {
+        &self.clock
     }
 
     /// Brings the schema up to date. Safe to call from any number of processes at once.
@@ -104,7 +113,15 @@ mod tests {
     /// A store whose writer is the test.
     fn unattended() -> (SqliteStore, mpsc::Receiver<Command>) {
         let (commands, queue) = mpsc::channel(1);
-        (SqliteStore { name: "jobs.db".to_owned(), commands, end: oneshot::channel().1 }, queue)
+        (
+            SqliteStore {
+                name: "jobs.db".to_owned(),
+                clock: DatabaseClock::Database,
+                commands,
+                end: oneshot::channel().1,
+            },
+            queue,
+        )
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
     job::{
         Attempt, AttemptReport, Completion, Context, Delivery, HandlerError, HandlerResult, StopReason, Verdict, Work,
     },
-    model::{ErrorCode, Execution, Failure, Json, Outcome, Retry, wait_ms},
+    model::{ErrorCode, Execution, Failure, Json, Outcome, Retry, State, wait_ms},
     runtime::{DriverEvent, HandlerEnd},
     store::{BoxFuture, MAX_COUNT, Settlement},
 };
@@ -49,6 +49,11 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, crew: &Crew, at
     }
     shared.runtime.observe(&DriverEvent::HandlerEnded { lease: held.lease, end });
     let Some(outcome) = outcome else {
+        if end == HandlerEnd::Succeeded {
+            let (queue, id, state) = (attempt.job.clone(), held.lease.id, State::Succeeded);
+            report(shared, crew, &AttemptReport { queue, id, attempt: attempt.number, state, error: None, took });
+            return;
+        }
         tracing::warn!(job = %attempt.job, execution = %held.lease.id, "lease lost; the handler was stopped");
         return;
     };
@@ -192,6 +197,7 @@ fn conclude(shared: &Shared, job: &Work, attempt: &Attempt, polled: Polled) -> (
         Some(Outcome::Failed { failure, retry: retry.unwrap_or_else(policy) })
     };
     match polled {
+        Polled::Returned(Ok(completion)) if completion.is_recorded => (HandlerEnd::Succeeded, None),
         Polled::Returned(Ok(completion)) => match kept_result(&completion) {
             Ok(result) => {
                 // What no database can count must not cost the success its record.

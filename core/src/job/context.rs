@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    model::{ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, Scope, Timestamp},
+    model::{ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, RequestId, Scope, Timestamp},
     runtime::{Runtime, Task},
 };
 
@@ -139,6 +139,11 @@ impl Context {
     /// What every write of this attempt shows the store.
     pub fn lease(&self) -> LeaseRef {
         self.attempt.lease
+    }
+
+    /// A new id for a call of a store's verb. Never the same twice.
+    pub fn request_id(&self) -> RequestId {
+        RequestId(self.runtime.uuid())
     }
 
     /// Whether and why the handler should come to an end.

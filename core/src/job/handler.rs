@@ -25,12 +25,20 @@ pub(crate) type HandlerFn = Arc<dyn Fn(Context) -> BoxFuture<'static, HandlerRes
 pub struct Completion {
     pub(crate) result: Option<serde_json::Value>,
     pub(crate) rows_affected: Option<u64>,
+    pub(crate) is_recorded: bool,
 }
 
 impl Completion {
     /// Nothing to report.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The attempt's end was recorded already, in a transaction of the handler's own that has committed: `complete_in`
+    /// of the databases' stores. Nothing more is written. (If nothing was recorded, the lease expires, and the
+    /// attempt counts as cut short.)
+    pub fn recorded() -> Self {
+        Self { is_recorded: true, ..Self::default() }
     }
 
     /// A result to keep with the execution: at most 16 KiB of JSON, else the attempt fails with

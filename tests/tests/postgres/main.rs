@@ -7,6 +7,7 @@ mod enqueue_plan;
 mod errors;
 mod migration;
 mod race;
+mod transaction;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,8 +29,15 @@ use uuid::Uuid;
 
 type Case = (&'static str, fn(&'static Cluster) -> Result<(), Failed>);
 
-const CASES: &[&[Case]] =
-    &[claim_plan::CASES, differential::CASES, enqueue_plan::CASES, errors::CASES, migration::CASES, race::CASES];
+const CASES: &[&[Case]] = &[
+    claim_plan::CASES,
+    differential::CASES,
+    enqueue_plan::CASES,
+    errors::CASES,
+    migration::CASES,
+    race::CASES,
+    transaction::CASES,
+];
 
 fn main() {
     let arguments = Arguments::from_args();

@@ -1,0 +1,124 @@
+//! Owns verbs in a transaction of the caller's own, on a connection of the caller's own to the same database: what they
+//! do becomes true with the caller's commit, and only then.
+
+use sqlx::PgConnection;
+use tourbillon::{
+    model::{LeaseRef, Outcome, RequestId, State},
+    store::{Enqueue, Enqueued, ErrorKind, Reply, Request, Settle, Settled, Settlement, StoreError, check},
+};
+
+use crate::{
+    bind,
+    error::Fault,
+    session::{Ask, Borrowed},
+    store::{Inner, MAX_TRIES, PgStore, decode},
+};
+
+impl PgStore {
+    /// Enqueues inside `transaction` (`&mut *tx` of a [`sqlx::Transaction`]): the items exist if it commits.
+    ///
+    /// Producers that meet on a key wait for each other's commit, so keep what follows short. Where others are first
+    /// with a key, the statement is run again behind a savepoint: at READ COMMITTED, which is the default, their items
+    /// are seen then.
+    ///
+    /// # Errors
+    /// As a call of the store; the transaction can go on after `Invalid` and `Unavailable`, and must be rolled back
+    /// after anything else. `Invalid` when there is no transaction.
+    pub async fn enqueue_in(
+        &self,
+        transaction: &mut PgConnection,
+        request: RequestId,
+        enqueue: &Enqueue,
+    ) -> Result<Enqueued, StoreError> {
+        check(&enqueue.clone().into())?;
+        let inner = self.inner();
+        let exchange = inner.enqueue_within(transaction, request, enqueue);
+        match inner.within("call_timeout", inner.call_timeout, exchange).await?? {
+            Reply::Enqueued(enqueued) => Ok(enqueued),
+            other => Err(odd(&other)),
+        }
+    }
+
+    /// Ends an attempt inside `transaction`, with the fencing check: what the handler wrote there and the end of its
+    /// item become true together, exactly once. Return [`Completion::recorded`](tourbillon::job::Completion::recorded)
+    /// after the commit. `request` must be new for every transaction: take
+    /// [`Context::request_id`](tourbillon::job::Context::request_id).
+    ///
+    /// ```no_run
+    /// # use tourbillon::{job::{Completion, Context, HandlerError}, model::{Json, Outcome}};
+    /// # async fn handler(ctx: Context, store: tourbillon_pg::PgStore, pool: sqlx::PgPool) -> Result<Completion, HandlerError> {
+    /// let mut tx = pool.begin().await?;
+    /// sqlx::query("update account set balance = balance - 5 where id = 7").execute(&mut *tx).await?;
+    /// let done = Outcome::Succeeded { result: Json::empty(), rows_affected: Some(1) };
+    /// store.complete_in(&mut tx, ctx.request_id(), ctx.lease(), done).await?;
+    /// tx.commit().await?;
+    /// Ok(Completion::recorded())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `LeaseLost` when the item is not this attempt's to end. After any error the transaction must be rolled back:
+    /// dropping it does that, and so does returning the error.
+    pub async fn complete_in(
+        &self,
+        transaction: &mut PgConnection,
+        request: RequestId,
+        lease: LeaseRef,
+        outcome: Outcome,
+    ) -> Result<State, StoreError> {
+        let settle = Settle { settlements: vec![Settlement { lease, outcome }] };
+        let request = Request { id: request, verb: settle.into() };
+        check(&request.verb)?;
+        let inner = self.inner();
+        let exchange = inner.ask_within(transaction, &request);
+        let reply = inner.within("call_timeout", inner.call_timeout, exchange).await??;
+        let outcome = match &reply {
+            Reply::Settled(Settled { outcomes, .. }) => outcomes.first().copied().ok_or_else(|| odd(&reply))?,
+            _ => return Err(odd(&reply)),
+        };
+        outcome.map_err(|refusal| {
+            let message =
+                format!("execution {} cannot be completed ({refusal}): roll the transaction back", lease.id);
+            StoreError::new(ErrorKind::LeaseLost, message)
+        })
+    }
+}
+
+impl Inner {
+    async fn ask_within(&self, connection: &mut PgConnection, request: &Request) -> Result<Reply, StoreError> {
+        let mut borrowed = Borrowed { place: &self.place, connection };
+        let mut bound = bind::statements(&self.statements, self.clock.fixed(), request)?;
+        let only = bound.pop().expect("a settle is one statement");
+        let text = borrowed.ask(only).await.map_err(Fault::into_error)?;
+        decode(text.as_deref().unwrap_or("null"))
+    }
+
+    async fn enqueue_within(
+        &self,
+        connection: &mut PgConnection,
+        request: RequestId,
+        enqueue: &Enqueue,
+    ) -> Result<Reply, StoreError> {
+        let mut borrowed = Borrowed { place: &self.place, connection };
+        let mut tries = 1;
+        loop {
+            borrowed.run("savepoint tourbillon").await.map_err(Fault::into_error)?;
+            let fault = match self.enqueue(&mut borrowed, request, enqueue).await {
+                Ok(text) => {
+                    borrowed.run("release savepoint tourbillon").await.map_err(Fault::into_error)?;
+                    return decode(text.as_deref().unwrap_or("null"));
+                }
+                Err(fault) => fault,
+            };
+            borrowed.run("rollback to savepoint tourbillon").await.map_err(Fault::into_error)?;
+            match fault {
+                Fault::Retry(_) if tries < MAX_TRIES => tries += 1,
+                fault => return Err(fault.into_error()),
+            }
+        }
+    }
+}
+
+fn odd(reply: &Reply) -> StoreError {
+    StoreError::new(ErrorKind::Corrupt, format!("the server answered another verb than it was asked: {reply:?}"))
+}
