@@ -9,8 +9,8 @@ use crate::{
     history::Phase,
     scenario::{Scenario, regression_file},
     sweep::stopwatch,
-    verdict::{EngineFactory, Overrides, Verdict, run_seed},
-    world::Lane,
+    verdict::{Overrides, Verdict, run_seed},
+    world::{Lane, engine::EngineFactory},
 };
 
 /// Ticks that shrinking tries before that of the seed, coarsest first, on the turmoil lane.

@@ -14,5 +14,5 @@ pub mod world;
 
 pub use failure::{Budget, Failure, explain};
 pub use sweep::{SeedResult, Seeds, SweepReport, stopwatch, sweep};
-pub use verdict::{EngineFactory, Overrides, Verdict, run_seed};
-pub use world::Lane;
+pub use verdict::{Overrides, Verdict, run_seed};
+pub use world::{Lane, engine::EngineFactory};

@@ -16,7 +16,8 @@ use crate::{
     checker::Violation,
     fault::FaultKind,
     scenario::Scenario,
-    verdict::{EngineFactory, Overrides, Verdict, run_seed},
+    verdict::{Overrides, Verdict, run_seed},
+    world::engine::EngineFactory,
 };
 
 /// Which seeds, and how many at once.

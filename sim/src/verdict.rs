@@ -1,8 +1,6 @@
 //! One seed: draws its plan, runs it, and holds the history against every checker.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use tourbillon::store::StoreError;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     checker,
@@ -10,11 +8,11 @@ use crate::{
     fault::{self, FaultKind, FaultPlan},
     history::{History, HistoryHash, RunFacts},
     scenario::{Phases, Scenario, planned},
-    world::{self, Lane, ReceiverSpec, RunSetup, engine::Engine},
+    world::{
+        self, Lane, ReceiverSpec, RunSetup,
+        engine::{self, EngineFactory},
+    },
 };
-
-/// Makes a fresh, empty, migrated engine for each run.
-pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine + Send>, StoreError> + Send + Sync>;
 
 /// What is fixed instead of drawn.
 #[derive(Clone, Debug, Default)]
@@ -97,7 +95,7 @@ pub fn run_seed(
         plan: plan.clone(),
         lane,
         application: None,
-        engine: engine().map_err(|error| format!("cannot make the database engine: {error}"))?,
+        engine: engine::renewable(engine).map_err(|error| format!("cannot make the database engine: {error}"))?,
         app: planned::app(&scenario),
     };
     let outcome = world::run(setup)?;

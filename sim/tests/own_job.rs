@@ -85,6 +85,7 @@ fn facts(seed: u64) -> RunFacts {
                 max_lateness: None,
             },
             schedules: Vec::new(),
+            revised: None,
             max_attempts: 3,
             lease_ms: 30_000,
             reentry: Reentry::Allow,

@@ -1,7 +1,7 @@
 //! G4: bounded duplicates. E(k) ≤ u + s ≤ max attempts + g; succeeded implies E ≥ 1; a receiver that refuses lower
 //! fences accepts in claim order; a handler starts once per charged lease, never before that is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::model::{Fence, Generation, Incarnation, LeaseRef, Outcome, State, transition::Charge};
 
@@ -18,6 +18,8 @@ use crate::history::Effect;
 struct Life {
     /// u + s.
     starts: u32,
+    /// Starts whose charge a fail-over lost: each of them may come on top, and no other.
+    lost: u32,
     last_start: usize,
     /// g.
     give_backs: u32,
@@ -39,6 +41,8 @@ struct Judge<'t, 'h> {
     claims: BTreeMap<LeaseRef, Claim>,
     effects: BTreeMap<(usize, Generation, &'h str), u64>,
     accepted: BTreeMap<(usize, &'h str), (Fence, usize)>,
+    /// Charges that a fail-over lost, and that excuse no start yet.
+    lost: BTreeSet<LeaseRef>,
 }
 
 pub(super) fn judge(track: &Track<'_>) -> Findings {
@@ -49,6 +53,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         claims: BTreeMap::new(),
         effects: BTreeMap::new(),
         accepted: BTreeMap::new(),
+        lost: track.lost_charges.clone(),
     };
     track.walk(|step, shadows| judge.see(step, &shadows[step.row]));
     judge.succeeded_had_an_effect();
@@ -94,7 +99,8 @@ impl<'h> Judge<'_, 'h> {
             is_charged = claim.is_charged && claim.runner == Some(incarnation);
             earlier = claim.handler.replace(event);
         }
-        self.docket.demand(is_charged, &[event], || {
+        let is_lost = !is_charged && earlier.is_none() && self.lost.remove(lease);
+        self.docket.demand(is_charged || is_lost, &[event], || {
             format!("a handler of {} started in {incarnation} under token {token}, which was not charged", name())
         });
         self.docket.demand(earlier.is_none(), &[earlier.unwrap_or(event), event], || {
@@ -102,10 +108,11 @@ impl<'h> Judge<'_, 'h> {
         });
         let life = self.lives.entry((step.row, generation)).or_default();
         life.starts += 1;
+        life.lost += u32::from(is_lost);
         life.last_start = event;
         if let Some(policy) = track.rows[step.row].policy {
             let (starts, give_backs, max) = (life.starts, life.give_backs, policy.max_attempts);
-            self.docket.demand(starts <= max + give_backs, &[event], || {
+            self.docket.demand(starts <= max + give_backs + life.lost, &[event], || {
                 let name = name();
                 format!("{name} was started {starts} times: more than {max} attempts and {give_backs} give-backs")
             });
@@ -154,6 +161,23 @@ mod tests {
     use tourbillon::model::{Fence, Outcome, transition::Charge};
 
     use super::super::story::Story;
+
+    /// One for one, and no more.
+    #[test]
+    fn a_start_whose_charge_was_lost_is_excused_once() {
+        let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
+        story.make(1).claim(1);
+        let unstarted = story.row(1).clone();
+        story.start(1).handler(1).effect(1).lose(1);
+        *story.row(1) = unstarted;
+        story.wait(31).run(1).effect(1);
+        let running = story.row(1).clone();
+        story.succeed(1);
+        story.is_fine();
+        *story.row(1) = running;
+        story.handler(1);
+        story.flagged_by(&["G4"]);
+    }
 
     #[test]
     fn one_effect_per_start_is_fine_whatever_becomes_of_the_mark() {

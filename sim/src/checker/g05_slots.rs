@@ -1,14 +1,14 @@
 //! G5, the slots: every slot of every schedule is made or in the missed-slot ledger, with a reason that was true.
 //!
 //! The facts describe a schedule as it is after its last edit, so slots at or before an edit are not held against
-//! the job; that the edit recorded them is. A slot later than the final database clock is not lost.
+//! the job; that the edit recorded them is. Facts with two planners describe it before as well. A slot later than the final database clock is not lost.
 
 use std::collections::BTreeSet;
 
 use tourbillon::{
-    model::{ExecutionId, SkipReason, SkippedSlots, Timestamp},
-    plan::CatchUp,
-    store::{PlanEntry, PlanOutcome, RegisterOutcome, Reply, Verb},
+    model::{ExecutionId, Scope, SkipReason, SkippedSlots, Timestamp},
+    plan::{CatchUp, Planner, Schedule},
+    store::{PlanEntry, PlanOutcome, RegisterOutcome, Reply, SpecHash, Verb},
 };
 
 use super::{
@@ -20,7 +20,9 @@ use crate::history::JobFacts;
 
 /// What the history planned for one (job, scope).
 #[derive(Clone, Default)]
-struct Planned {
+struct Planned<'h> {
+    /// Of the last registration.
+    spec: Option<&'h SpecHash>,
     cursor: Option<Timestamp>,
     furthest: Option<Timestamp>,
     edited_at: Option<Timestamp>,
@@ -44,16 +46,17 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, is_healed: bool) {
         if is_healed {
             docket.demand(planned.furthest.is_some(), &[end], || format!("{series} was never planned"));
         }
-        let planner = &facts.planner;
+        let planner = planned.planner(track, facts);
         let due = is_healed.then(|| state.now - planner.delay - settle_within);
         let through = due.max(planned.cursor);
         if let Some(through) = through {
-            covered(docket, series, planned, facts, (through, end));
+            let schedule = planned.schedule(track, facts, series.scope);
+            covered(docket, series, planned, schedule, (through, end));
         }
     }
 }
 
-fn follow(docket: &mut Docket, track: &Track<'_>) -> (Vec<Planned>, Vec<Recorded>) {
+fn follow<'h>(docket: &mut Docket, track: &Track<'h>) -> (Vec<Planned<'h>>, Vec<Recorded>) {
     let mut all = vec![Planned::default(); track.series.len()];
     let last_edits = last_edits(track);
     let mut recorded = Vec::new();
@@ -69,10 +72,11 @@ fn follow(docket: &mut Docket, track: &Track<'_>) -> (Vec<Planned>, Vec<Recorded
                     }
                     let PlanOutcome::Made(made) = outcome else { continue };
                     let is_described = last_edits[series].is_none_or(|edited| edited < event);
-                    let facts = track.series[series].facts.filter(|_| is_described);
+                    let is_known = |facts: &JobFacts| facts.revised.is_some() || is_described;
+                    let facts = track.series[series].facts.filter(|facts| is_known(facts));
                     for slots in &entry.skipped {
                         if let Some(facts) = facts {
-                            reason_is_true(docket, &track.series[series], facts, (entry, slots), (now, event));
+                            reason_is_true(docket, track, (series, facts), (entry, slots), (now, event));
                         }
                         recorded.push((series, slots.clone(), now, event));
                     }
@@ -80,11 +84,14 @@ fn follow(docket: &mut Docket, track: &Track<'_>) -> (Vec<Planned>, Vec<Recorded
                 }
             }
             (Verb::Register(register), Reply::Registered(reply)) => {
-                let edits = register.jobs.iter().zip(&reply.outcomes);
-                for (job, _) in edits.filter(|(_, outcome)| **outcome == RegisterOutcome::ScheduleChanged) {
+                for (job, outcome) in register.jobs.iter().zip(&reply.outcomes) {
                     let of_job = (0..all.len()).filter(|series| *track.series[*series].job == job.job);
                     for series in of_job {
-                        recorded.extend(all[series].edit(now, event).map(|slots| (series, slots, now, event)));
+                        if *outcome == RegisterOutcome::ScheduleChanged {
+                            before_edit(docket, track, series, &all[series], event);
+                            recorded.extend(all[series].edit(now, event).map(|slots| (series, slots, now, event)));
+                        }
+                        all[series].spec = Some(&job.spec_hash);
                     }
                 }
             }
@@ -99,7 +106,24 @@ fn follow(docket: &mut Docket, track: &Track<'_>) -> (Vec<Planned>, Vec<Recorded
     (all, recorded)
 }
 
-impl Planned {
+/// What the old schedule had planned when it was edited, where it is known.
+fn before_edit(docket: &mut Docket, track: &Track<'_>, series: usize, planned: &Planned<'_>, event: usize) {
+    let series = &track.series[series];
+    if let (Some(facts), Some(through)) = (series.facts.filter(|facts| facts.revised.is_some()), planned.cursor) {
+        let schedule = planned.schedule(track, facts, series.scope);
+        covered(docket, series, planned, schedule, (through, event));
+    }
+}
+
+impl Planned<'_> {
+    fn planner<'f>(&self, track: &Track<'f>, facts: &'f JobFacts) -> &'f Planner {
+        self.spec.map_or(&facts.planner, |spec| track.planner_of(facts, spec))
+    }
+
+    fn schedule<'f>(&self, track: &Track<'f>, facts: &'f JobFacts, scope: &Scope) -> Option<&'f Schedule> {
+        self.spec.map_or(facts.schedule(scope), |spec| track.schedule_of(facts, scope, spec))
+    }
+
     fn plan(&mut self, entry: &PlanEntry, made: &[ExecutionId], event: usize) {
         self.cursor = Some(entry.to);
         self.furthest = self.furthest.max(Some(entry.to));
@@ -125,11 +149,11 @@ impl Planned {
 fn covered(
     docket: &mut Docket,
     series: &Series<'_>,
-    planned: &Planned,
-    facts: &JobFacts,
+    planned: &Planned<'_>,
+    schedule: Option<&Schedule>,
     (through, end): (Timestamp, usize),
 ) {
-    let Some(schedule) = facts.schedule(series.scope) else { return };
+    let Some(schedule) = schedule else { return };
     let made: BTreeSet<Timestamp> = planned.made.iter().copied().collect();
     let mut ranges: Vec<_> = planned.skipped.iter().map(|slots| (slots.after, slots.through)).collect();
     ranges.sort_unstable();
@@ -176,20 +200,21 @@ fn ledger_is_complete(docket: &mut Docket, track: &Track<'_>, recorded: &[Record
 /// A range is recorded with a reason that applies to its newest slot, and so to all of them.
 fn reason_is_true(
     docket: &mut Docket,
-    series: &Series<'_>,
-    facts: &JobFacts,
+    track: &Track<'_>,
+    (series, facts): (usize, &JobFacts),
     (entry, slots): (&PlanEntry, &SkippedSlots),
     (now, event): (Timestamp, usize),
 ) {
-    let Some(newest) = facts.schedule(series.scope).and_then(|schedule| schedule.latest(slots.through)) else {
-        return;
-    };
-    let due_at = newest + facts.planner.delay;
-    let is_true = match (slots.reason, facts.planner.catch_up) {
+    let series = &track.series[series];
+    let schedule = track.schedule_of(facts, series.scope, &entry.spec_hash);
+    let planner = track.planner_of(facts, &entry.spec_hash);
+    let Some(newest) = schedule.and_then(|schedule| schedule.latest(slots.through)) else { return };
+    let due_at = newest + planner.delay;
+    let is_true = match (slots.reason, planner.catch_up) {
         (SkipReason::Superseded, CatchUp::LatestOnly) => newest < entry.to,
         (SkipReason::OutsideWindow, CatchUp::EverySlot { window, .. }) if window.is_zero() => newest < entry.to,
         (SkipReason::OutsideWindow, CatchUp::EverySlot { window, .. }) => due_at + window < now,
-        (SkipReason::Late, _) => facts.planner.max_lateness.is_some_and(|limit| due_at + limit < now),
+        (SkipReason::Late, _) => planner.max_lateness.is_some_and(|limit| due_at + limit < now),
         _ => false,
     };
     docket.demand(is_true, &[event], || {
@@ -202,7 +227,7 @@ fn reason_is_true(
 fn skip_is_true(
     docket: &mut Docket,
     track: &Track<'_>,
-    planned: &[Planned],
+    planned: &[Planned<'_>],
     (id, reason): (ExecutionId, SkipReason),
     (now, event): (Timestamp, usize),
 ) {

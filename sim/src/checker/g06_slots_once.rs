@@ -145,13 +145,15 @@ impl<'h> Judge<'_, 'h> {
         });
     }
 
+    /// Facts with two planners say which counts; those with one describe the schedule after its last edit.
     fn facts(&self, event: usize, series: usize) -> Option<&'h JobFacts> {
-        self.track.series[series].facts.filter(|_| self.last_edits[series].is_none_or(|edited| edited < event))
+        let is_described = self.last_edits[series].is_none_or(|edited| edited < event);
+        self.track.series[series].facts.filter(|facts| facts.revised.is_some() || is_described)
     }
 
     fn delay(&self, event: usize, series: usize, entry: &PlanEntry) -> Duration {
         let stated = Duration::from_millis(entry.delay_ms);
-        self.facts(event, series).map_or(stated, |facts| facts.planner.delay)
+        self.facts(event, series).map_or(stated, |facts| self.track.planner_of(facts, &entry.spec_hash).delay)
     }
 
     fn slot(&mut self, event: usize, now: Timestamp, series: usize, (slot, entry): (Timestamp, &'h PlanEntry)) {
@@ -163,7 +165,9 @@ impl<'h> Judge<'_, 'h> {
         self.docket.demand(due_at <= now, &[event], || {
             format!("{name}: slot {slot}, due at {due_at}, was made early, at {now}")
         });
-        if let Some(schedule) = self.facts(event, series).and_then(|facts| facts.schedule(name.scope)) {
+        let schedule =
+            self.facts(event, series).and_then(|facts| self.track.schedule_of(facts, name.scope, &entry.spec_hash));
+        if let Some(schedule) = schedule {
             let is_on_grid = schedule.latest(slot) == Some(slot);
             self.docket.demand(is_on_grid, &[event], || format!("{name}: slot {slot} is not on the schedule"));
         }

@@ -105,8 +105,17 @@ impl Judge<'_, '_> {
                 });
             }
         }
+        let is_claim = |applied: &usize| match &self.track.history.events[*applied].what {
+            What::Applied { request, .. } => matches!(request.verb, Verb::Claim(_)),
+            _ => false,
+        };
+        // Only where commits are lost may a claim come with a fence that was there before.
+        let is_claimed_anew = self.track.loses_commits() && call.applied.iter().any(is_claim);
         for ((id, fence), verdict) in verdicts {
             let held = (incarnation, id, fence);
+            if is_claimed_anew && verdict == Verdict::Trusted {
+                self.lost.remove(&held);
+            }
             match (verdict, call.sent) {
                 (Verdict::Trusted, Some((sent, sent_us))) => {
                     let trust = self.trust.entry(held).or_insert((sent_us, sent));

@@ -81,6 +81,7 @@ impl Story {
             scopes: vec![Scope::global()],
             planner,
             schedules: Vec::new(),
+            revised: None,
             max_attempts: 3,
             lease_ms: 30_000,
             reentry: Reentry::Allow,
@@ -243,6 +244,15 @@ impl Story {
             _ => unreachable!("a request was applied"),
         };
         self.record(HostId::Database, what)
+    }
+
+    /// A fail-over loses the newest commits: so many applied requests.
+    pub(super) fn lose(&mut self, commits: usize) -> &mut Self {
+        let events = self.history.events.iter().enumerate().rev();
+        let applied = events.filter(|(_, event)| matches!(event.what, What::Applied { .. })).map(|(index, _)| index);
+        let mut lost: Vec<_> = applied.take(commits).collect();
+        lost.reverse();
+        self.record(HostId::Database, What::FailedOver { lost })
     }
 
     // Planning.

@@ -12,9 +12,10 @@ use tourbillon::{
         State, Timestamp,
         transition::{Cancelled, Charge, Refusal},
     },
+    plan::{Planner, Schedule},
     store::{
         Due, EnqueueOutcome, NewItem, PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome, Settlement,
-        StoreError, Verb,
+        SpecHash, StoreError, Verb,
     },
 };
 
@@ -35,10 +36,17 @@ pub(super) struct Track<'h> {
     pub(super) steps: Vec<Step<'h>>,
     /// (first, again): repetitions of a request id that did not return the first outcome.
     pub(super) broken_repeats: Vec<(usize, usize)>,
+    /// Leases under which an attempt was charged by a commit that a fail-over lost.
+    pub(super) lost_charges: BTreeSet<LeaseRef>,
+    /// Events of commits that a fail-over lost: what they did is not so.
+    lost: BTreeSet<usize>,
     /// Finished rows and ledger entries older than this may have been pruned.
     pub(super) history_pruned_before: Option<Timestamp>,
     index: BTreeMap<ExecutionId, usize>,
     series_index: BTreeMap<(&'h JobName, &'h Scope), usize>,
+    versions: BTreeMap<Incarnation, u32>,
+    /// Which version of the software registered a spec.
+    specs: BTreeMap<(&'h JobName, &'h SpecHash), u32>,
     receipts: BTreeMap<RequestId, usize>,
     receipts_pruned_before: Option<Timestamp>,
     repeats: BTreeSet<usize>,
@@ -109,6 +117,12 @@ pub(super) enum Act<'h> {
     EffectReceived(&'h Effect, bool),
 }
 
+fn lost(history: &History) -> BTreeSet<usize> {
+    let events = history.events.iter();
+    let lost = events.filter_map(|event| if let What::FailedOver { lost } = &event.what { Some(lost) } else { None });
+    lost.flatten().copied().collect()
+}
+
 impl<'h> Track<'h> {
     pub(super) fn of(history: &'h History) -> Self {
         let mut track = Self {
@@ -119,9 +133,13 @@ impl<'h> Track<'h> {
             series: Vec::new(),
             steps: Vec::new(),
             broken_repeats: Vec::new(),
+            lost_charges: BTreeSet::new(),
+            lost: lost(history),
             history_pruned_before: None,
             index: BTreeMap::new(),
             series_index: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            specs: BTreeMap::new(),
             receipts: BTreeMap::new(),
             receipts_pruned_before: None,
             repeats: BTreeSet::new(),
@@ -138,8 +156,15 @@ impl<'h> Track<'h> {
                         }
                     }
                 }
+                What::Deployed { incarnation, version } => {
+                    track.versions.insert(*incarnation, *version);
+                }
                 What::Applied { request, now, result } => {
                     clock = *now;
+                    if track.lost.contains(&event) {
+                        track.lost_event(request, result);
+                        continue;
+                    }
                     track.applied_event(event, *now, request, result);
                 }
                 What::HandlerStarted { incarnation, lease, generation, .. } => {
@@ -165,9 +190,10 @@ impl<'h> Track<'h> {
         shadows
     }
 
-    /// The requests that changed or read something: neither failed ones nor answers from a receipt.
+    /// The requests that changed or read something: neither failed ones, nor answers from a receipt, nor commits that
+    /// were lost.
     pub(super) fn applied(&self) -> impl Iterator<Item = (usize, Timestamp, &'h Request, &'h Reply)> + '_ {
-        let fresh = |event: &usize| !self.repeats.contains(event);
+        let fresh = |event: &usize| !self.repeats.contains(event) && !self.lost.contains(event);
         let events = self.history.events.iter().enumerate().filter(move |(event, _)| fresh(event));
         events.filter_map(|(event, at)| match &at.what {
             What::Applied { request, now, result: Ok(reply) } => Some((event, *now, request, reply)),
@@ -178,6 +204,31 @@ impl<'h> Track<'h> {
     /// The index of a (job, scope) that was planned or is in the facts.
     pub(super) fn series_at(&self, job: &JobName, scope: &Scope) -> Option<usize> {
         self.series_index.get(&(job, scope)).copied()
+    }
+
+    /// When slots of a job are by the spec that was registered under this hash: the facts know two.
+    pub(super) fn planner_of<'f>(&self, facts: &'f JobFacts, spec: &SpecHash) -> &'f Planner {
+        self.revision_of(facts, spec).unwrap_or(&facts.planner)
+    }
+
+    /// The schedule of a scope, likewise; `None` when it has none.
+    pub(super) fn schedule_of<'f>(
+        &self,
+        facts: &'f JobFacts,
+        scope: &Scope,
+        spec: &SpecHash,
+    ) -> Option<&'f Schedule> {
+        self.revision_of(facts, spec).map_or_else(|| facts.schedule(scope), |revised| Some(&revised.schedule))
+    }
+
+    fn revision_of<'f>(&self, facts: &'f JobFacts, spec: &SpecHash) -> Option<&'f Planner> {
+        let version = self.specs.get(&(&facts.job, spec)).copied().unwrap_or(0);
+        facts.revised.as_ref().filter(|_| version % 2 == 1)
+    }
+
+    /// Whether a fail-over lost commits, so that fences may repeat.
+    pub(super) fn loses_commits(&self) -> bool {
+        !self.lost.is_empty()
     }
 
     pub(super) fn row_at(&self, id: ExecutionId) -> Option<usize> {
@@ -196,6 +247,19 @@ impl<'h> Track<'h> {
         format!("execution {} ({series}{slot})", row.id)
     }
 
+    fn lost_event(&mut self, request: &'h Request, result: &'h Result<Reply, StoreError>) {
+        match (&request.verb, result) {
+            (Verb::Start(start), Ok(Reply::Started(started))) => {
+                let charged = start.leases.iter().zip(&started.outcomes).filter(|(_, outcome)| outcome.is_ok());
+                self.lost_charges.extend(charged.map(|(lease, _)| *lease));
+            }
+            (Verb::Claim(claim), Ok(Reply::Claimed(claimed))) if claim.charge == Charge::AtClaim => {
+                self.lost_charges.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
+            }
+            _ => {}
+        }
+    }
+
     fn applied_event(
         &mut self,
         event: usize,
@@ -209,6 +273,11 @@ impl<'h> Track<'h> {
             return;
         }
         match (&request.verb, reply) {
+            (Verb::Register(register), Reply::Registered(_)) => {
+                let version = self.versions.get(&register.runner).copied().unwrap_or(0);
+                let specs = register.jobs.iter().map(|job| ((&job.job, &job.spec_hash), version));
+                self.specs.extend(specs);
+            }
             (Verb::Plan(plan), Reply::Planned(planned)) => {
                 for (entry, outcome) in plan.entries.iter().zip(&planned.outcomes) {
                     self.planned(event, now, entry, outcome);

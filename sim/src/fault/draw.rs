@@ -103,7 +103,7 @@ impl PlanStrategy {
     }
 
     fn fault(&self, kind: FaultKind, dice: &mut Dice<'_>) -> Fault {
-        let replica = if kind.strikes_database() { 0 } else { dice.below(self.replicas) };
+        let replica = if kind.strikes_one_replica() { dice.below(self.replicas) } else { 0 };
         Fault {
             at_s: narrow(dice.below(self.chaos_s)),
             lasts_s: self.lasts_s(kind, dice),
@@ -115,8 +115,9 @@ impl PlanStrategy {
     fn lasts_s(&self, kind: FaultKind, dice: &mut Dice<'_>) -> u32 {
         match kind {
             _ if !kind.lasts() => 0,
-            FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Shutdown => restart_s(dice),
-            FaultKind::DatabaseRestart => narrow(dice.within(0, 30)),
+            FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Shutdown | FaultKind::RestartAll => restart_s(dice),
+            FaultKind::Deploy => narrow(dice.within(0, 90)),
+            FaultKind::DatabaseRestart | FaultKind::FailOver => narrow(dice.within(0, 30)),
             _ => self.standstill_s(dice),
         }
     }
@@ -136,7 +137,7 @@ impl PlanStrategy {
             FaultKind::ClockOffset => Bad::ClockOffset { by_ms: wall_error_ms(dice) },
             FaultKind::ClockJump => Bad::ClockJump { by_ms: wall_error_ms(dice) },
             FaultKind::ClockDrift => Bad::ClockDrift { ppm: drift_ppm(dice) },
-            FaultKind::DatabaseClockStep => Bad::DatabaseClockStep { by_ms: database_step_ms(dice) },
+            FaultKind::DatabaseClockStep => Bad::DatabaseClockStep { by_ms: self.database_step_ms(dice) },
             FaultKind::Pause => Bad::Pause,
             FaultKind::Crash => Bad::Crash,
             FaultKind::PowerLoss => Bad::PowerLoss,
@@ -150,6 +151,15 @@ impl PlanStrategy {
             FaultKind::ApplyLate => Bad::ApplyLate { percent: percent(dice), delay_s: self.delay_s(dice) },
             FaultKind::DatabaseRestart => Bad::DatabaseRestart,
             FaultKind::LoseEffectReply => Bad::LoseEffectReply { percent: percent(dice) },
+            FaultKind::RestartAll => Bad::RestartAll,
+            FaultKind::Deploy => Bad::Deploy,
+            FaultKind::SessionDrop => Bad::SessionDrop,
+            FaultKind::Busy => Bad::Busy { times: narrow(dice.within(1, 20)) },
+            FaultKind::Slow => Bad::Slow { percent: percent(dice), delay_ms: self.delay_ms(dice) },
+            FaultKind::FailOver => Bad::FailOver { commits: lost_commits(dice), by_ms: standby_clock_ms(dice) },
+            FaultKind::PoolExhaustion => {
+                Bad::PoolExhaustion { connections: u8::try_from(dice.within(0, 2)).unwrap_or(0) }
+            }
         }
     }
 
@@ -166,6 +176,32 @@ impl PlanStrategy {
         narrow(delay.clamp(1, 120))
     }
 
+    /// Slow, about as slow as a caller waits, or slower.
+    fn delay_ms(&self, dice: &mut Dice<'_>) -> u32 {
+        let deadline = self.call_timeout_s * 1_000;
+        narrow(match dice.below(3) {
+            0 => dice.within(50, 2_000),
+            1 => deadline.saturating_sub(500) + dice.within(0, 1_000),
+            _ => deadline + dice.within(0, 5_000),
+        })
+    }
+
+    /// Small steps are what time servers do; hours and days are what people do. Forward by about a lease makes every
+    /// lease expire that its holder still trusts.
+    fn database_step_ms(&self, dice: &mut Dice<'_>) -> i64 {
+        let most = match dice.below(20) {
+            0 => 86_400_000,
+            1..=3 => 2 * 3_600_000,
+            4..=9 => 60_000,
+            10..=12 if !self.leases_s.is_empty() => {
+                let lease_ms = *dice.pick(&self.leases_s) * 1_000;
+                return i64::try_from(lease_ms / 2 + dice.within(0, lease_ms)).unwrap_or(i64::MAX);
+            }
+            _ => 1_000,
+        };
+        dice.signed(most)
+    }
+
     fn trigger(&self, (after, then): (TriggerPoint, Then), dice: &mut Dice<'_>) -> Trigger {
         let nth = match dice.below(10) {
             0 => dice.within(41, 400),
@@ -175,7 +211,7 @@ impl PlanStrategy {
         let lasts_s = match then {
             Then::PowerLoss | Then::Crash | Then::Shutdown => restart_s(dice),
             Then::Pause | Then::Partition => self.standstill_s(dice),
-            Then::DatabaseRestart => narrow(dice.within(0, 30)),
+            Then::DatabaseRestart | Then::FailOver => narrow(dice.within(0, 30)),
             Then::LoseReply => 0,
             // Not drawn.
             Then::PartitionToDatabase | Then::PartitionFromDatabase | Then::Hold => self.standstill_s(dice),
@@ -236,15 +272,19 @@ fn drift_ppm(dice: &mut Dice<'_>) -> i32 {
     i32::try_from(dice.signed(most)).unwrap_or(0)
 }
 
-/// Small steps are what time servers do; hours and days are what people do.
-fn database_step_ms(dice: &mut Dice<'_>) -> i64 {
-    let most = match dice.below(20) {
-        0 => 86_400_000,
-        1..=3 => 2 * 3_600_000,
-        4..=11 => 60_000,
-        _ => 1_000,
-    };
-    dice.signed(most)
+/// What an asynchronous standby lacks: often the last commit, sometimes a second of them.
+fn lost_commits(dice: &mut Dice<'_>) -> u32 {
+    let most = if dice.one_in(2) { 2 } else { 20 };
+    narrow(dice.within(1, most))
+}
+
+/// Servers of one time service differ by milliseconds, others by seconds.
+fn standby_clock_ms(dice: &mut Dice<'_>) -> i64 {
+    match dice.below(4) {
+        0 => dice.signed(5_000),
+        1 => dice.signed(50),
+        _ => 0,
+    }
 }
 
 fn percent(dice: &mut Dice<'_>) -> u8 {
@@ -336,7 +376,7 @@ pub(super) mod tests {
         let plans: Vec<_> = (0..100).map(|seed| draw(&scenario, seed)).collect();
         let digest = Sha256::digest(serde_json::to_vec(&plans).unwrap());
         let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(digest, "37ddec72b42f2573");
+        assert_eq!(digest, "6e66dafbd11fe2a4");
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub struct Fault {
     /// that are instantaneous.
     #[serde(default)]
     pub lasts_s: u32,
-    /// Which replica, from 0 (taken modulo their number). Ignored by kinds that strike the database.
+    /// Which replica, from 0 (taken modulo their number). Ignored by kinds that strike the database
+    /// or all replicas.
     #[serde(default)]
     pub replica: u8,
     /// What.
@@ -103,6 +104,39 @@ pub enum Bad {
         /// Which part of them, in percent.
         percent: u8,
     },
+    /// Every replica loses power in the same instant, and all are started again together.
+    RestartAll,
+    /// A rolling deploy: one replica after the other is shut down and started again with the next version of its
+    /// software. The last one's turn comes when the fault ends.
+    Deploy,
+    /// The server ends the replica's sessions, once: what is under way on them breaks, and so do idle ones when they
+    /// are next used.
+    SessionDrop,
+    /// The database refuses the replica's next requests at once: busy, or a serialisation failure.
+    Busy {
+        /// How many of them, one after the other.
+        times: u32,
+    },
+    /// Requests of the replica are applied, and answered late.
+    Slow {
+        /// Which part of them, in percent.
+        percent: u8,
+        /// How late, in milliseconds.
+        delay_ms: u32,
+    },
+    /// The replica has fewer connections than it needs: requests wait for one until their deadline.
+    PoolExhaustion {
+        /// Connections that are left: none, or a few.
+        connections: u8,
+    },
+    /// The database fails over to a server that lacks the last commits and has a clock of its own; every session is
+    /// lost.
+    FailOver {
+        /// Commits that are lost, the newest ones: all of them were acknowledged, or could have been.
+        commits: u32,
+        /// By how much the new server's clock differs from the old one's, in signed milliseconds.
+        by_ms: i64,
+    },
 }
 
 macro_rules! kinds {
@@ -152,6 +186,13 @@ kinds! {
     ApplyLate = "apply_late", "requests are applied after the caller gave up";
     DatabaseRestart = "database_restart", "the database restarts and loses all sessions";
     LoseEffectReply = "lose_effect_reply", "effects happen and their answers are lost";
+    RestartAll = "restart_all", "all replicas lose power and boot at once";
+    Deploy = "deploy", "a rolling deploy restarts replicas with the next version";
+    SessionDrop = "session_drop", "the server ends a replica's sessions";
+    Busy = "busy", "requests in a row are refused as busy";
+    Slow = "slow", "requests are applied and answered late";
+    PoolExhaustion = "pool_exhaustion", "requests wait for a connection";
+    FailOver = "fail_over", "the database fails over and loses the last commits";
 }
 
 impl fmt::Display for FaultKind {
@@ -163,19 +204,36 @@ impl fmt::Display for FaultKind {
 impl FaultKind {
     /// Whether it takes time; the other kinds ignore [`Fault::lasts_s`].
     pub const fn lasts(self) -> bool {
-        !matches!(self, Self::ClockOffset | Self::ClockDrift | Self::ClockJump | Self::DatabaseClockStep)
+        !matches!(
+            self,
+            Self::ClockOffset
+                | Self::ClockDrift
+                | Self::ClockJump
+                | Self::DatabaseClockStep
+                | Self::SessionDrop
+                | Self::Busy
+        )
     }
 
-    /// Whether it strikes the database rather than one replica; such a kind ignores [`Fault::replica`].
-    pub const fn strikes_database(self) -> bool {
-        matches!(self, Self::DatabaseClockStep | Self::DatabaseRestart)
+    /// Whether it strikes one replica, rather than the database or all replicas, which ignore [`Fault::replica`].
+    pub const fn strikes_one_replica(self) -> bool {
+        !matches!(
+            self,
+            Self::DatabaseClockStep | Self::DatabaseRestart | Self::RestartAll | Self::Deploy | Self::FailOver
+        )
     }
 
     /// The least [`Fault::lasts_s`] at which it does something: a process may be started again at once, but a
     /// partition of no time is none.
     pub const fn shortest_s(self) -> u32 {
         match self {
-            Self::Crash | Self::PowerLoss | Self::Shutdown | Self::DatabaseRestart => 0,
+            Self::Crash
+            | Self::PowerLoss
+            | Self::Shutdown
+            | Self::DatabaseRestart
+            | Self::RestartAll
+            | Self::Deploy
+            | Self::FailOver => 0,
             _ if self.lasts() => 1,
             _ => 0,
         }
@@ -203,6 +261,13 @@ impl Bad {
             Self::ApplyLate { .. } => FaultKind::ApplyLate,
             Self::DatabaseRestart => FaultKind::DatabaseRestart,
             Self::LoseEffectReply { .. } => FaultKind::LoseEffectReply,
+            Self::RestartAll => FaultKind::RestartAll,
+            Self::Deploy => FaultKind::Deploy,
+            Self::SessionDrop => FaultKind::SessionDrop,
+            Self::Busy { .. } => FaultKind::Busy,
+            Self::Slow { .. } => FaultKind::Slow,
+            Self::PoolExhaustion { .. } => FaultKind::PoolExhaustion,
+            Self::FailOver { .. } => FaultKind::FailOver,
         }
     }
 }
@@ -290,6 +355,9 @@ named! {
         Shutdown = "shutdown",
         /// As [`Bad::DatabaseRestart`].
         DatabaseRestart = "database_restart",
+        /// As [`Bad::FailOver`] by one commit, the one that was just made, and with no step of the clock. Its reply
+        /// is sent all the same.
+        FailOver = "fail_over",
         /// As [`Bad::PartitionToDatabase`].
         PartitionToDatabase = "partition_to_database",
         /// As [`Bad::PartitionFromDatabase`].
@@ -313,6 +381,7 @@ impl Then {
         Self::LoseReply,
         Self::Shutdown,
         Self::DatabaseRestart,
+        Self::FailOver,
     ];
 }
 
@@ -348,6 +417,7 @@ impl Trigger {
             (Then::LoseReply, _) => FaultKind::LoseReply,
             (Then::Shutdown, _) => FaultKind::Shutdown,
             (Then::DatabaseRestart, _) => FaultKind::DatabaseRestart,
+            (Then::FailOver, _) => FaultKind::FailOver,
             (Then::PartitionToDatabase, _) => FaultKind::PartitionToDatabase,
             (Then::PartitionFromDatabase, _) => FaultKind::PartitionFromDatabase,
             (Then::Hold, _) => FaultKind::Hold,
@@ -367,6 +437,12 @@ impl Trigger {
 }
 
 impl FaultPlan {
+    /// Whether commits may be lost under it.
+    pub fn loses_commits(&self) -> bool {
+        self.faults.iter().any(|fault| fault.bad.kind() == FaultKind::FailOver)
+            || self.triggers.iter().any(|trigger| trigger.then == Then::FailOver)
+    }
+
     /// How many faults and triggers.
     pub fn len(&self) -> usize {
         self.faults.len() + self.triggers.len()

@@ -230,6 +230,16 @@ fn numbers_of_fault(fault: &mut Fault) -> Vec<Number<'_>> {
         Bad::Refuse { percent } | Bad::LoseReply { percent } | Bad::LoseEffectReply { percent } => {
             numbers.push(Number { place: Place::U8(percent), neutral: 100 });
         }
+        Bad::Slow { percent, delay_ms } => {
+            numbers.push(Number { place: Place::U8(percent), neutral: 100 });
+            numbers.push(Number { place: Place::U32(delay_ms), neutral: 0 });
+        }
+        Bad::FailOver { commits, by_ms } => {
+            numbers.push(Number { place: Place::U32(commits), neutral: 1 });
+            numbers.push(Number { place: Place::I64(by_ms), neutral: 0 });
+        }
+        Bad::Busy { times } => numbers.push(Number { place: Place::U32(times), neutral: 1 }),
+        Bad::PoolExhaustion { connections } => numbers.push(Number { place: Place::U8(connections), neutral: 0 }),
         Bad::ApplyLate { percent, delay_s } => {
             numbers.push(Number { place: Place::U8(percent), neutral: 100 });
             numbers.push(Number { place: Place::U32(delay_s), neutral: 1 });
@@ -241,7 +251,10 @@ fn numbers_of_fault(fault: &mut Fault) -> Vec<Number<'_>> {
         | Bad::PartitionToDatabase
         | Bad::PartitionFromDatabase
         | Bad::Hold
-        | Bad::DatabaseRestart => {}
+        | Bad::DatabaseRestart
+        | Bad::RestartAll
+        | Bad::Deploy
+        | Bad::SessionDrop => {}
     }
     numbers.push(Number { place: Place::U32(&mut fault.at_s), neutral: 0 });
     numbers

@@ -73,6 +73,13 @@ pub enum What {
         /// Its identity.
         incarnation: Incarnation,
     },
+    /// The process that just booted runs software that a deploy brought. Not there for version 0. Host: replica.
+    Deployed {
+        /// Its identity.
+        incarnation: Incarnation,
+        /// Its version.
+        version: u32,
+    },
     /// A process was killed; nothing of it runs after this. Host: replica.
     Crashed {
         /// Its identity.
@@ -243,6 +250,12 @@ pub enum What {
         /// Drift of the monotonic clock in parts per million; positive runs fast.
         drift_ppm: i32,
     },
+    /// The database goes on as a server that lacks the newest commits. Host: database.
+    FailedOver {
+        /// The `Applied` and `ApplicationApplied` events of what is lost, by their numbers from 0, ascending: whatever
+        /// the database committed from the first of them on.
+        lost: Vec<usize>,
+    },
     /// A host stopped being scheduled; it goes on later as if nothing had happened. Host: replica.
     Paused,
     /// It goes on. Host: replica.
@@ -406,6 +419,9 @@ pub struct JobFacts {
     pub scopes: Vec<Scope>,
     /// Slot times, delay, catch-up, lateness.
     pub planner: Planner,
+    /// The same in software of an odd version; `None`: as in every other. See [`What::Deployed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revised: Option<Planner>,
     /// Of scopes that have one to themselves, as it is after the last edit, instead of the planner's.
     pub schedules: Vec<(Scope, Schedule)>,
     /// Charged attempts allowed.

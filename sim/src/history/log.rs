@@ -93,12 +93,14 @@ impl Recorder {
 
     /// Adds an event at true time `at_us`. Hosts of one step run one after the other, so a host may look a little
     /// behind the one before it; the history keeps the order in which things were done and never goes back.
-    pub fn record(&self, at_us: u64, host: HostId, what: What) {
+    /// Returns the event's number, from 0.
+    pub fn record(&self, at_us: u64, host: HostId, what: What) -> usize {
         self.with(|inner| {
             inner.now_us = inner.now_us.max(at_us);
             let at_us = inner.now_us;
             inner.events.push(Event { at_us, host, what });
-        });
+            inner.events.len() - 1
+        })
     }
 
     /// How many events there are.

@@ -114,6 +114,7 @@ fn is_claimed(which: Loop) -> bool {
 fn job_facts(which: Loop, timing: Timing) -> JobFacts {
     let once = hardened::mode(which) == Mode::AtMostOnce;
     JobFacts {
+        revised: None,
         job: JobName::new(which.id()).expect("a short id"),
         scopes: hardened::scopes(which),
         schedules: Vec::new(),

@@ -54,7 +54,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
     assert_eq!(
         refused("every = \"5m\"", "evry = \"5m\""),
         "unknown key `evry` in [[job]]\n --> s.toml:6:1\n  |\n6 | evry = \"5m\"\n  | ^^^^\n  = did you mean `every`? allowed are \
-         `name`, `every`, `anchor`, `cron`, `zone`, `gap`, `fold`, `delay`, `catch_up`, `max_lateness`, `run_timeout`, `lease`, `heartbeat`, `reentry`, \
+         `name`, `every`, `v2`, `anchor`, `cron`, `zone`, `gap`, `fold`, `delay`, `catch_up`, `max_lateness`, `run_timeout`, `lease`, `heartbeat`, `reentry`, \
          `max_attempts`, `backoff`, `overlap`, `audit`, `scopes`, `schedules`, `work`"
     );
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use tourbillon::{
     job::Rule,
     model::{Audit, JobName, Reentry, Scope},
-    plan::{Backoff, CatchUp},
+    plan::{Backoff, CatchUp, Schedule},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
 pub(super) const JOB_KEYS: &[&str] = &[
     "name",
     "every",
+    "v2",
     "anchor",
     "cron",
     "zone",
@@ -66,6 +67,7 @@ pub(super) fn read_job(mut table: Table<'_, '_>) -> Result<JobShape, ScenarioErr
                 "say how far apart the slots are, `every = \"5m\"`, or at which wall times, `cron = \"0 8 * * *\"`";
             table.error(format!("`every` or `cron` is missing in {}", table.what)).help(help)
         })?,
+        v2: table.or("v2", None, read_revision)?,
         delay: table.or("delay", Duration::ZERO, |value| value.duration_within(Duration::ZERO, 30 * DAY))?,
         catch_up: table.or("catch_up", CatchUp::LatestOnly, read_catch_up)?,
         max_lateness: table.or("max_lateness", None, |value| value.duration().map(Some))?,
@@ -88,6 +90,14 @@ pub(super) fn read_job(mut table: Table<'_, '_>) -> Result<JobShape, ScenarioErr
     };
     check(&job, &table)?;
     Ok(job)
+}
+
+/// What a deploy changes: the schedule.
+fn read_revision(value: &Value<'_, '_>) -> Result<Option<Schedule>, ScenarioError> {
+    const KEYS: &[&str] = &["every", "anchor", "cron", "zone", "gap", "fold"];
+    let table = value.table("`v2`", "a table such as `{ every = \"45s\" }`", KEYS)?;
+    let schedule = read_schedule(&table)?;
+    schedule.map(Some).ok_or_else(|| value.error("`v2` changes nothing").help("write `v2 = { every = \"45s\" }`"))
 }
 
 /// P-2, in the words of core, at the key that breaks it.

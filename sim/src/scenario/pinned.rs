@@ -50,6 +50,10 @@ fn numbers_of(kind: FaultKind) -> &'static [&'static str] {
         FaultKind::Shutdown => &["grace_s"],
         FaultKind::Refuse | FaultKind::LoseReply | FaultKind::LoseEffectReply => &["percent"],
         FaultKind::ApplyLate => &["percent", "delay_s"],
+        FaultKind::Busy => &["times"],
+        FaultKind::FailOver => &["commits", "by_ms"],
+        FaultKind::Slow => &["percent", "delay_ms"],
+        FaultKind::PoolExhaustion => &["connections"],
         FaultKind::Pause
         | FaultKind::Crash
         | FaultKind::PowerLoss
@@ -57,18 +61,35 @@ fn numbers_of(kind: FaultKind) -> &'static [&'static str] {
         | FaultKind::PartitionToDatabase
         | FaultKind::PartitionFromDatabase
         | FaultKind::Hold
-        | FaultKind::DatabaseRestart => &[],
+        | FaultKind::DatabaseRestart
+        | FaultKind::RestartAll
+        | FaultKind::Deploy
+        | FaultKind::SessionDrop => &[],
     }
 }
 
 fn read_fault(value: &Value<'_, '_>, chaos_s: u64) -> Result<Fault, ScenarioError> {
-    let all = ["kind", "at_s", "lasts_s", "replica", "by_ms", "ppm", "grace_s", "percent", "delay_s"];
+    let all = [
+        "kind",
+        "at_s",
+        "lasts_s",
+        "replica",
+        "by_ms",
+        "ppm",
+        "grace_s",
+        "percent",
+        "delay_s",
+        "delay_ms",
+        "times",
+        "connections",
+        "commits",
+    ];
     let like = "a table, headed by `[[fault]]`";
     let any = value.table("[[fault]]", like, &all)?;
     let kind = read_kind(&any.need("kind", "say what goes wrong: `kind = \"pause\"`")?)?;
     let mut allowed = vec!["kind", "at_s"];
     allowed.extend(kind.lasts().then_some("lasts_s"));
-    allowed.extend((!kind.strikes_database()).then_some("replica"));
+    allowed.extend(kind.strikes_one_replica().then_some("replica"));
     allowed.extend(numbers_of(kind));
     let table = value.table(&format!("[[fault]] of kind `{kind}`"), like, &allowed)?;
     let at = table.need("at_s", "say when, in seconds since the start: `at_s = 60`")?;
@@ -102,6 +123,23 @@ fn read_fault(value: &Value<'_, '_>, chaos_s: u64) -> Result<Fault, ScenarioErro
         FaultKind::PartitionFromDatabase => Bad::PartitionFromDatabase,
         FaultKind::Hold => Bad::Hold,
         FaultKind::DatabaseRestart => Bad::DatabaseRestart,
+        FaultKind::RestartAll => Bad::RestartAll,
+        FaultKind::Deploy => Bad::Deploy,
+        FaultKind::SessionDrop => Bad::SessionDrop,
+        FaultKind::FailOver => Bad::FailOver {
+            commits: table.or("commits", 1, |value| value.integer(1, 1_000_000))?,
+            by_ms: table.or("by_ms", 0, |value| value.integer(-MAX_STEP_MS, MAX_STEP_MS))?,
+        },
+        FaultKind::Busy => Bad::Busy {
+            times: table.need("times", "how many requests in a row: `times = 5`")?.integer(1, 1_000_000)?,
+        },
+        FaultKind::Slow => Bad::Slow {
+            percent: percent()?,
+            delay_ms: table.need("delay_ms", "how late, in milliseconds: `delay_ms = 4900`")?.integer(0, WEEK_S)?,
+        },
+        FaultKind::PoolExhaustion => {
+            Bad::PoolExhaustion { connections: table.or("connections", 0, |value| value.integer(0, 255))? }
+        }
     };
     let shortest = kind.shortest_s();
     Ok(Fault {
@@ -164,7 +202,7 @@ fn write_fault(text: &mut String, fault: &Fault) {
     if kind.lasts() {
         let _ = writeln!(text, "lasts_s = {}", fault.lasts_s);
     }
-    if !kind.strikes_database() {
+    if kind.strikes_one_replica() {
         let _ = writeln!(text, "replica = {}", fault.replica);
     }
     let _ = match &fault.bad {
@@ -177,6 +215,10 @@ fn write_fault(text: &mut String, fault: &Fault) {
             writeln!(text, "percent = {percent}")
         }
         Bad::ApplyLate { percent, delay_s } => writeln!(text, "percent = {percent}\ndelay_s = {delay_s}"),
+        Bad::FailOver { commits, by_ms } => writeln!(text, "commits = {commits}\nby_ms = {by_ms}"),
+        Bad::Busy { times } => writeln!(text, "times = {times}"),
+        Bad::Slow { percent, delay_ms } => writeln!(text, "percent = {percent}\ndelay_ms = {delay_ms}"),
+        Bad::PoolExhaustion { connections } => writeln!(text, "connections = {connections}"),
         Bad::Pause
         | Bad::Crash
         | Bad::PowerLoss
@@ -184,7 +226,10 @@ fn write_fault(text: &mut String, fault: &Fault) {
         | Bad::PartitionToDatabase
         | Bad::PartitionFromDatabase
         | Bad::Hold
-        | Bad::DatabaseRestart => Ok(()),
+        | Bad::DatabaseRestart
+        | Bad::RestartAll
+        | Bad::Deploy
+        | Bad::SessionDrop => Ok(()),
     };
 }
 

@@ -6,7 +6,7 @@ use tourbillon::{
     driver::{Scheduler, Settings},
     job::{Completion, Context, HandlerError, Job, Overlap, ScopedSchedule},
     model::{JobName, MAX_JSON_BYTES},
-    plan::Planner,
+    plan::{Planner, Schedule},
 };
 
 use super::{JobShape, Scenario, ScheduleShape, Work};
@@ -33,11 +33,18 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
     };
     let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings);
     for (index, shape) in scenario.jobs.iter().enumerate() {
+        let shape = &at_version(shape, host.version());
         let receiver =
             if scenario.receivers == 0 { 0 } else { u8::try_from(index).unwrap_or(0) % scenario.receivers };
         builder = builder.job(job(shape, host.clone(), receiver));
     }
     builder.build().expect("a scenario is checked when it is read")
+}
+
+/// Every second deploy takes back what the one before it changed.
+fn at_version(shape: &JobShape, version: u32) -> JobShape {
+    let revised = shape.v2.clone().filter(|_| version % 2 == 1);
+    JobShape { schedule: revised.unwrap_or_else(|| shape.schedule.clone()), ..shape.clone() }
 }
 
 /// The job of a shape, without what it does.
@@ -120,6 +127,12 @@ fn there(schedules: &[ScheduleShape], at: Duration) -> impl Iterator<Item = Sche
 /// What checkers may assume of a job: of its schedules, those that are there in the end.
 pub fn facts(shape: &JobShape) -> JobFacts {
     let schedules: Vec<_> = there(&shape.schedules, Duration::MAX).map(|own| (own.scope, own.schedule)).collect();
+    let planner = |schedule: &Schedule| Planner {
+        schedule: schedule.clone(),
+        delay: shape.delay,
+        catch_up: shape.catch_up,
+        max_lateness: shape.max_lateness,
+    };
     JobFacts {
         job: JobName::new(&shape.name).expect("a scenario is checked when it is read"),
         scopes: if shape.schedules.is_empty() {
@@ -128,12 +141,8 @@ pub fn facts(shape: &JobShape) -> JobFacts {
             schedules.iter().map(|(scope, _)| scope.clone()).collect()
         },
         schedules,
-        planner: Planner {
-            schedule: shape.schedule.clone(),
-            delay: shape.delay,
-            catch_up: shape.catch_up,
-            max_lateness: shape.max_lateness,
-        },
+        planner: planner(&shape.schedule),
+        revised: shape.v2.as_ref().map(planner),
         max_attempts: shape.max_attempts,
         lease_ms: u64::try_from(shape.lease.as_millis()).unwrap_or(u64::MAX),
         reentry: shape.reentry,

@@ -81,6 +81,8 @@ pub struct JobShape {
     pub name: String,
     /// When its slots are; of a job whose scopes have their own, that of the first.
     pub schedule: Schedule,
+    /// The same in software of an odd version; `None`: no deploy changes it.
+    pub v2: Option<Schedule>,
     /// Slot t is due at t + delay.
     pub delay: Duration,
     /// Missed slots.

@@ -18,8 +18,10 @@ use crate::{
     checker::{self, Violation},
     fault::FaultPlan,
     history::History,
-    verdict::EngineFactory,
-    world::{self, RunSetup},
+    world::{
+        self, RunSetup,
+        engine::{self, EngineFactory},
+    },
 };
 
 /// One run of a cell.
@@ -53,7 +55,7 @@ pub fn run_cell(workload: &dyn Workload, cell: &Cell<'_>, engine: &EngineFactory
         phases: trial.phases,
         plan: plan.clone(),
         lane: trial.lane,
-        engine: engine().map_err(|error| format!("cannot make the database engine: {error}"))?,
+        engine: engine::renewable(engine).map_err(|error| format!("cannot make the database engine: {error}"))?,
         app: trial.app,
         application: trial.application,
     })?;

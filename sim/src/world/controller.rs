@@ -92,6 +92,9 @@ pub(super) enum Act {
     Unlink(u8, LinkState, FaultKind),
     Resume(u8),
     EndLeak(u8, u32, FaultKind),
+    Unlimit(u8, u8),
+    /// The replica, and the version that it gets.
+    Deploy(u8, u32),
     Restart(u8),
     DatabaseUp,
     Phase(Phase),
@@ -115,7 +118,8 @@ pub(super) struct Controller {
     pub(super) carrier: Box<dyn Carrier>,
     pub(super) world: Arc<WorldShared>,
     pub(super) database: Arc<Database>,
-    pub(super) database_down: bool,
+    /// Why it is.
+    pub(super) database_down: Option<FaultKind>,
     pub(super) replicas: Vec<Arc<Replica>>,
     pub(super) standing: Vec<Standing>,
     pub(super) receivers: Vec<ReceiverSpec>,
@@ -124,12 +128,17 @@ pub(super) struct Controller {
     pub(super) phase: Phase,
     pub(super) facts: RunFacts,
     pub(super) next_leak: u32,
+    /// The newest version of the replicas' software.
+    pub(super) version: u32,
+    /// The world cannot go on.
+    pub(super) broken: Option<String>,
 }
 
 impl Controller {
     fn new(setup: RunSetup, attention: Attention) -> Self {
         let RunSetup { mut facts, receivers, phases, plan, lane, engine, application, app } = setup;
         let seed = facts.seed;
+        let keeps_log = plan.loses_commits();
         let Ready { carrier, net, truth, granularity } = lane.build(seed, &attention);
         facts.granularity = granularity;
         let world = Arc::new(WorldShared {
@@ -141,7 +150,7 @@ impl Controller {
             call_timeout: facts.call_timeout,
         });
         let clock = ServerClock::new(truth.clone(), facts.epoch);
-        let database = Arc::new(Database::new(Arc::clone(&world), clock, engine, application.as_ref()));
+        let database = Arc::new(Database::new(Arc::clone(&world), clock, engine, application, keeps_log));
         let replicas: Vec<_> = (0..facts.replicas)
             .map(|number| {
                 let clock = HostClock::new(truth.clone(), facts.epoch);
@@ -157,7 +166,7 @@ impl Controller {
             standing: replicas.iter().map(|_| Standing::default()).collect(),
             world,
             database,
-            database_down: false,
+            database_down: None,
             replicas,
             receivers,
             agenda,
@@ -165,6 +174,8 @@ impl Controller {
             phase: Phase::Chaos,
             facts,
             next_leak: 0,
+            version: 0,
+            broken: None,
         }
     }
 
@@ -207,7 +218,7 @@ impl Controller {
         for pulled in self.world.strikes.take_pulled() {
             self.carry_out(pulled);
         }
-        Ok(())
+        self.broken.take().map_or(Ok(()), Err)
     }
 
     /// Does what is due.
@@ -228,6 +239,8 @@ impl Controller {
             Act::Unlink(replica, cause, kind) => self.unlink(replica, cause, kind),
             Act::Resume(replica) => self.resume(replica),
             Act::EndLeak(replica, number, kind) => self.end_leak(replica, number, kind),
+            Act::Unlimit(replica, connections) => self.unlimit(replica, connections),
+            Act::Deploy(replica, version) => self.deploy(replica, version),
             Act::Restart(replica) => self.restart(replica),
             Act::DatabaseUp => self.database_up(),
             Act::Phase(Phase::PartialHeal) => self.partial_heal(),
@@ -275,6 +288,8 @@ impl Controller {
         self.enter(Phase::Heal);
         for replica in 0..self.facts.replicas {
             self.heal_replica(replica);
+            // A deploy that chaos interrupted is finished.
+            self.deploy(replica, self.version);
             self.replicas[usize::from(replica)].clock.set_drift(0);
             self.clock_set(replica);
         }
@@ -295,6 +310,7 @@ impl Controller {
         for number in std::mem::take(&mut self.standing(replica).leaks) {
             self.world.strikes.end(replica, number);
         }
+        self.replicas[usize::from(replica)].pool.free();
         self.standing(replica).links.clear();
         self.relink(replica);
         self.standing(replica).pauses = self.standing(replica).pauses.min(1);

@@ -2,18 +2,25 @@
 //! between "received", "applied" and "answered".
 
 use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use tourbillon::{
-    model::ExecutionId,
+    model::{ExecutionId, Timestamp},
     store::{BoxFuture, ErrorKind, PlanOutcome, Reply, Request, StoreError},
 };
 
 use super::{
     application::{ApplicationFactory, ApplicationReply, ApplicationRequest, Done, Held},
     clock::ServerClock,
+    commits::Commits,
     engine::Engine,
     gate::Gate,
     net::BoxConnection,
@@ -31,16 +38,21 @@ use crate::{
 pub(super) struct Database {
     pub(super) world: Arc<WorldShared>,
     pub(super) clock: ServerClock,
+    application: Option<ApplicationFactory>,
     stored: Mutex<Stored>,
     subjects: Mutex<Subjects>,
     /// Owns the sessions of the present start of the server; never closed, but a restart ends them in order.
     gate: Mutex<Gate>,
+    /// By replica: a word to all its sessions that they are dropped.
+    drops: Mutex<BTreeMap<u8, watch::Sender<()>>>,
 }
 
 /// What the server holds: one database, of which some rows are the scheduler's and some the application's.
 struct Stored {
     engine: Box<dyn Engine + Send>,
     application: Option<Held>,
+    /// Kept only if commits may be lost.
+    commits: Option<Commits>,
 }
 
 impl Database {
@@ -48,10 +60,20 @@ impl Database {
         world: Arc<WorldShared>,
         clock: ServerClock,
         engine: Box<dyn Engine + Send>,
-        application: Option<&ApplicationFactory>,
+        application: Option<ApplicationFactory>,
+        loses_commits: bool,
     ) -> Self {
-        let stored = Stored { engine, application: application.map(|make| Held::new(make())) };
-        Self { world, clock, stored: Mutex::new(stored), subjects: Mutex::default(), gate: Mutex::new(Gate::open()) }
+        let held = application.as_ref().map(|make| Held::new(make()));
+        let stored = Stored { engine, application: held, commits: loses_commits.then(Commits::default) };
+        Self {
+            world,
+            clock,
+            application,
+            stored: Mutex::new(stored),
+            subjects: Mutex::default(),
+            gate: Mutex::new(Gate::open()),
+            drops: Mutex::default(),
+        }
     }
 
     fn stored(&self) -> MutexGuard<'_, Stored> {
@@ -79,23 +101,59 @@ impl Database {
 
     /// Applies a request: the one place where anything becomes true.
     fn apply(&self, asked: Asked) -> Told {
-        match asked {
-            Asked::Store(request) => self.apply_request(request).map(Answered::Store),
-            Asked::Application(request) => self.apply_application(request).map(Answered::Application),
+        let now = self.clock.now();
+        let committed = self.stored().commits.is_some().then(|| asked.clone());
+        let mut events = Vec::new();
+        let told = match asked {
+            Asked::Store(request) => self.apply_request(now, request, &mut events).map(Answered::Store),
+            Asked::Application(request) => {
+                self.apply_application(now, request, &mut events).map(Answered::Application)
+            }
+        };
+        if let (Some(asked), Some(commits)) = (committed, &mut self.stored().commits) {
+            commits.add(now, asked, events, &told);
         }
+        told
     }
 
-    fn apply_request(&self, request: Request) -> Result<Reply, StoreError> {
-        let now = self.clock.now();
+    fn apply_request(&self, now: Timestamp, request: Request, events: &mut Vec<usize>) -> Result<Reply, StoreError> {
         let result = self.stored().engine.apply(now, &request);
-        self.world.record(HostId::Database, What::Applied { request, now, result: result.clone() });
+        let applied = What::Applied { request, now, result: result.clone() };
+        events.push(self.world.record(HostId::Database, applied));
         result
     }
 
-    fn apply_application(&self, request: ApplicationRequest) -> Result<ApplicationReply, StoreError> {
-        let now = self.clock.now();
+    /// Goes on as a server that lacks the newest commits, so many of them: everything else is carried out again on a
+    /// fresh engine, at the time at which it was. Returns the numbers of the lost events.
+    pub(super) fn fail_over(&self, commits: u32) -> Result<Vec<usize>, StoreError> {
         let mut stored = self.stored();
-        let Stored { engine, application } = &mut *stored;
+        let Stored { engine, application, commits: log } = &mut *stored;
+        let Some(log) = log else {
+            return Err(StoreError::new(ErrorKind::Invalid, "no log of commits was kept"));
+        };
+        let lost = log.lose(commits);
+        let mut fresh = engine.fresh()?;
+        let mut held = self.application.as_ref().map(|make| Held::new(make()));
+        for (now, asked) in log.iter() {
+            // What was refused then is refused again.
+            match (asked, &mut held) {
+                (Asked::Store(request), _) => drop(fresh.apply(now, request)),
+                (Asked::Application(request), Some(held)) => drop(held.apply(now, request, fresh.as_mut())),
+                (Asked::Application(_), None) => {}
+            }
+        }
+        (*engine, *application) = (fresh, held);
+        Ok(lost)
+    }
+
+    fn apply_application(
+        &self,
+        now: Timestamp,
+        request: ApplicationRequest,
+        events: &mut Vec<usize>,
+    ) -> Result<ApplicationReply, StoreError> {
+        let mut stored = self.stored();
+        let Stored { engine, application, .. } = &mut *stored;
         let Some(application) = application else {
             return Err(StoreError::new(
                 ErrorKind::Invalid,
@@ -106,10 +164,10 @@ impl Database {
         drop(stored);
         // The store's part first: checkers of the scheduler see it as any other request.
         if let (Some(request), Some(result)) = (request.with.clone(), with) {
-            self.world.record(HostId::Database, What::Applied { request, now, result });
+            events.push(self.world.record(HostId::Database, What::Applied { request, now, result }));
         }
         let applied = What::ApplicationApplied { request, now, result: result.clone(), changes };
-        self.world.record(HostId::Database, applied);
+        events.push(self.world.record(HostId::Database, applied));
         result
     }
 
@@ -126,8 +184,37 @@ impl Database {
         }
     }
 
+    /// Ends the replica's sessions, except for what they have in hand; false if it has none.
+    pub(super) fn drop_sessions(&self, replica: u8) -> bool {
+        let drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        drops.get(&replica).is_some_and(|drop| drop.receiver_count() > 0 && drop.send(()).is_ok())
+    }
+
+    fn dropped(&self, replica: u8) -> watch::Receiver<()> {
+        let mut drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
+        drops.entry(replica).or_insert_with(|| watch::Sender::new(())).subscribe()
+    }
+
+    /// The next request; `None` when the other end is gone, or the session is dropped.
+    async fn next_ask(connection: &mut BoxConnection, dropped: &mut Option<watch::Receiver<()>>) -> Option<Ask> {
+        let mut received = pin!(wire::receive::<Ask>(connection));
+        let Some(dropped) = dropped else { return received.await.ok() };
+        let mut over = pin!(dropped.changed());
+        poll_fn(|cx| match over.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => received.as_mut().poll(cx).map(Result::ok),
+        })
+        .await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "true time is the database host's time")]
     async fn session(self: Arc<Self>, mut connection: BoxConnection) {
-        while let Ok(Ask { replica, asked }) = wire::receive(&mut connection).await {
+        let mut dropped = None;
+        while let Some(Ask { replica, asked }) = Self::next_ask(&mut connection, &mut dropped).await {
+            if dropped.is_none() {
+                // Who is at the other end is known from the first request on.
+                dropped = Some(self.dropped(replica));
+            }
             let id = asked.id();
             let struck = |kind: FaultKind| {
                 let kind = kind.name().to_owned();
@@ -137,6 +224,16 @@ impl Database {
                 Fate::Refuse => {
                     struck(FaultKind::Refuse);
                     Err(StoreError::new(ErrorKind::Unavailable, "refused: too many connections"))
+                }
+                Fate::Busy => {
+                    struck(FaultKind::Busy);
+                    Err(StoreError::new(ErrorKind::Unavailable, "could not serialise access: try again"))
+                }
+                Fate::Slow(delay) => {
+                    struck(FaultKind::Slow);
+                    let told = self.apply(asked);
+                    tokio::time::sleep(delay).await;
+                    told
                 }
                 Fate::LoseReply => {
                     let _ = self.apply(asked);

@@ -8,7 +8,7 @@ use std::{
 
 use tourbillon::{
     model::Timestamp,
-    store::{ManualClock, MemoryStore, Reply, Request, Store, StoreError},
+    store::{ErrorKind, ManualClock, MemoryStore, Reply, Request, Store, StoreError},
 };
 
 /// Applies requests one at a time at a given database time. The database host owns it across its own restarts:
@@ -19,6 +19,43 @@ pub trait Engine {
     /// # Errors
     /// As [`Store::call`].
     fn apply(&mut self, now: Timestamp, request: &Request) -> Result<Reply, StoreError>;
+
+    /// A fresh, empty, migrated engine of the same sort: the server that a fail-over turns to.
+    ///
+    /// # Errors
+    /// When there is none, which is so for engines that [`renewable`] did not make.
+    fn fresh(&self) -> Result<Box<dyn Engine + Send>, StoreError> {
+        Err(StoreError::new(
+            ErrorKind::Invalid,
+            "this engine cannot be made afresh: make it with `engine::renewable`",
+        ))
+    }
+}
+
+/// Makes a fresh, empty, migrated engine for each run.
+pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine + Send>, StoreError> + Send + Sync>;
+
+/// An engine that a run may lose commits of.
+///
+/// # Errors
+/// Those of the factory.
+pub fn renewable(factory: &EngineFactory) -> Result<Box<dyn Engine + Send>, StoreError> {
+    Ok(Box::new(Renewable { engine: factory()?, factory: Arc::clone(factory) }))
+}
+
+struct Renewable {
+    engine: Box<dyn Engine + Send>,
+    factory: EngineFactory,
+}
+
+impl Engine for Renewable {
+    fn apply(&mut self, now: Timestamp, request: &Request) -> Result<Reply, StoreError> {
+        self.engine.apply(now, request)
+    }
+
+    fn fresh(&self) -> Result<Box<dyn Engine + Send>, StoreError> {
+        renewable(&self.factory)
+    }
 }
 
 /// Calls a store inline, on the simulation's thread.
@@ -43,6 +80,11 @@ impl<F: FnMut(&Request) -> Result<Reply, StoreError>> Engine for Inline<F> {
 
 /// The in-memory store.
 pub fn memory() -> Box<dyn Engine + Send> {
+    let factory: EngineFactory = Arc::new(|| Ok(plain_memory()));
+    Box::new(Renewable { engine: plain_memory(), factory })
+}
+
+fn plain_memory() -> Box<dyn Engine + Send> {
     let clock = ManualClock::new(Timestamp::EPOCH);
     let store = MemoryStore::new(clock.clone());
     Box::new(Inline::new(clock, move |request: &Request| store.apply(request)))
@@ -98,7 +140,7 @@ impl Bridge {
                 close(store).await;
             });
         });
-        let gone = |_| StoreError::new(tourbillon::store::ErrorKind::Unavailable, "the bridge thread ended early");
+        let gone = |_| StoreError::new(ErrorKind::Unavailable, "the bridge thread ended early");
         connected.recv().map_err(gone)??;
         Ok(Self { clock, requests: Some(requests), replies, thread: Some(thread) })
     }
@@ -106,7 +148,7 @@ impl Bridge {
 
 impl Engine for Bridge {
     fn apply(&mut self, now: Timestamp, request: &Request) -> Result<Reply, StoreError> {
-        let gone = || StoreError::new(tourbillon::store::ErrorKind::Unknown, "the bridge thread is gone");
+        let gone = || StoreError::new(ErrorKind::Unknown, "the bridge thread is gone");
         self.clock.set(now);
         self.requests.as_ref().ok_or_else(gone)?.send(request.clone()).map_err(|_| gone())?;
         self.replies.recv().map_err(|_| gone())?

@@ -12,6 +12,9 @@ use crate::{
     history::{CrashKind, HostId, What},
 };
 
+/// How long handlers may finish before a deploy replaces their process.
+const DEPLOY_GRACE: Duration = Duration::from_secs(5);
+
 impl Controller {
     fn began(&self, host: HostId, kind: FaultKind, detail: String) {
         self.world.strikes.count(kind);
@@ -44,7 +47,7 @@ impl Controller {
                 self.replicas[usize::from(replica)].clock.set_drift(ppm);
                 self.clock_set(replica);
             }
-            Bad::DatabaseClockStep { by_ms } => self.step_database_clock(by_ms),
+            Bad::DatabaseClockStep { by_ms } => self.database_clock_step(by_ms),
             Bad::Pause => self.pause(replica, lasts),
             Bad::Crash => self.crash(replica, lasts),
             Bad::PowerLoss => self.power_loss(replica, lasts),
@@ -65,6 +68,32 @@ impl Controller {
                 let detail = format!("{percent} %, {delay_s} s late");
                 self.leak(replica, kind, lasts, leaky(Leaky::ApplyLate { percent, delay }, detail));
             }
+            Bad::FailOver { commits, by_ms } => self.fail_over(commits, by_ms, lasts),
+            Bad::RestartAll => self.restart_all(lasts),
+            Bad::Deploy => self.begin_deploy(lasts),
+            Bad::SessionDrop => {
+                if self.database.drop_sessions(replica) {
+                    self.began(host, kind, "once".to_owned());
+                }
+            }
+            Bad::Busy { times } => {
+                // Counted when a request is refused.
+                let detail = format!("{times} requests");
+                self.record(host, What::FaultBegan { kind: kind.name().to_owned(), detail });
+                self.world.strikes.be_busy(replica, times);
+            }
+            Bad::Slow { percent, delay_ms } => {
+                let delay = Duration::from_millis(delay_ms.into());
+                let detail = format!("{percent} %, {delay_ms} ms late");
+                self.leak(replica, kind, lasts, leaky(Leaky::Slow { percent, delay }, detail));
+            }
+            Bad::PoolExhaustion { connections } => {
+                // Counted when a request has to wait.
+                let detail = format!("{connections} connections");
+                self.record(host, What::FaultBegan { kind: kind.name().to_owned(), detail });
+                self.replicas[usize::from(replica)].pool.limit(connections);
+                self.schedule_in(lasts, Act::Unlimit(replica, connections));
+            }
             Bad::LoseEffectReply { percent } => {
                 self.leak(replica, kind, lasts, leaky(Leaky::LoseEffectReply { percent }, format!("{percent} %")));
             }
@@ -81,6 +110,7 @@ impl Controller {
             Then::Partition => self.cut(replica, LinkState::Down, FaultKind::Partition, lasts_s),
             Then::Shutdown => self.shutdown(replica, 0, lasts_s),
             Then::DatabaseRestart => self.database_restart(lasts_s),
+            Then::FailOver => self.fail_over(1, 0, lasts_s),
             Then::PartitionToDatabase => {
                 self.cut(replica, LinkState::DownForth, FaultKind::PartitionToDatabase, lasts_s);
             }
@@ -88,8 +118,8 @@ impl Controller {
                 self.cut(replica, LinkState::DownBack, FaultKind::PartitionFromDatabase, lasts_s);
             }
             Then::Hold => self.cut(replica, LinkState::Held, FaultKind::Hold, lasts_s),
-            Then::DatabaseClockBack => self.step_database_clock(-1000 * i64::from(lasts_s)),
-            Then::DatabaseClockForward => self.step_database_clock(1000 * i64::from(lasts_s)),
+            Then::DatabaseClockBack => self.database_clock_step(-1000 * i64::from(lasts_s)),
+            Then::DatabaseClockForward => self.database_clock_step(1000 * i64::from(lasts_s)),
             // Done where it was pulled.
             Then::LoseReply => {}
         }
@@ -100,8 +130,12 @@ impl Controller {
         self.record(HostId::Replica(replica), What::ClockSet { offset_us, drift_ppm });
     }
 
-    fn step_database_clock(&self, by_ms: i64) {
+    fn database_clock_step(&self, by_ms: i64) {
         self.began(HostId::Database, FaultKind::DatabaseClockStep, format!("by {by_ms} ms"));
+        self.step_database_clock(by_ms);
+    }
+
+    fn step_database_clock(&self, by_ms: i64) {
         self.database.clock.step(by_ms.saturating_mul(1000));
         let offset_us = self.database.clock.offset_us();
         self.record(HostId::Database, What::ClockSet { offset_us, drift_ppm: 0 });
@@ -167,6 +201,11 @@ impl Controller {
             return;
         }
         self.began(host, FaultKind::PowerLoss, format!("for {lasts} s"));
+        self.cut_power(replica);
+        self.schedule_in(lasts, Act::Restart(replica));
+    }
+
+    fn cut_power(&mut self, replica: u8) {
         if let Some(gate) = self.replicas[usize::from(replica)].gate() {
             gate.kill();
         }
@@ -174,7 +213,47 @@ impl Controller {
         self.isolate(replica);
         self.drop_tasks(replica);
         self.crashed(replica, CrashKind::PowerLoss);
-        self.schedule_in(lasts, Act::Restart(replica));
+    }
+
+    /// All at once, and all boot at once: also those that were down before.
+    fn restart_all(&mut self, lasts: u32) {
+        self.began(HostId::World, FaultKind::RestartAll, format!("for {lasts} s"));
+        for replica in 0..self.facts.replicas {
+            if !self.standing(replica).down || self.carrier.is_running(HostId::Replica(replica)) {
+                self.cut_power(replica);
+            }
+            self.schedule_in(lasts, Act::Restart(replica));
+        }
+    }
+
+    fn begin_deploy(&mut self, lasts: u32) {
+        self.version += 1;
+        let version = self.version;
+        self.began(HostId::World, FaultKind::Deploy, format!("version {version}, over {lasts} s"));
+        let last = u32::from(self.facts.replicas.saturating_sub(1)).max(1);
+        for replica in 0..self.facts.replicas {
+            self.schedule_in(lasts * u32::from(replica) / last, Act::Deploy(replica, version));
+        }
+    }
+
+    /// Its next boot runs that version; a process that runs another one is replaced.
+    pub(super) fn deploy(&mut self, replica: u8, version: u32) {
+        if self.replicas[usize::from(replica)].version() >= version {
+            return;
+        }
+        self.replicas[usize::from(replica)].set_version(version);
+        if !self.standing(replica).down {
+            let detail = format!("version {version}");
+            let kind = FaultKind::Deploy.name().to_owned();
+            self.record(HostId::Replica(replica), What::FaultBegan { kind, detail });
+            self.stop(replica, DEPLOY_GRACE, 1);
+        }
+    }
+
+    pub(super) fn unlimit(&mut self, replica: u8, connections: u8) {
+        if self.replicas[usize::from(replica)].pool.unlimit(connections) {
+            self.ended(HostId::Replica(replica), FaultKind::PoolExhaustion);
+        }
     }
 
     fn drop_tasks(&mut self, replica: u8) {
@@ -198,7 +277,11 @@ impl Controller {
             return;
         }
         self.began(HostId::Replica(replica), FaultKind::Shutdown, format!("grace {grace_s} s"));
-        self.replicas[usize::from(replica)].order_shutdown(Duration::from_secs(grace_s.into()));
+        self.stop(replica, Duration::from_secs(grace_s.into()), lasts);
+    }
+
+    fn stop(&mut self, replica: u8, grace: Duration, lasts: u32) {
+        self.replicas[usize::from(replica)].order_shutdown(grace);
         self.standing(replica).down = true;
         self.schedule_in(lasts, Act::Restart(replica));
     }
@@ -287,21 +370,38 @@ impl Controller {
     }
 
     fn database_restart(&mut self, lasts: u32) {
-        if self.database_down {
+        if self.database_down.is_none() {
+            self.began(HostId::Database, FaultKind::DatabaseRestart, format!("for {lasts} s"));
+            self.stop_database(FaultKind::DatabaseRestart, lasts);
+        }
+    }
+
+    /// What a fail-over takes longer for is another server's time to notice; to replicas both are an outage.
+    fn fail_over(&mut self, commits: u32, by_ms: i64, lasts: u32) {
+        if self.database_down.is_some() {
             return;
         }
-        self.began(HostId::Database, FaultKind::DatabaseRestart, format!("for {lasts} s"));
-        self.database_down = true;
+        let detail = format!("{commits} commits lost, {by_ms} ms off, for {lasts} s");
+        self.began(HostId::Database, FaultKind::FailOver, detail);
+        self.stop_database(FaultKind::FailOver, lasts);
+        match self.database.fail_over(commits) {
+            Ok(lost) => self.record(HostId::Database, What::FailedOver { lost }),
+            Err(error) => self.broken = Some(format!("cannot fail over: {error}")),
+        }
+        self.step_database_clock(by_ms);
+    }
+
+    fn stop_database(&mut self, kind: FaultKind, lasts: u32) {
+        self.database_down = Some(kind);
         let sessions = self.database.replace_gate();
         self.carrier.crash(HostId::Database, &sessions);
         self.schedule_in(lasts, Act::DatabaseUp);
     }
 
     pub(super) fn database_up(&mut self) {
-        if self.database_down {
-            self.database_down = false;
+        if let Some(kind) = self.database_down.take() {
             self.carrier.restart(HostId::Database, None);
-            self.ended(HostId::Database, FaultKind::DatabaseRestart);
+            self.ended(HostId::Database, kind);
         }
     }
 }

@@ -24,6 +24,7 @@ use super::{
     application::{ApplicationRequest, Tables},
     clock::HostClock,
     gate::Gate,
+    pool::Pool,
     process::{Process, WorldShared},
     receiver::{self, Call, CallError},
     remote, runtime,
@@ -41,13 +42,24 @@ pub(super) struct Replica {
     world: Arc<WorldShared>,
     pub(super) clock: HostClock,
     app: App,
+    pub(super) pool: Arc<Pool>,
+    version: AtomicU32,
     boots: AtomicU32,
     current: Mutex<Option<Arc<Process>>>,
 }
 
 impl Replica {
     pub(super) fn new(number: u8, world: Arc<WorldShared>, clock: HostClock, app: App) -> Self {
-        Self { number, world, clock, app, boots: AtomicU32::new(0), current: Mutex::new(None) }
+        Self {
+            number,
+            world,
+            clock,
+            app,
+            pool: Arc::default(),
+            version: AtomicU32::new(0),
+            boots: AtomicU32::new(0),
+            current: Mutex::new(None),
+        }
     }
 
     pub(super) fn process(&self) -> Option<Arc<Process>> {
@@ -56,6 +68,15 @@ impl Replica {
 
     pub(super) fn gate(&self) -> Option<Gate> {
         self.process().map(|process| process.gate.clone())
+    }
+
+    /// Version of the software that the next boot runs.
+    pub(super) fn version(&self) -> u32 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_version(&self, version: u32) {
+        self.version.store(version, Ordering::Relaxed);
     }
 
     /// Asks the process to shut down.
@@ -74,6 +95,8 @@ impl Replica {
             clock: self.clock.clone(),
             gate: Gate::open(),
             incarnation: OnceLock::new(),
+            version: self.version(),
+            pool: Arc::clone(&self.pool),
             orders: watch::Sender::new(None),
         });
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&process));
@@ -94,6 +117,9 @@ async fn live(process: Arc<Process>, app: App) {
     let incarnation = running.incarnation();
     let _ = process.incarnation.set(incarnation);
     process.record(What::Booted { incarnation });
+    if process.version > 0 {
+        process.record(What::Deployed { incarnation, version: process.version });
+    }
 
     let mut orders = process.orders.subscribe();
     let Ok(grace) = orders.wait_for(Option::is_some).await.map(|order| order.unwrap_or_default()) else { return };
@@ -135,6 +161,12 @@ impl Host {
     /// for example.
     pub fn true_time(&self) -> Duration {
         Duration::from_micros(self.process.world.truth.now_us())
+    }
+
+    /// Version of the software that this process runs, from 0. A fault of kind `deploy` raises it, one replica after
+    /// the other, so that for a while two versions run side by side.
+    pub fn version(&self) -> u32 {
+        self.process.version
     }
 
     /// The run's seed, for handlers that draw what they do.

@@ -5,6 +5,7 @@
 
 pub mod application;
 pub mod clock;
+mod commits;
 mod controller;
 mod database;
 pub mod engine;
@@ -15,6 +16,7 @@ mod host;
 mod lane;
 mod net;
 mod panics;
+mod pool;
 mod process;
 mod receiver;
 mod remote;

@@ -13,6 +13,7 @@ use super::{
     clock::{HostClock, TrueTime},
     gate::{Gate, Mode},
     net::SharedNet,
+    pool::Pool,
     strikes::Strikes,
 };
 use crate::history::{HostId, Recorder, What};
@@ -29,8 +30,9 @@ pub(super) struct WorldShared {
 }
 
 impl WorldShared {
-    pub(super) fn record(&self, host: HostId, what: What) {
-        self.recorder.record(self.truth.now_us(), host, what);
+    /// Returns the event's number.
+    pub(super) fn record(&self, host: HostId, what: What) -> usize {
+        self.recorder.record(self.truth.now_us(), host, what)
     }
 }
 
@@ -42,6 +44,9 @@ pub(super) struct Process {
     pub(super) clock: HostClock,
     pub(super) gate: Gate,
     pub(super) incarnation: OnceLock<Incarnation>,
+    /// Version of the software, from 0; a deploy raises it.
+    pub(super) version: u32,
+    pub(super) pool: Arc<Pool>,
     /// A shutdown with this grace was asked for.
     pub(super) orders: watch::Sender<Option<Duration>>,
 }

@@ -16,6 +16,7 @@ use super::{
     process::Process,
     wire::{self, Answered, Ask, Asked, Told},
 };
+use crate::fault::FaultKind;
 use crate::history::{Answer, HostId, What};
 
 /// Idle connections kept; more are closed.
@@ -45,6 +46,10 @@ impl RemoteStore {
         let unreachable =
             |error: io::Error| StoreError::new(ErrorKind::Unavailable, format!("cannot connect: {error}"));
         let broken = |error: io::Error| StoreError::new(ErrorKind::Unknown, format!("connection broke: {error}"));
+        if self.process.pool.is_full() {
+            self.process.world.strikes.count(FaultKind::PoolExhaustion);
+        }
+        let _place = Arc::clone(&self.process.pool).enter().await;
         let mut connection = self.connection().await.map_err(unreachable)?;
         wire::send(&mut connection, Ask { replica: self.process.replica, asked }).await.map_err(broken)?;
         let told: Told = wire::receive(&mut connection).await.map_err(broken)?;

@@ -21,6 +21,8 @@ pub(super) enum Fate {
     Refuse,
     LoseReply,
     ApplyLate(Duration),
+    Busy,
+    Slow(Duration),
 }
 
 /// What a trigger did to the message in hand.
@@ -45,6 +47,7 @@ pub(super) enum Leaky {
     LoseReply { percent: u8 },
     ApplyLate { percent: u8, delay: Duration },
     LoseEffectReply { percent: u8 },
+    Slow { percent: u8, delay: Duration },
 }
 
 pub(super) struct Strikes {
@@ -56,6 +59,7 @@ pub(super) struct Strikes {
 #[derive(Default)]
 struct Inner {
     leaks: BTreeMap<(u8, u32), Leaky>,
+    busy: BTreeMap<u8, u32>,
     triggers: Vec<Trigger>,
     reached: BTreeMap<(TriggerPoint, Option<String>), u32>,
     pulled: Vec<Pulled>,
@@ -91,10 +95,18 @@ impl Strikes {
         self.inner().leaks.remove(&(replica, number));
     }
 
-    /// No trigger is pulled any more: chaos is over.
+    /// The next requests of `replica` are refused as busy: so many more.
+    pub(super) fn be_busy(&self, replica: u8, times: u32) {
+        let mut inner = self.inner();
+        let left = inner.busy.entry(replica).or_default();
+        *left = left.saturating_add(times);
+    }
+
+    /// No trigger is pulled any more, and nobody is busy: chaos is over.
     pub(super) fn disarm(&self) {
         let mut inner = self.inner();
         inner.triggers.clear();
+        inner.busy.clear();
         inner.lose_next.clear();
     }
 
@@ -125,8 +137,14 @@ impl Strikes {
             *inner.fired.entry(FaultKind::LoseReply).or_default() += 1;
             return Fate::LoseReply;
         }
+        if let Some(left) = inner.busy.get_mut(&replica).filter(|left| **left > 0) {
+            *left -= 1;
+            *inner.fired.entry(FaultKind::Busy).or_default() += 1;
+            return Fate::Busy;
+        }
         for leak in inner.of(replica) {
             let (kind, percent, fate) = match leak {
+                Leaky::Slow { percent, delay } => (FaultKind::Slow, percent, Fate::Slow(delay)),
                 Leaky::Refuse { percent } => (FaultKind::Refuse, percent, Fate::Refuse),
                 Leaky::LoseReply { percent } => (FaultKind::LoseReply, percent, Fate::LoseReply),
                 Leaky::ApplyLate { percent, delay } => (FaultKind::ApplyLate, percent, Fate::ApplyLate(delay)),
