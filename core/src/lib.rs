@@ -47,7 +47,7 @@ pub mod prelude {
         plan::{Backoff, CatchUp, Cron, CronError, Fold, Gap},
         queue::{Delivery, Enqueuer, ItemOptions, Queue, Unique},
         runtime::Runtime,
-        service::{FirstTick, HaMode, Service, Tick},
+        service::{FirstTick, HaMode, Leadership, Service, Tick},
         store::{ManualClock, MemoryStore, Store},
     };
 }

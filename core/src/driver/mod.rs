@@ -40,7 +40,7 @@ pub use shutdown::{Running, ShutdownTimeout};
 
 use crate::{
     job::{CheckedJob, Work},
-    model::{Incarnation, JobName, ServiceName},
+    model::{Incarnation, JobName, LockName, ServiceName},
     runtime::{Runtime, Task},
 };
 
@@ -52,6 +52,7 @@ struct Shared {
     settings: Settings,
     jobs: BTreeMap<JobName, CheckedJob>,
     services: BTreeMap<ServiceName, service::Served>,
+    groups: BTreeMap<LockName, service::leader::Group>,
     leases: lease::Leases,
     /// What it takes to run attempts of each job and queue.
     works: BTreeMap<JobName, Work>,

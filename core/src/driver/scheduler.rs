@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     job::{CheckedJob, Job, SpecError},
-    model::{Incarnation, JobName, ServiceName},
+    model::{Incarnation, JobName, LockName, ServiceName},
     queue::{Queue, QueueError},
     runtime::Runtime,
-    service::{CheckedService, Service, ServiceError},
+    service::{CheckedLeadership, CheckedService, Leadership, Service, ServiceError},
     store::Store,
 };
 
@@ -32,6 +32,7 @@ pub struct Scheduler {
     jobs: BTreeMap<JobName, CheckedJob>,
     services: BTreeMap<ServiceName, CheckedService>,
     queues: BTreeMap<JobName, Registered>,
+    groups: BTreeMap<LockName, CheckedLeadership>,
 }
 
 impl fmt::Debug for Scheduler {
@@ -51,6 +52,7 @@ pub struct SchedulerBuilder {
     jobs: Vec<Job>,
     services: Vec<Service>,
     queues: Vec<Result<Registered, QueueError>>,
+    groups: Vec<Leadership>,
 }
 
 impl fmt::Debug for SchedulerBuilder {
@@ -99,13 +101,14 @@ impl Scheduler {
             jobs: Vec::new(),
             services: Vec::new(),
             queues: Vec::new(),
+            groups: Vec::new(),
         }
     }
 
     /// Starts every loop. Must be called inside a tokio runtime unless another [`Runtime`] was injected. Dropping
     /// the result stops everything at once, as a crash would; prefer [`Running::shutdown`].
     pub fn start(self) -> Running {
-        let Self { store, runtime, settings, jobs, services, queues: registered } = self;
+        let Self { store, runtime, settings, jobs, services, groups, queues: registered } = self;
         let Settings { max_concurrency, poll_interval, claim_batch, .. } = settings;
         let crew =
             Arc::new(Crew::of_jobs(jobs.keys().cloned().collect(), max_concurrency, poll_interval, claim_batch));
@@ -127,6 +130,7 @@ impl Scheduler {
             stop: Stop::new(),
             runners: Runners::default(),
             unreleased: Unreleased::default(),
+            groups: groups.into_iter().map(|(name, rules)| (name, service::leader::Group::new(rules))).collect(),
             services: service::served(services, runtime.monotonic()),
             runtime,
             settings,
@@ -152,6 +156,11 @@ impl Scheduler {
                 .keys()
                 .map(|name| runtime.spawn(&format!("loop of service {name}"), service::run(share(), name.clone()))),
         );
+        for name in shared.groups.keys() {
+            // Among the runners: at a shutdown a term ends after its ticks.
+            let task = runtime.spawn(&format!("leadership {name}"), service::leader::run(share(), name.clone()));
+            shared.runners.add(task);
+        }
         let tail = vec![runtime.spawn("settler", settling), runtime.spawn("heartbeater", heartbeater::run(share()))];
         Running::new(shared, loops, tail)
     }
@@ -176,6 +185,13 @@ impl SchedulerBuilder {
     #[must_use]
     pub fn service(mut self, service: Service) -> Self {
         self.services.push(service);
+        self
+    }
+
+    /// Adds a leadership group. The group `leader`, for services that name none, need not be added.
+    #[must_use]
+    pub fn leadership(mut self, group: Leadership) -> Self {
+        self.groups.push(group);
         self
     }
 
@@ -221,6 +237,8 @@ impl SchedulerBuilder {
                 return Err(QueueError::Duplicate(name).into());
             }
         }
-        Ok(Scheduler { store: self.store, runtime: self.runtime, settings: self.settings, jobs, services, queues })
+        let groups = service::locks::check(&services, self.groups)?;
+        let (store, runtime, settings) = (self.store, self.runtime, self.settings);
+        Ok(Scheduler { store, runtime, settings, jobs, services, groups, queues })
     }
 }

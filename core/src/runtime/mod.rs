@@ -16,7 +16,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    model::{Generation, JobName, LeaseRef, RequestId, Scope, ServiceName, Timestamp},
+    model::{Epoch, Generation, JobName, LeaseRef, LockName, RequestId, Scope, ServiceName, Timestamp},
     store::BoxFuture,
 };
 
@@ -97,6 +97,8 @@ pub enum DriverEvent {
         tick: RequestId,
         /// Of which service.
         service: ServiceName,
+        /// The lock that it runs under, and its epoch, unless it runs under none that has one.
+        under: Option<(LockName, Epoch)>,
     },
     /// The work of a tick will not be polled again.
     TickEnded {
@@ -104,6 +106,20 @@ pub enum DriverEvent {
         tick: RequestId,
         /// How it ended.
         end: TickEnd,
+    },
+    /// This replica leads a group from now on.
+    LeaderGained {
+        /// The group's lock.
+        lock: LockName,
+        /// `None` under a session lock.
+        epoch: Option<Epoch>,
+    },
+    /// This replica does not lead the group any more, and none of its ticks runs here.
+    LeaderLost {
+        /// The group's lock.
+        lock: LockName,
+        /// As gained.
+        epoch: Option<Epoch>,
     },
 }
 
@@ -119,6 +135,8 @@ pub enum TickEnd {
     Panicked,
     /// It ran into its timeout.
     TimedOut,
+    /// Its lock was lost, or could no longer be trusted.
+    LockLost,
     /// A shutdown interrupted it.
     Interrupted,
 }

@@ -5,12 +5,17 @@
 //! runs must be recorded, is a [`Job`](crate::job::Job) (the HA mode *claimed*).
 
 mod health;
+mod leadership;
+mod locker;
 mod spec;
 mod tick;
 
 pub(crate) use health::Record;
 pub use health::{Health, TickCounts};
-pub(crate) use spec::{CheckedService, GateFn, WorkFn};
+pub(crate) use leadership::{CheckedLeadership, DEFAULT_GROUP};
+pub use leadership::{Leadership, Term};
+pub use locker::{Locker, SessionLock};
+pub(crate) use spec::{CheckedMode, CheckedService, GateFn, WorkFn};
 pub use spec::{FirstTick, HaMode, Service, ServiceError, ServiceRule};
 pub(crate) use tick::TickFacts;
 pub use tick::{Pass, Skip, Tick, TickError, TickOutcome, Trigger};

@@ -3,10 +3,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Pass, Tick, TickError};
+use super::{Locker, Pass, Tick, TickError, leadership::DEFAULT_GROUP};
 use crate::{
     job::BoxError,
-    model::{NameError, ServiceName},
+    model::{LockName, NameError, ServiceName},
     store::BoxFuture,
 };
 
@@ -26,6 +26,18 @@ pub enum HaMode {
     /// effects outside that must not be repeated and none of the other modes fits.
     #[default]
     EveryReplica,
+    /// On whichever replica gets the lock for this one tick; the others skip it. The lock is tried, never waited for,
+    /// renewed while the tick runs, and its loss cancels the tick. Ticks of several replicas are not in step, so the
+    /// work runs up to once per interval *and replica*, never twice at once. For work that must not overlap with
+    /// itself but may run more often than its interval. Run one replica instead, or use [`HaMode::Leader`], when the
+    /// interval itself must hold for all replicas together.
+    TickLock,
+    /// On the replica that leads its [group](super::Leadership), which keeps the lock from tick to tick. A new leader
+    /// ticks as a new process does: after its start-up pass, from its own first tick on. For work that keeps
+    /// something between ticks, or whose interval must hold for all replicas together. Run one replica instead when
+    /// work outside the reach of an epoch check must never overlap for even the length of a clock step: a leader is
+    /// safe within the drift that G7 names, and fenced beyond it.
+    Leader,
 }
 
 /// When the first tick comes.
@@ -50,6 +62,7 @@ pub enum FirstTick {
 /// | first tick | jittered |
 /// | timeout | 60 s |
 /// | jitter | none |
+/// | lock | a lease row of the service's name, or the group's; time to live 30 s, renewed at a quarter of it |
 /// | gate, start-up pass, callbacks | none |
 ///
 /// Ticks come at fixed distances from the first, by the monotonic clock. Ticks that a slow or paused process missed
@@ -72,6 +85,10 @@ pub struct Service {
     first: FirstTick,
     timeout: Duration,
     jitter: Duration,
+    lock: Option<String>,
+    ttl: Duration,
+    locker: Option<Arc<dyn Locker>>,
+    group: String,
     gate: Option<GateFn>,
     start: Option<WorkFn>,
     work: Option<WorkFn>,
@@ -96,6 +113,10 @@ impl Service {
             first: FirstTick::default(),
             timeout: Duration::from_secs(60),
             jitter: Duration::ZERO,
+            lock: None,
+            ttl: Duration::from_secs(30),
+            locker: None,
+            group: DEFAULT_GROUP.to_owned(),
             gate: None,
             start: None,
             work: None,
@@ -133,6 +154,32 @@ impl Service {
     #[must_use]
     pub fn jitter(self, most: Duration) -> Self {
         Self { jitter: most, ..self }
+    }
+
+    /// Name of the lock of a [`HaMode::TickLock`] service; its own name if not given. Programs that share a database
+    /// schema and must not exclude each other need different names.
+    #[must_use]
+    pub fn lock(self, name: &str) -> Self {
+        Self { lock: Some(name.to_owned()), ..self }
+    }
+
+    /// How long the lock of a [`HaMode::TickLock`] service outlives a dead holder: 10 ms to 90 days. A tick may run
+    /// longer: the lock is renewed.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// Uses a lock of another kind for [`HaMode::TickLock`]. Best effort: see [`Locker`].
+    #[must_use]
+    pub fn locker(self, locker: Arc<dyn Locker>) -> Self {
+        Self { locker: Some(locker), ..self }
+    }
+
+    /// Mode [`HaMode::Leader`], in this group instead of the scheduler's default one, which is called `leader`.
+    #[must_use]
+    pub fn led_by(self, group: &str) -> Self {
+        Self { mode: HaMode::Leader, group: group.to_owned(), ..self }
     }
 
     /// Asked before every tick and before the lock; `false` skips the tick silently, which is no failure.
@@ -195,10 +242,22 @@ impl Service {
         if self.jitter >= every {
             return fail(ServiceRule::Jitter { jitter: self.jitter, every });
         }
+        let named = |name: &str| LockName::new(name).map_err(|error| ServiceError::Name(name.to_owned(), error));
+        let mode = match self.mode {
+            HaMode::EveryReplica => CheckedMode::EveryReplica,
+            HaMode::TickLock => {
+                if let Err(rule) = check_ttl(self.ttl) {
+                    return fail(rule);
+                }
+                let lock = named(self.lock.as_deref().unwrap_or(&self.name))?;
+                CheckedMode::TickLock { lock, ttl: self.ttl, locker: self.locker }
+            }
+            HaMode::Leader => CheckedMode::Leader { group: named(&self.group)? },
+        };
         let Some(work) = self.work else { return fail(ServiceRule::NoWork) };
         Ok(CheckedService {
             every,
-            mode: self.mode,
+            mode,
             first: self.first,
             timeout: self.timeout,
             jitter: self.jitter,
@@ -210,6 +269,11 @@ impl Service {
             name,
         })
     }
+}
+
+/// A time to live that a lock can have.
+pub(super) fn check_ttl(ttl: Duration) -> Result<(), ServiceRule> {
+    if ttl < Duration::from_millis(10) || ttl > LONGEST { Err(ServiceRule::Ttl(ttl)) } else { Ok(()) }
 }
 
 fn work<F, Fut, T, E>(pass: F) -> WorkFn
@@ -237,6 +301,25 @@ pub enum ServiceError {
     /// A rule of the service does not hold.
     #[error("service `{0}`: {1}")]
     Rule(ServiceName, ServiceRule),
+    /// A rule of a leadership group does not hold.
+    #[error("leadership `{0}`: {1}")]
+    Group(LockName, ServiceRule),
+    /// Two groups of one name.
+    #[error("leadership `{0}`: defined twice: give each group a name of its own")]
+    DuplicateGroup(LockName),
+    /// No such group.
+    #[error("service `{0}`: no leadership `{1}`: add it to the builder with `leadership(Leadership::new(\"{1}\"))`")]
+    UnknownGroup(ServiceName, LockName),
+    /// Two locks of one name: one holder would starve the other (A28).
+    #[error("lock `{lock}`: used by {first} and by {second}: give each a lock of its own")]
+    SharedLock {
+        /// The lock.
+        lock: LockName,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
 }
 
 /// The rules of a service, as they are broken.
@@ -259,9 +342,41 @@ pub enum ServiceRule {
         /// As set.
         every: Duration,
     },
+    /// Outside its range.
+    #[error("the time to live is {0:?}: give `ttl` 10 ms to 90 days")]
+    Ttl(Duration),
+    /// Zero, or so slow that one lost renewal loses the lock (B3).
+    #[error(
+        "the renewal interval ({renew_every:?}) is not between zero and a third of the time to live ({ttl:?}): lower \
+         `renew_every` or raise `ttl`"
+    )]
+    Renewal {
+        /// As set.
+        renew_every: Duration,
+        /// As set.
+        ttl: Duration,
+    },
     /// Nothing to do.
     #[error("no work: call `run`")]
     NoWork,
+}
+
+/// A mode with what it needs.
+#[derive(Clone)]
+pub(crate) enum CheckedMode {
+    EveryReplica,
+    TickLock { lock: LockName, ttl: Duration, locker: Option<Arc<dyn Locker>> },
+    Leader { group: LockName },
+}
+
+impl CheckedMode {
+    pub(crate) fn kind(&self) -> HaMode {
+        match self {
+            Self::EveryReplica => HaMode::EveryReplica,
+            Self::TickLock { .. } => HaMode::TickLock,
+            Self::Leader { .. } => HaMode::Leader,
+        }
+    }
 }
 
 /// A service whose rules hold.
@@ -269,7 +384,7 @@ pub enum ServiceRule {
 pub(crate) struct CheckedService {
     pub(crate) name: ServiceName,
     pub(crate) every: Duration,
-    pub(crate) mode: HaMode,
+    pub(crate) mode: CheckedMode,
     pub(crate) first: FirstTick,
     pub(crate) timeout: Duration,
     pub(crate) jitter: Duration,

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     job::{StopReason, StopSignal},
-    model::{Incarnation, RequestId, ServiceName},
+    model::{Epoch, Incarnation, RequestId, ServiceName},
     runtime::{Runtime, Task},
     store::StoreError,
 };
@@ -31,6 +31,7 @@ pub(crate) struct TickFacts {
     pub(crate) service: ServiceName,
     pub(crate) trigger: Trigger,
     pub(crate) incarnation: Incarnation,
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// Handed to a service's work with each tick. Cheap to clone.
@@ -71,6 +72,13 @@ impl Tick {
     /// The process that runs it.
     pub fn incarnation(&self) -> Incarnation {
         self.facts.incarnation
+    }
+
+    /// The epoch of the lock that this tick runs under; grows with every holder. Pass it to receivers that refuse a
+    /// lower number than the highest they have seen: they are then safe from a tick that does not know yet that it
+    /// was superseded (G7). `None` on every replica, and under a session lock.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.facts.epoch
     }
 
     /// Whether and why the work should come to an end.
@@ -156,6 +164,10 @@ pub enum Skip {
     StillRunning,
     /// The gate said no.
     Gate,
+    /// Another replica has the lock.
+    LockHeld,
+    /// Another replica leads, or none.
+    NotLeader,
     /// This process shuts down.
     ShuttingDown,
 }
@@ -165,6 +177,8 @@ impl fmt::Display for Skip {
         f.write_str(match self {
             Self::StillRunning => "the tick before it is still running",
             Self::Gate => "its gate said no",
+            Self::LockHeld => "another replica has the lock",
+            Self::NotLeader => "this replica does not lead",
             Self::ShuttingDown => "this process shuts down",
         })
     }
@@ -185,6 +199,9 @@ pub enum TickError {
     /// The shutdown's grace was over.
     #[error("the pass was interrupted by the shutdown")]
     Interrupted,
+    /// The lock was lost, or could not be trusted any more; the rest of the pass did not run.
+    #[error("the lock was lost while the pass ran")]
+    LockLost,
     /// Whether the lock is free could not be learnt.
     #[error("the lock could not be tried: {0}")]
     Lock(StoreError),

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tourbillon::{
     model::{
-        AuditEvent, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, Reentry, RequestId,
-        Scope, ServiceName, Timestamp,
+        AuditEvent, Epoch, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, LockName,
+        Reentry, RequestId, Scope, ServiceName, Timestamp,
     },
     plan::{Planner, Schedule},
     runtime::{HandlerEnd, TickEnd},
@@ -178,6 +178,8 @@ pub enum What {
         tick: RequestId,
         /// Of which service.
         service: ServiceName,
+        /// The lock that it runs under, and its epoch.
+        under: Option<(LockName, Epoch)>,
     },
     /// The work of a tick will not be polled again. (None follows when the process dies first.) Host: replica.
     TickEnded {
@@ -187,6 +189,24 @@ pub enum What {
         tick: RequestId,
         /// How, as its own replica saw it.
         end: TickEnd,
+    },
+    /// A replica believes from now on that it leads a group. Host: replica.
+    LeaderGained {
+        /// Who.
+        incarnation: Incarnation,
+        /// The group's lock.
+        lock: LockName,
+        /// Its epoch.
+        epoch: Option<Epoch>,
+    },
+    /// It does not any more. (None follows when the process dies first.) Host: replica.
+    LeaderLost {
+        /// Who.
+        incarnation: Incarnation,
+        /// The group's lock.
+        lock: LockName,
+        /// Its epoch.
+        epoch: Option<Epoch>,
     },
     /// A handler began to send an effect. Host: replica.
     EffectSent {

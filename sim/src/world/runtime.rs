@@ -61,11 +61,17 @@ impl Observer for SimObserver {
             DriverEvent::HandlerEnded { lease, end } => {
                 process.record(What::HandlerEnded { incarnation, lease, end });
             }
-            DriverEvent::TickStarted { tick, service } => {
-                process.record(What::TickStarted { incarnation, tick, service });
+            DriverEvent::TickStarted { tick, service, under } => {
+                process.record(What::TickStarted { incarnation, tick, service, under });
             }
             DriverEvent::TickEnded { tick, end } => {
                 process.record(What::TickEnded { incarnation, tick, end });
+            }
+            DriverEvent::LeaderGained { lock, epoch } => {
+                process.record(What::LeaderGained { incarnation, lock, epoch });
+            }
+            DriverEvent::LeaderLost { lock, epoch } => {
+                process.record(What::LeaderLost { incarnation, lock, epoch });
             }
         }
     }

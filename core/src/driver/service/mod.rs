@@ -1,8 +1,12 @@
-//! Tick services: when they tick, and what is known of them. How one tick runs is in `tick`.
+//! Tick services: when they tick, and what is known of them. How one tick runs is in `tick`, who leads in `leader`,
+//! how a lock is held in `hold`.
 //!
 //! Each service has a loop of its own, which only keeps time: a tick is a task, so that one that overruns its
 //! interval is seen (and the next one skipped) instead of delaying the loop (P-40).
 
+mod hold;
+pub(super) mod leader;
+pub(super) mod locks;
 mod tick;
 
 use std::{
@@ -15,8 +19,8 @@ use std::{
 use super::{Shared, stop::Stage};
 use crate::{
     model::ServiceName,
-    runtime::Monotonic,
-    service::{CheckedService, FirstTick, Health, Record, TickOutcome, Trigger},
+    runtime::{Monotonic, first},
+    service::{CheckedMode, CheckedService, FirstTick, Health, Record, TickOutcome, Trigger},
 };
 
 /// A service as it runs here.
@@ -36,7 +40,7 @@ pub(super) fn served(
     started_at: Monotonic,
 ) -> BTreeMap<ServiceName, Served> {
     let served = services.into_iter().map(|(name, spec)| {
-        let record = Mutex::new(Record::new(name.clone(), spec.mode, started_at));
+        let record = Mutex::new(Record::new(name.clone(), spec.mode.kind(), started_at));
         (name, Served { spec, record })
     });
     served.collect()
@@ -95,12 +99,38 @@ impl Services {
     }
 }
 
-/// Keeps time for one service until a shutdown begins.
+/// Keeps time for one service until a shutdown begins. For a led service each term is a beginning of its own, so that a
+/// new leader need not wait for an instant that only the old one knew (B6).
 pub(super) async fn run(shared: Arc<Shared>, name: ServiceName) {
     let Some(Served { spec, .. }) = shared.services.get(&name) else { return };
-    if spec.start.is_some() {
-        drop(tick::launch(&shared, &name, Trigger::StartUp));
+    let group = match &spec.mode {
+        CheckedMode::Leader { group } => shared.groups.get(group),
+        CheckedMode::EveryReplica | CheckedMode::TickLock { .. } => None,
+    };
+    let Some(group) = group else {
+        begin(&shared, &name, spec);
+        return keep_time(&shared, &name, spec).await;
+    };
+    let mut terms = group.terms();
+    loop {
+        terms.mark_unchanged();
+        if group.is_led_here() {
+            begin(&shared, &name, spec);
+        }
+        // An error means that the group is gone; it lives as long as `shared`.
+        if first(terms.changed(), keep_time(&shared, &name, spec)).await.is_err() {
+            return;
+        }
     }
+}
+
+fn begin(shared: &Arc<Shared>, name: &ServiceName, spec: &CheckedService) {
+    if spec.start.is_some() {
+        drop(tick::launch(shared, name, Trigger::StartUp));
+    }
+}
+
+async fn keep_time(shared: &Arc<Shared>, name: &ServiceName, spec: &CheckedService) {
     let runtime = &shared.runtime;
     let wait = match spec.first {
         FirstTick::Jittered => runtime.random_below(spec.every / 2),
@@ -114,7 +144,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: ServiceName) {
         if shared.stop.pause(runtime, wait, Stage::Drain).await {
             return;
         }
-        drop(tick::launch(&shared, &name, Trigger::Interval));
+        drop(tick::launch(shared, name, Trigger::Interval));
         next_at = following(next_at, spec.every, runtime.monotonic());
     }
 }

@@ -1,16 +1,20 @@
-//! One tick: guard, gate, work, record. The same for the interval, for the start-up pass and on demand (P-27).
+//! One tick: guard, gate, lock, work, record. The same for the interval, for the start-up pass and on demand (P-27).
 
 use std::{error::Error, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::Served;
+use super::{
+    Served,
+    hold::{Hold, LockRules, NotHeld, Trust, acquire},
+    leader::Part,
+};
 use crate::{
     driver::{Shared, runner::guard, stop::Stage},
     job::{BoxError, StopReason, StopSignal},
     model::{RequestId, ServiceName},
     runtime::{DriverEvent, TickEnd},
-    service::{GateFn, Pass, Skip, Tick, TickError, TickFacts, TickOutcome, Trigger, WorkFn},
+    service::{CheckedMode, GateFn, Pass, Skip, Tick, TickError, TickFacts, TickOutcome, Trigger, WorkFn},
     store::BoxFuture,
 };
 
@@ -51,7 +55,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn run(shared: &Shared, served: &Served, trigger: Trigger) -> TickOutcome {
+async fn run(shared: &Arc<Shared>, served: &Served, trigger: Trigger) -> TickOutcome {
     let name = &served.spec.name;
     let request = RequestId(shared.runtime.uuid());
     // Everything that the tick logs is filed under its component and request (P-29). An entered span must not live
@@ -107,7 +111,7 @@ fn tell(served: &Served, outcome: &TickOutcome, took: Duration) {
     }
 }
 
-async fn pass(shared: &Shared, served: &Served, trigger: Trigger, request: RequestId) -> TickOutcome {
+async fn pass(shared: &Arc<Shared>, served: &Served, trigger: Trigger, request: RequestId) -> TickOutcome {
     let spec = &served.spec;
     if let Some(gate) = &spec.gate {
         match ask(shared, gate, spec.timeout).await {
@@ -116,14 +120,62 @@ async fn pass(shared: &Shared, served: &Served, trigger: Trigger, request: Reque
             Err(error) => return TickOutcome::Failed(error),
         }
     }
+    let permit = match permit(shared, &spec.mode).await {
+        Ok(permit) => permit,
+        Err(outcome) => return outcome,
+    };
     let work = match (trigger, &spec.start) {
         (Trigger::StartUp, Some(start)) => start,
         _ => &spec.work,
     };
-    let facts = TickFacts { request, service: spec.name.clone(), trigger, incarnation: shared.incarnation };
-    match perform(shared, work, facts, spec.timeout).await {
+    let epoch = permit.trust().and_then(|trust| trust.epoch);
+    let facts = TickFacts { request, service: spec.name.clone(), trigger, incarnation: shared.incarnation, epoch };
+    let result = perform(shared, work, facts, spec.timeout, permit.trust()).await;
+    permit.give_back().await;
+    match result {
         Ok(pass) => TickOutcome::Succeeded(pass),
         Err(error) => TickOutcome::Failed(error),
+    }
+}
+
+/// What allows a tick to run.
+enum Permit {
+    Free,
+    Locked(Hold),
+    Led(Part),
+}
+
+impl Permit {
+    fn trust(&self) -> Option<&Trust> {
+        match self {
+            Self::Free => None,
+            Self::Locked(hold) => Some(&hold.trust),
+            Self::Led(part) => Some(part.trust()),
+        }
+    }
+
+    async fn give_back(self) {
+        if let Self::Locked(hold) = self {
+            hold.release().await;
+        }
+    }
+}
+
+/// Asks for what the mode demands; an error is how the tick ends.
+async fn permit(shared: &Arc<Shared>, mode: &CheckedMode) -> Result<Permit, TickOutcome> {
+    match mode {
+        CheckedMode::EveryReplica => Ok(Permit::Free),
+        CheckedMode::TickLock { lock, ttl, locker } => {
+            let rules = LockRules { name: lock, ttl: *ttl, renew_every: *ttl / 4, locker: locker.as_ref() };
+            acquire(shared, &rules).await.map(Permit::Locked).map_err(|why| match why {
+                NotHeld::Taken(_) => TickOutcome::Skipped(Skip::LockHeld),
+                NotHeld::Error(error) => TickOutcome::Failed(TickError::Lock(error)),
+            })
+        }
+        CheckedMode::Leader { group } => {
+            let part = shared.groups.get(group).and_then(super::leader::Group::join);
+            part.map(Permit::Led).ok_or(TickOutcome::Skipped(Skip::NotLeader))
+        }
     }
 }
 
@@ -138,13 +190,24 @@ async fn ask(shared: &Shared, gate: &GateFn, timeout: Duration) -> Result<bool, 
 }
 
 /// Polls the work until it returns or must stop.
-async fn perform(shared: &Shared, work: &WorkFn, facts: TickFacts, timeout: Duration) -> Result<Pass, TickError> {
+async fn perform(
+    shared: &Shared,
+    work: &WorkFn,
+    facts: TickFacts,
+    timeout: Duration,
+    trust: Option<&Trust>,
+) -> Result<Pass, TickError> {
+    // A reply that came too late to be trusted: no work begins.
+    if trust.is_some_and(|trust| trust.is_over(shared.runtime.monotonic())) {
+        return Err(TickError::LockLost);
+    }
     let (request, service) = (facts.request, facts.service.clone());
     let stop = StopSignal::new();
     let tick = Tick::new(Arc::new(facts), stop.clone(), shared.runtime.clone());
-    shared.runtime.observe(&DriverEvent::TickStarted { tick: request, service: service.clone() });
+    let under = trust.and_then(|trust| Some((trust.name.clone(), trust.epoch?)));
+    shared.runtime.observe(&DriverEvent::TickStarted { tick: request, service: service.clone(), under });
     let result = match guard(|| work(tick.clone())) {
-        Ok(running) => poll_work(shared, running, &stop, timeout).await,
+        Ok(running) => poll_work(shared, running, &stop, timeout, trust).await,
         Err(message) => Err(TickError::Panicked(message)),
     };
     for child in tick.abort_children() {
@@ -163,11 +226,17 @@ async fn poll_work(
     mut running: BoxFuture<'static, Result<Pass, BoxError>>,
     stop: &StopSignal,
     timeout: Duration,
+    trust: Option<&Trust>,
 ) -> Result<Pass, TickError> {
+    let mut over = Box::pin(over(shared, trust));
     let mut deadline: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep(timeout));
     let mut draining = Box::pin(shared.stop.reached(Stage::Drain));
     let mut interrupted = Box::pin(shared.stop.reached(Stage::Interrupt));
     let result = poll_fn(|cx| {
+        // Before every poll: once the lock may not be trusted no further step runs, wherever the process was held up.
+        if trust.is_some_and(|trust| trust.is_over(shared.runtime.monotonic())) || over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(TickError::LockLost));
+        }
         if stop.get().is_none() && draining.as_mut().poll(cx).is_ready() {
             stop.raise(StopReason::ShuttingDown);
         }
@@ -190,12 +259,21 @@ async fn poll_work(
     }
 }
 
+/// Until the lock is lost or may not be trusted any more; for ever without one.
+async fn over(shared: &Shared, trust: Option<&Trust>) {
+    match trust {
+        Some(trust) => trust.over(&shared.runtime).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn end(result: &Result<Pass, TickError>) -> TickEnd {
     match result {
         Ok(_) => TickEnd::Succeeded,
         Err(TickError::Work(_) | TickError::Lock(_)) => TickEnd::Failed,
         Err(TickError::Panicked(_)) => TickEnd::Panicked,
         Err(TickError::TimedOut(_)) => TickEnd::TimedOut,
+        Err(TickError::LockLost) => TickEnd::LockLost,
         Err(TickError::Interrupted) => TickEnd::Interrupted,
     }
 }

@@ -95,6 +95,9 @@ impl Ticking {
     fn promise(&self) -> Promise {
         match self.mode {
             HaMode::EveryReplica => Promise::new("processes", "one for each process that runs, and no more"),
+            // Each replica has a grid of its own: the lock keeps passes apart, not rare.
+            HaMode::TickLock => Promise::new("processes", "one for each process that runs, never two at once"),
+            HaMode::Leader => Promise::new("terms", "one for each process that led"),
         }
     }
 }
