@@ -7,7 +7,7 @@ use crate::{
     checker::Violation,
     fault::{self, FaultKind, FaultPlan},
     history::{History, HistoryHash, RunFacts},
-    scenario::{Phases, Scenario, planned},
+    scenario::{Phases, Scenario, planned, services},
     world::{
         self, Lane, ReceiverSpec, RunSetup,
         engine::{self, EngineFactory},
@@ -129,6 +129,7 @@ fn facts(scenario: &Scenario, seed: u64) -> RunFacts {
         poll_interval: scenario.poll_interval,
         rescue_interval: scenario.rescue_interval,
         granularity: Duration::ZERO,
+        services: scenario.services.iter().map(|service| services::facts(service, scenario)).collect(),
         settle_within: scenario.settle_within,
     }
 }

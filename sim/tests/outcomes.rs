@@ -79,6 +79,7 @@ fn rows() -> BTreeMap<String, Execution> {
             rescue_interval: Duration::from_secs(15),
             granularity: Duration::ZERO,
             settle_within: Duration::from_secs(60),
+            services: Vec::new(),
         },
         receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(120), partial_heal: Duration::ZERO, heal: Duration::ZERO },

@@ -166,5 +166,6 @@ fn facts(seed: u64) -> RunFacts {
         granularity: Duration::ZERO,
         // Two leases, one run, one rescue, one plan, one call, and some room.
         settle_within: 3 * MINUTE,
+        services: Vec::new(),
     }
 }

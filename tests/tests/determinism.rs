@@ -135,6 +135,7 @@ fn panics_are_seen_on(lane: Lane) {
             rescue_interval: scenario.rescue_interval,
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
+            services: Vec::new(),
         },
         receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(60), partial_heal: Duration::ZERO, heal: Duration::ZERO },

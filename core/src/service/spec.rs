@@ -19,7 +19,8 @@ pub(crate) type ErrorFn = Arc<dyn Fn(&TickError) + Send + Sync>;
 pub(crate) type SuccessFn = Arc<dyn Fn(&Pass) + Send + Sync>;
 
 /// On how many replicas a service ticks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HaMode {
     /// On each. Nothing but the process itself is asked: a tick is skipped while the one before it still runs here.
     /// For work that is idempotent or is guarded by the database itself. Run one replica instead when the work has
@@ -41,7 +42,8 @@ pub enum HaMode {
 }
 
 /// When the first tick comes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FirstTick {
     /// After a wait drawn evenly from \[0, interval / 2), so that replicas started together do not tick together.
     #[default]

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
-    model::{Incarnation, LeaseRef, Outcome, Reentry, Retry, transition::Refusal},
-    runtime::HandlerEnd,
+    model::{Incarnation, LeaseRef, Outcome, Reentry, RequestId, Retry, transition::Refusal},
+    runtime::{HandlerEnd, TickEnd},
     store::{Reply, Verb},
 };
 
@@ -17,6 +17,9 @@ use crate::history::{ShutdownOutcome, What};
 struct Process {
     running: BTreeMap<LeaseRef, usize>,
     interrupted: BTreeMap<LeaseRef, usize>,
+    ticking: BTreeMap<RequestId, usize>,
+    /// A tick that was interrupted: nothing does the rest of it.
+    cut_short: Option<usize>,
     /// Event of the shutdown that said `Ok`.
     stopped: Option<usize>,
 }
@@ -55,6 +58,17 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 process.running.remove(lease);
                 if *end == HandlerEnd::Interrupted {
                     process.interrupted.insert(*lease, index);
+                }
+            }
+            What::TickStarted { incarnation, tick, service, .. } => {
+                quiet(&mut docket, &processes, *incarnation, index, || format!("began a tick of service {service}"));
+                processes.entry(*incarnation).or_default().ticking.insert(*tick, index);
+            }
+            What::TickEnded { incarnation, tick, end } => {
+                let process = processes.entry(*incarnation).or_default();
+                process.ticking.remove(tick);
+                if *end == TickEnd::Interrupted {
+                    process.cut_short = Some(index);
                 }
             }
             What::ShutdownEnded { incarnation, outcome: ShutdownOutcome::Ok } => {
@@ -109,6 +123,13 @@ fn stopped(
             running.map_or_else(String::new, |(lease, _)| format!(" {} under token {}", lease.id, lease.token));
         format!("the shutdown of {incarnation} said ok while a handler ran of execution{lease}")
     });
+    let ticking = process.ticking.values().next();
+    docket.demand(ticking.is_none(), &[ticking.copied().unwrap_or(event), event], || {
+        format!("the shutdown of {incarnation} said ok while a tick ran")
+    });
+    docket.demand(process.cut_short.is_none(), &[process.cut_short.unwrap_or(event), event], || {
+        format!("the shutdown of {incarnation} said ok, and had interrupted a tick")
+    });
     for (lease, ended) in &process.interrupted {
         docket.demand(given_back.contains(lease), &[*ended, event], || {
             let (id, token) = (lease.id, lease.token);
@@ -123,7 +144,7 @@ fn stopped(
 mod tests {
     use tourbillon::{
         model::{Outcome, Reentry, Retry},
-        runtime::HandlerEnd,
+        runtime::{HandlerEnd, TickEnd},
     };
 
     use super::super::story::{Story, failed};
@@ -190,6 +211,19 @@ mod tests {
         story.is_fine();
         let mut story = interrupted();
         story.settle(1, failed(Retry::Never)).shut_down(ShutdownOutcome::Ok);
+        story.flagged_by(&["G13"]);
+    }
+
+    #[test]
+    fn ok_means_that_no_tick_runs_or_was_cut_short() {
+        let mut story = Story::of_a_service();
+        story.acquire(1).tick_starts(1).tick_ends(1).release(1).shut_down(ShutdownOutcome::Ok);
+        story.is_fine();
+        let mut story = Story::of_a_service();
+        story.acquire(1).tick_starts(1).shut_down(ShutdownOutcome::Ok);
+        story.flagged_by(&["G13"]);
+        let mut story = Story::of_a_service();
+        story.acquire(1).tick_starts(1).tick_ends_as(1, TickEnd::Interrupted).shut_down(ShutdownOutcome::Ok);
         story.flagged_by(&["G13"]);
     }
 

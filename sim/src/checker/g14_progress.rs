@@ -8,6 +8,7 @@ use tourbillon::model::{Incarnation, RequestId, transition::Charge};
 use super::{
     Findings,
     docket::Docket,
+    g14_ticks,
     shadow::Stage,
     track::{Act, Track},
 };
@@ -16,6 +17,7 @@ use crate::history::{HostId, RunFacts, What};
 pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("G14");
     unstarted_costs_nothing(&mut docket, track);
+    g14_ticks::judge(track, &mut docket);
     if let Some(facts) = track.facts {
         every_call_ends(&mut docket, track, facts);
     }

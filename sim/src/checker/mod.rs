@@ -14,11 +14,13 @@ mod g04_effects;
 mod g05_nothing_lost;
 mod g05_slots;
 mod g06_slots_once;
+mod g07_epochs;
 mod g08_lost_lease;
 mod g09_audit;
 mod g10_clocks;
 mod g13_shutdown;
 mod g14_progress;
+mod g14_ticks;
 mod g15_overlap;
 mod panics;
 mod shadow;
@@ -26,6 +28,8 @@ mod shadow;
 mod specification;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod story_locks;
 mod track;
 
 use std::fmt;
@@ -94,11 +98,12 @@ checkers! {
     "G4" g04_effects "effects are bounded by handler starts, and those by attempts and give-backs";
     "G5" g05_nothing_lost "every due execution ends with a reason; every slot is made or recorded as skipped";
     "G6" g06_slots_once "one slot, one execution; none early, off the grid or before an edit";
+    "G7" g07_epochs "one holder per epoch, epochs grow, and the work of two epochs does not overlap";
     "G8" g08_lost_lease "a lost lease stops its handler and its writes";
     "G9" g09_audit "audit events equal the transitions of audited executions, one to one";
     "G10" g10_clocks "every stored instant is the database's own";
     "G13" g13_shutdown "a shutdown that says ok has stopped everything and given back what it interrupted";
-    "G14" g14_progress "unstarted claims cost nothing; every store call has a deadline";
+    "G14" g14_progress "unstarted claims cost nothing; store calls have deadlines; services tick after a heal";
     "G15" g15_overlap "at most n unexpired leases per limit key";
     "PANIC" panics "no task panicked";
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tourbillon::{
     model::{
-        Audit, AuditEvent, ExecutionId, Incarnation, JobName, LeaseRef, Limit, NewExecution, Outcome, Policy,
-        Reentry, RequestId, Retry, Scope, Supersede, Token, transition::Charge,
+        Audit, AuditEvent, ExecutionId, Incarnation, JobName, LeaseRef, Limit, LockName, LockRef, NewExecution,
+        Outcome, Policy, Reentry, RequestId, Retry, Scope, Supersede, Token, transition::Charge,
     },
     plan::CatchUp,
     store::{
-        Cancel, Claim, Heartbeat, ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, Plan,
-        PlanEntry, ReadCursors, Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement,
-        SpecHash, Start, Verb,
+        AcquireLock, Cancel, Claim, Heartbeat, ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ManualClock,
+        MemoryStore, Plan, PlanEntry, ReadCursors, Register, Registration, ReleaseLock, RenewLock, Reply, Request,
+        Requeue, Rescue, Settle, Settlement, SpecHash, Start, Verb,
     },
 };
 use uuid::Uuid;
@@ -31,6 +31,7 @@ struct Callers {
     facts: RunFacts,
     leases: Vec<LeaseRef>,
     ids: Vec<ExecutionId>,
+    locks: Vec<LockRef>,
     requests: Vec<Request>,
     edits: u64,
 }
@@ -55,8 +56,9 @@ impl Callers {
         let What::Began { facts } = story.history.events[0].what.clone() else { unreachable!("a story begins") };
         let clock = ManualClock::new(Story::EPOCH);
         let store = MemoryStore::new(clock.clone());
-        let (leases, ids, requests) = (Vec::new(), Vec::new(), Vec::new());
-        let mut callers = Self { story, store, clock, random: seed, facts: *facts, leases, ids, requests, edits: 0 };
+        let (leases, ids, locks, requests) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut callers =
+            Self { story, store, clock, random: seed, facts: *facts, leases, ids, locks, requests, edits: 0 };
         callers.register();
         callers
     }
@@ -192,7 +194,7 @@ impl Callers {
     }
 
     fn act(&mut self) {
-        match self.draw(24) {
+        match self.draw(27) {
             0..5 => self.claim(),
             5..9 => _ = self.lease().map(|lease| self.call(Start { leases: vec![lease] })),
             9..11 => _ = self.lease().map(|lease| self.call(Heartbeat { leases: vec![lease] })),
@@ -210,8 +212,27 @@ impl Callers {
                 self.edits += 1;
                 self.register();
             }
+            24 => self.acquire(),
+            25 => _ = self.lock().map(|lock| self.call(RenewLock { lock })),
+            26 if self.draw(2) == 0 => _ = self.lock().map(|lock| self.call(ReleaseLock { lock })),
             _ => self.pass_time(),
         }
+    }
+
+    fn acquire(&mut self) {
+        let name = LockName::new("operator").unwrap();
+        let (holder, ttl_ms) = (Incarnation(self.uuid()), 1_000 + self.draw(60_000));
+        let (id, reply) = self.call(AcquireLock { name: name.clone(), holder, ttl_ms });
+        let Reply::LockTried(tried) = reply else { panic!("{reply:?}") };
+        if let Ok(held) = tried.outcome {
+            self.locks.push(LockRef { name, token: Token(id.0), epoch: held.epoch });
+        }
+    }
+
+    /// One of the last holders'.
+    fn lock(&mut self) -> Option<LockRef> {
+        let back = usize::try_from(self.draw(3)).unwrap();
+        self.locks.iter().rev().nth(back).cloned()
     }
 
     fn end(&mut self) {

@@ -21,7 +21,7 @@ use tourbillon::{
 };
 use uuid::Uuid;
 
-use super::check_all;
+use super::{check_all, story_locks::Told};
 use crate::history::{
     Answer, CrashKind, Effect, Event, FinalState, History, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, What,
 };
@@ -43,6 +43,7 @@ pub(super) struct Story {
     pub(super) audit: Audit,
     /// What the database holds of it at the end.
     pub(super) log: Vec<AuditEvent>,
+    pub(super) told: Told,
 }
 
 pub(super) fn job() -> JobName {
@@ -101,6 +102,7 @@ impl Story {
             rescue_interval: Duration::from_secs(5),
             granularity: Duration::from_millis(100),
             settle_within: Duration::from_secs(300),
+            services: Vec::new(),
         };
         change(&mut facts);
         let mut story = Self {
@@ -117,6 +119,7 @@ impl Story {
             is_heard: true,
             audit: Audit::Off,
             log: Vec::new(),
+            told: Told::default(),
         };
         story.record(HostId::World, What::Began { facts: Box::new(facts) });
         story
@@ -197,6 +200,15 @@ impl Story {
     }
 
     // Requests.
+
+    pub(super) fn replica(&self) -> u8 {
+        self.replica
+    }
+
+    /// Of the last request that was sent.
+    pub(super) fn last_request(&self) -> RequestId {
+        RequestId(Uuid::from_u128(self.requests))
+    }
 
     pub(super) fn invoke(&mut self, verb: &str, leases: &[LeaseRef]) -> RequestId {
         self.requests += 1;

@@ -351,9 +351,9 @@ impl<'h> Track<'h> {
         let has_receipt = match reply {
             // A claim that found nothing leaves no trace: repeating it may find something.
             Reply::Claimed(claimed) => !(claimed.executions.is_empty() && claimed.skipped.is_empty()),
+            Reply::LockTried(tried) => tried.outcome.is_ok(),
             Reply::Planned(_)
             | Reply::Enqueued(_)
-            | Reply::LockTried(_)
             | Reply::Settled(_)
             | Reply::CancelOutcomes(_)
             | Reply::Requeued(_) => true,

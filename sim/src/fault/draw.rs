@@ -34,12 +34,14 @@ pub struct PlanStrategy {
 
 /// The plans that seeds of this scenario have; the scenario's pinned faults are in each of them.
 pub fn strategy(scenario: &Scenario) -> PlanStrategy {
+    let ttls = scenario.services.iter().flat_map(|service| [service.ttl, scenario.leader_ttl]);
+    let waits = scenario.jobs.iter().map(|job| job.lease).chain(ttls);
     PlanStrategy {
         mix: scenario.faults.clone(),
         pinned: scenario.pinned.clone(),
         chaos_s: scenario.phases.chaos.as_secs().max(1),
         call_timeout_s: seconds_up(scenario.call_timeout),
-        leases_s: scenario.jobs.iter().map(|job| seconds_up(job.lease)).collect(),
+        leases_s: waits.map(seconds_up).collect(),
         replicas: u64::from(scenario.replicas.max(1)),
     }
 }

@@ -11,6 +11,7 @@ use tourbillon::{
     },
     plan::{Planner, Schedule},
     runtime::{HandlerEnd, TickEnd},
+    service::HaMode,
     store::{ErrorKind, Reply, Request, SkippedEntry, StoreError},
 };
 
@@ -426,8 +427,23 @@ pub struct RunFacts {
     pub rescue_interval: Duration,
     /// Tolerance of the lane: how late a timer or message may be through the lane's granularity alone.
     pub granularity: Duration,
+    /// The tick services.
+    pub services: Vec<ServiceFacts>,
     /// Liveness bound: after heal (partial or full), an execution that is due is terminal within this.
     pub settle_within: Duration,
+}
+
+/// What a checker may assume of a tick service.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ServiceFacts {
+    /// Name.
+    pub service: ServiceName,
+    /// On how many replicas it ticks.
+    pub mode: HaMode,
+    /// The lock that its ticks run under.
+    pub lock: Option<LockName>,
+    /// How long a holder may trust the lock after it sent the last renewal, by its own monotonic clock.
+    pub trusted: Duration,
 }
 
 /// What a checker may assume of a job.

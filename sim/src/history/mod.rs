@@ -8,6 +8,6 @@ mod log;
 
 pub use event::{
     Answer, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, RunFacts,
-    ShutdownOutcome, Stage, What,
+    ServiceFacts, ShutdownOutcome, Stage, What,
 };
 pub use log::{History, HistoryHash, Recorder};

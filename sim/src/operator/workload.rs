@@ -104,6 +104,7 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
         // Filled in by the world.
         granularity: Duration::ZERO,
         settle_within: SETTLE_WITHIN,
+        services: Vec::new(),
     }
 }
 

@@ -14,7 +14,8 @@ use super::{
     error::{ScenarioError, Source},
     job::{JOB_KEYS, read_job},
     pinned::{read_kind, read_plan},
-    shape::{FaultMix, JobShape, Phases, Scenario, ScheduleShape},
+    service::{SERVICE_KEYS, read_service, read_ttl},
+    shape::{FaultMix, JobShape, Phases, Scenario, ScheduleShape, ServiceShape},
     table::{Table, Value, suggestion},
 };
 use crate::{fault::FaultKind, world::Lane};
@@ -29,6 +30,8 @@ const KEYS: &[&str] = &[
     "driver",
     "faults",
     "job",
+    "service",
+    "leadership",
     "fault",
     "trigger",
     "seed",
@@ -104,16 +107,26 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         call_timeout: driver.call_timeout,
         max_concurrency: driver.max_concurrency,
         jobs: read_jobs(table)?,
+        services: read_services(table)?,
+        leader_ttl: table.or("leadership", Duration::from_secs(30), |value| {
+            let like = "a table such as `{ ttl = \"15s\" }`";
+            value.table("`leadership`", like, &["ttl"])?.or("ttl", Duration::from_secs(30), read_ttl)
+        })?,
         faults: read_mix(table)?,
         pinned: read_plan(table, phases.chaos.as_secs())?,
         seed: read_seed(table)?,
         lane: read_lane(table)?.unwrap_or_default(),
     };
-    let sends = scenario.jobs.iter().find(|job| job.work.effects > 0);
-    if let (0, Some(job)) = (scenario.receivers, sends) {
-        let error =
-            table.error_at("receivers", format!("job `{}` sends effects, but there is no receiver", job.name));
-        return Err(error.help("set `receivers` to 1 or more, or `effects = 0` in the work of every job"));
+    if scenario.jobs.is_empty() && scenario.services.is_empty() {
+        let example = "add at least one:\n\n[[job]]\nname = \"rollup\"\nevery = \"5m\"";
+        return Err(table.error("a scenario without jobs and services does nothing").help(example));
+    }
+    let jobs = scenario.jobs.iter().map(|job| ("job", &job.name, job.work.effects));
+    let services = scenario.services.iter().map(|service| ("service", &service.name, service.work.effects));
+    let sends = jobs.chain(services).find(|(_, _, effects)| *effects > 0);
+    if let (0, Some((kind, name, _))) = (scenario.receivers, sends) {
+        let error = table.error_at("receivers", format!("{kind} `{name}` sends effects, but there is no receiver"));
+        return Err(error.help("set `receivers` to 1 or more, or `effects = 0` in the work of every job and service"));
     }
     let ends = |own: &ScheduleShape| own.until.unwrap_or(own.from).max(own.from);
     let late = scenario.jobs.iter().find(|job| job.schedules.iter().any(|own| ends(own) > phases.chaos));
@@ -225,11 +238,7 @@ fn read_kinds(value: &Value<'_, '_>) -> Result<Vec<FaultKind>, ScenarioError> {
 }
 
 fn read_jobs(table: &Table<'_, '_>) -> Result<Vec<JobShape>, ScenarioError> {
-    let example = "add at least one:\n\n[[job]]\nname = \"rollup\"\nevery = \"5m\"";
-    let tables = table.need("job", example)?.list("`[[job]]` tables")?;
-    if tables.is_empty() {
-        return Err(table.error_at("job", "a scenario without jobs does nothing").help(example));
-    }
+    let tables = table.get("job").map_or(Ok(Vec::new()), |jobs| jobs.list("`[[job]]` tables"))?;
     let mut jobs: Vec<JobShape> = Vec::new();
     for value in tables {
         let job = value.table("[[job]]", "a table, headed by `[[job]]`", JOB_KEYS)?;
@@ -242,6 +251,22 @@ fn read_jobs(table: &Table<'_, '_>) -> Result<Vec<JobShape>, ScenarioError> {
         jobs.push(job);
     }
     Ok(jobs)
+}
+
+fn read_services(table: &Table<'_, '_>) -> Result<Vec<ServiceShape>, ScenarioError> {
+    let tables = table.get("service").map_or(Ok(Vec::new()), |services| services.list("`[[service]]` tables"))?;
+    let mut services: Vec<ServiceShape> = Vec::new();
+    for value in tables {
+        let service = value.table("[[service]]", "a table, headed by `[[service]]`", SERVICE_KEYS)?;
+        let named = service.get("name");
+        let service = read_service(service)?;
+        if services.iter().any(|other| other.name == service.name) {
+            let message = format!("service `{}`: defined twice: give each service a name of its own", service.name);
+            return Err(named.as_ref().map_or_else(|| value.error(&*message), |name| name.error(&*message)));
+        }
+        services.push(service);
+    }
+    Ok(services)
 }
 
 /// A regression draws nothing unless told to: its plan is what it lists, so that a plan that was shrunk stays so.

@@ -236,7 +236,7 @@ fn read_own(value: &Value<'_, '_>) -> Result<Vec<ScheduleShape>, ScenarioError> 
 }
 
 /// Returns at once and does one thing.
-fn idle() -> Work {
+pub(super) fn idle() -> Work {
     Work {
         takes_min: Duration::ZERO,
         takes_max: Duration::ZERO,
@@ -249,7 +249,7 @@ fn idle() -> Work {
     }
 }
 
-fn read_work(value: &Value<'_, '_>) -> Result<Work, ScenarioError> {
+pub(super) fn read_work(value: &Value<'_, '_>) -> Result<Work, ScenarioError> {
     let like = "a table such as `{ takes = \"1s\", fails_percent = 5 }`";
     let table = value.table("`work`", like, WORK_KEYS)?;
     let percent = |key| table.or(key, 0u8, |value| value.integer(0, 100));

@@ -10,10 +10,12 @@ mod job;
 mod pinned;
 pub mod planned;
 mod schedule;
+mod service;
+pub mod services;
 mod shape;
 mod table;
 
 pub use duration::{format_duration, parse_duration};
 pub use error::ScenarioError;
 pub use pinned::regression_file;
-pub use shape::{FaultMix, JobShape, Phases, Scenario, ScheduleShape, Work};
+pub use shape::{FaultMix, JobShape, Phases, Scenario, ScheduleShape, ServiceShape, Work};

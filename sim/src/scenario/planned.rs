@@ -1,4 +1,4 @@
-//! The workload of planned executions: turns a scenario's jobs into real ones for each replica.
+//! The workload of a scenario file: turns its jobs into real ones for each replica; its services are in `services`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,10 @@ use tourbillon::{
     job::{Completion, Context, HandlerError, Job, Overlap, ScopedSchedule},
     model::{JobName, MAX_JSON_BYTES},
     plan::{Planner, Schedule},
+    service::HaMode,
 };
 
-use super::{JobShape, Scenario, ScheduleShape, Work};
+use super::{JobShape, Scenario, ScheduleShape, Work, services};
 use crate::{
     chance,
     history::JobFacts,
@@ -32,11 +33,18 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
         ..Settings::default()
     };
     let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings);
+    let receiver = |index: usize| {
+        if scenario.receivers == 0 { 0 } else { u8::try_from(index).unwrap_or(0) % scenario.receivers }
+    };
     for (index, shape) in scenario.jobs.iter().enumerate() {
         let shape = &at_version(shape, host.version());
-        let receiver =
-            if scenario.receivers == 0 { 0 } else { u8::try_from(index).unwrap_or(0) % scenario.receivers };
-        builder = builder.job(job(shape, host.clone(), receiver));
+        builder = builder.job(job(shape, host.clone(), receiver(index)));
+    }
+    if scenario.services.iter().any(|service| service.mode == HaMode::Leader) {
+        builder = builder.leadership(services::leadership(scenario));
+    }
+    for (index, shape) in (scenario.jobs.len()..).zip(&scenario.services) {
+        builder = builder.service(services::service(shape, host.clone(), receiver(index)));
     }
     builder.build().expect("a scenario is checked when it is read")
 }

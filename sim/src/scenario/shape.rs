@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tourbillon::{
     model::{Audit, Reentry, Scope, Timestamp},
     plan::{Backoff, CatchUp, Schedule},
+    service::{FirstTick, HaMode},
 };
 
 use crate::{
@@ -40,8 +41,12 @@ pub struct Scenario {
     pub call_timeout: Duration,
     /// See [`tourbillon::driver::Settings`].
     pub max_concurrency: u32,
-    /// The jobs, at least one.
+    /// The jobs.
     pub jobs: Vec<JobShape>,
+    /// The tick services. There is at least one job or service.
+    pub services: Vec<ServiceShape>,
+    /// Time to live of the lock of the one leadership group.
+    pub leader_ttl: Duration,
     /// Which faults a seed may draw, and how many.
     pub faults: FaultMix,
     /// Faults that every seed has, on top of those drawn; what a regression file pins.
@@ -131,6 +136,25 @@ impl ScheduleShape {
     pub fn is_there(&self, at: Duration) -> bool {
         self.from <= at && self.until.is_none_or(|until| at < until)
     }
+}
+
+/// One tick service of a scenario.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ServiceShape {
+    /// Name; also that of its lock.
+    pub name: String,
+    /// Interval.
+    pub every: Duration,
+    /// On how many replicas.
+    pub mode: HaMode,
+    /// When the first tick comes.
+    pub first: FirstTick,
+    /// Timeout.
+    pub timeout: Duration,
+    /// Time to live of the lock of one tick.
+    pub ttl: Duration,
+    /// What a tick does; nothing that needs a row.
+    pub work: Work,
 }
 
 /// What a scenario's handler does: waits, sends its effect, waits, returns. All drawn per attempt from the seed.

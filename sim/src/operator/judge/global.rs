@@ -11,7 +11,7 @@ pub(super) fn one_tick_at_once(record: &Record<'_>, which: Loop, readings: &mut 
     let (mut worst, mut shown) = (0, Vec::new());
     for (event, at) in record.history.events.iter().enumerate() {
         match &at.what {
-            What::TickStarted { incarnation, tick, service } if service.as_str() == which.id() => {
+            What::TickStarted { incarnation, tick, service, .. } if service.as_str() == which.id() => {
                 running.insert((*tick, *incarnation), event);
                 let here = running.iter().filter(|((_, who), _)| who == incarnation);
                 let here: Vec<_> = here.map(|(_, event)| *event).collect();

@@ -226,6 +226,7 @@ impl Workload for Modes {
             rescue_interval: scenario.rescue_interval,
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
+            services: Vec::new(),
         };
         Trial {
             facts,

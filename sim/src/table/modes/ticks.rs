@@ -90,7 +90,8 @@ impl Ticks {
             instants.iter().filter(|at_us| (from_us.saturating_sub(WINDOW_US)..to_us).contains(at_us)).count()
         };
         let ticking = match mode {
-            HaMode::EveryReplica => {
+            // A process may tick under a lock, or lead, just before another does.
+            HaMode::EveryReplica | HaMode::TickLock | HaMode::Leader => {
                 self.alive.values().filter(|(_, booted, died)| *booted < to_us && *died > from_us).count()
             }
         };
