@@ -261,7 +261,10 @@ mod tests {
         for class in FaultClass::ALL {
             for plan in plans(*class, 20) {
                 assert!(plan.triggers.iter().all(Trigger::is_possible), "{class}: {plan:?}");
-                assert!(plan.triggers.iter().all(|t| t.then != Then::Pause || t.lasts_s > 20), "{class}: {plan:?}");
+                // What is drawn rather than aimed may be shorter.
+                let is_drawn = *class == FaultClass::Swarm;
+                let is_long = |trigger: &Trigger| trigger.then != Then::Pause || trigger.lasts_s > 20;
+                assert!(is_drawn || plan.triggers.iter().all(is_long), "{class}: {plan:?}");
                 assert!(plan.faults.is_sorted_by_key(|fault| fault.at_s), "{class}: {plan:?}");
             }
         }
