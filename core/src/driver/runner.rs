@@ -42,6 +42,7 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, crew: &Crew, at
     let took = shared.runtime.monotonic().since(began);
     // P-6: no heartbeat is sent for this lease after its terminal write.
     shared.leases.remove(&held.lease);
+    let is_cut_short = matches!(polled, Polled::Interrupted);
     let (end, outcome) = conclude(shared, job, &attempt, polled);
     if let Some(Outcome::Failed { failure, retry }) = &outcome {
         let (code, error) = (&failure.code, &failure.text);
@@ -57,7 +58,6 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, crew: &Crew, at
         tracing::warn!(job = %attempt.job, execution = %held.lease.id, "lease lost; the handler was stopped");
         return;
     };
-    let interrupted = end == HandlerEnd::Interrupted;
     let error = failure_of(&outcome);
     match settler.settle(Settlement { lease: held.lease, outcome }).await {
         Ok(state) => {
@@ -67,7 +67,7 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, crew: &Crew, at
         }
         Err(error) => {
             tracing::warn!(job = %attempt.job, execution = %held.lease.id, ?end, error = %error, "the attempt's end could not be recorded");
-            if interrupted {
+            if is_cut_short {
                 shared.unreleased.add(format!("{} {} {} ({error})", attempt.job, attempt.scope, held.lease.id));
             }
         }
@@ -227,7 +227,7 @@ fn conclude(shared: &Shared, job: &Work, attempt: &Attempt, polled: Polled) -> (
         // Given back it would run again, and its effect may have happened.
         Polled::Interrupted if job.delivery == Delivery::AtMostOnce => {
             let failure = Failure::new(ErrorCode::canceled(), "interrupted by a shutdown; it may have taken effect");
-            (HandlerEnd::Interrupted, fail(failure, Some(Retry::Never)))
+            (HandlerEnd::Failed, fail(failure, Some(Retry::Never)))
         }
         Polled::Interrupted => (HandlerEnd::Interrupted, Some(Outcome::Released)),
     }

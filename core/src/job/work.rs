@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::handler::HandlerFn;
 use crate::{
     model::{ExecutionId, Failure, JobName, State},
@@ -9,7 +11,8 @@ use crate::{
 };
 
 /// How often an item may take effect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Delivery {
     /// The mark comes after the effect: an attempt that is cut short is followed by another one. Effects may repeat.
     AtLeastOnce,

@@ -125,9 +125,12 @@ impl<'h> Judge<'_, 'h> {
         life.received += 1;
         let received = self.effects.entry((step.row, generation, &effect.key)).or_default();
         *received += 1;
-        if let Some(facts) = track.job_facts(step.row) {
+        // Items of a queue send one effect per start and key; planned jobs say how many.
+        let is_item = track.rows[step.row].slot_at.is_none() && track.rows[step.row].made.is_some();
+        let per_start = track.job_facts(step.row).map(|facts| facts.effects_per_start).or(is_item.then_some(1));
+        if let Some(per_start) = per_start {
             let (received, starts) = (*received, life.starts);
-            let bound = u64::from(starts) * u64::from(facts.effects_per_start);
+            let bound = u64::from(starts) * u64::from(per_start);
             self.docket.demand(received <= bound, &[life.last_start, event], || {
                 let (name, key, fence) = (track.name(step.row), &effect.key, effect.fence);
                 format!("{name} had {received} effects on {key:?} (last: fence {fence}) of {starts} starts")

@@ -36,6 +36,7 @@ pub struct PlanStrategy {
 pub fn strategy(scenario: &Scenario) -> PlanStrategy {
     let ttls = scenario.services.iter().flat_map(|service| [service.ttl, scenario.leader_ttl]);
     let waits = scenario.jobs.iter().map(|job| job.lease).chain(ttls);
+    let waits = waits.chain(scenario.queues.iter().map(|queue| queue.lease));
     PlanStrategy {
         mix: scenario.faults.clone(),
         pinned: scenario.pinned.clone(),

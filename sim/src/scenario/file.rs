@@ -14,8 +14,9 @@ use super::{
     error::{ScenarioError, Source},
     job::{JOB_KEYS, read_job},
     pinned::{read_kind, read_plan},
+    queue::{QUEUE_KEYS, read_queue},
     service::{SERVICE_KEYS, read_service, read_ttl},
-    shape::{FaultMix, JobShape, Phases, Scenario, ScheduleShape, ServiceShape},
+    shape::{FaultMix, JobShape, Phases, QueueShape, Scenario, ScheduleShape, ServiceShape},
     table::{Table, Value, suggestion},
 };
 use crate::{fault::FaultKind, world::Lane};
@@ -32,6 +33,7 @@ const KEYS: &[&str] = &[
     "job",
     "service",
     "leadership",
+    "queue",
     "fault",
     "trigger",
     "seed",
@@ -112,12 +114,13 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
             let like = "a table such as `{ ttl = \"15s\" }`";
             value.table("`leadership`", like, &["ttl"])?.or("ttl", Duration::from_secs(30), read_ttl)
         })?,
+        queues: read_queues(table)?,
         faults: read_mix(table)?,
         pinned: read_plan(table, phases.chaos.as_secs())?,
         seed: read_seed(table)?,
         lane: read_lane(table)?.unwrap_or_default(),
     };
-    if scenario.jobs.is_empty() && scenario.services.is_empty() {
+    if scenario.jobs.is_empty() && scenario.services.is_empty() && scenario.queues.is_empty() {
         let example = "add at least one:\n\n[[job]]\nname = \"rollup\"\nevery = \"5m\"";
         return Err(table.error("a scenario without jobs and services does nothing").help(example));
     }
@@ -267,6 +270,20 @@ fn read_services(table: &Table<'_, '_>) -> Result<Vec<ServiceShape>, ScenarioErr
         services.push(service);
     }
     Ok(services)
+}
+
+fn read_queues(table: &Table<'_, '_>) -> Result<Vec<QueueShape>, ScenarioError> {
+    let Some(value) = table.get("queue") else { return Ok(Vec::new()) };
+    let mut queues: Vec<QueueShape> = Vec::new();
+    for value in value.list("`[[queue]]` tables")? {
+        let queue = read_queue(value.table("[[queue]]", "a table, headed by `[[queue]]`", QUEUE_KEYS)?)?;
+        if queues.iter().any(|other| other.name == queue.name) {
+            let message = format!("queue `{}`: defined twice: give each queue a name of its own", queue.name);
+            return Err(value.error(message));
+        }
+        queues.push(queue);
+    }
+    Ok(queues)
 }
 
 /// A regression draws nothing unless told to: its plan is what it lists, so that a plan that was shrunk stays so.

@@ -157,7 +157,7 @@ fn read_catch_up(value: &Value<'_, '_>) -> Result<CatchUp, ScenarioError> {
 
 type ReadCurve = fn(&Value<'_, '_>) -> Result<Backoff, ScenarioError>;
 
-fn read_backoff(value: &Value<'_, '_>) -> Result<Backoff, ScenarioError> {
+pub(super) fn read_backoff(value: &Value<'_, '_>) -> Result<Backoff, ScenarioError> {
     const KEYS: &[&str] = &["table", "exponential", "linear", "constant", "cap", "jitter_percent"];
     const LIKE: &str = "`{ exponential = \"10s\" }`, `{ linear = \"10s\" }`, `{ constant = \"10s\" }` or `{ table = [\"1m\", \"5m\"] }`";
     let table = value.table("`backoff`", LIKE, KEYS)?;

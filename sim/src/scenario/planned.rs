@@ -10,7 +10,7 @@ use tourbillon::{
     service::HaMode,
 };
 
-use super::{JobShape, Scenario, ScheduleShape, Work, services};
+use super::{JobShape, Scenario, ScheduleShape, Work, queues, services};
 use crate::{
     chance,
     history::JobFacts,
@@ -45,6 +45,10 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
     }
     for (index, shape) in (scenario.jobs.len()..).zip(&scenario.services) {
         builder = builder.service(services::service(shape, host.clone(), receiver(index)));
+    }
+    for (index, shape) in scenario.queues.iter().enumerate() {
+        let receiver = u8::try_from(index).unwrap_or(0) % scenario.receivers.max(1);
+        builder = queues::add(builder, shape, host, receiver);
     }
     builder.build().expect("a scenario is checked when it is read")
 }
@@ -97,7 +101,12 @@ fn job(shape: &JobShape, host: Host, receiver: u8) -> Job {
 }
 
 /// What a handler does, all drawn from (seed, execution, fence): a replay does the same.
-async fn perform(host: &Host, ctx: &Context, work: Work, receiver: u8) -> Result<Completion, HandlerError> {
+pub(super) async fn perform(
+    host: &Host,
+    ctx: &Context,
+    work: Work,
+    receiver: u8,
+) -> Result<Completion, HandlerError> {
     let (id, _) = ctx.id().0.as_u64_pair();
     let draw = |what: &str| chance::draw(host.seed(), what, id, ctx.fence().0);
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -109,7 +118,7 @@ async fn perform(host: &Host, ctx: &Context, work: Work, receiver: u8) -> Result
         return Err(HandlerError::snooze(Duration::from_secs(chance::between(draw("snooze"), 1, 10))));
     }
     for nth in 0..work.effects {
-        let slot = ctx.slot_at().map_or_else(String::new, |slot| slot.to_string());
+        let slot = ctx.slot_at().map_or_else(|| ctx.id().to_string(), |slot| slot.to_string());
         host.send(ctx, receiver, format!("{} {} {slot} #{nth}", ctx.job(), ctx.scope())).await?;
     }
     if chance::percent(draw("hangs"), work.hangs_percent) {

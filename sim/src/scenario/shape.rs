@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use tourbillon::{
     model::{Audit, Reentry, Scope, Timestamp},
     plan::{Backoff, CatchUp, Schedule},
+    queue::Delivery,
     service::{FirstTick, HaMode},
+    store::Counts,
 };
 
 use crate::{
@@ -43,10 +45,12 @@ pub struct Scenario {
     pub max_concurrency: u32,
     /// The jobs.
     pub jobs: Vec<JobShape>,
-    /// The tick services. There is at least one job or service.
+    /// The tick services. There is at least one job, service or queue.
     pub services: Vec<ServiceShape>,
     /// Time to live of the lock of the one leadership group.
     pub leader_ttl: Duration,
+    /// The queues.
+    pub queues: Vec<QueueShape>,
     /// Which faults a seed may draw, and how many.
     pub faults: FaultMix,
     /// Faults that every seed has, on top of those drawn; what a regression file pins.
@@ -154,6 +158,41 @@ pub struct ServiceShape {
     /// Time to live of the lock of one tick.
     pub ttl: Duration,
     /// What a tick does; nothing that needs a row.
+    pub work: Work,
+}
+
+/// One queue of a scenario: every replica produces for it and works on it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QueueShape {
+    /// Name.
+    pub name: String,
+    /// How often each replica enqueues one to three items.
+    pub produce_every: Duration,
+    /// Unique keys that items draw from; 0: none is a duplicate.
+    pub keys: u8,
+    /// Which others count.
+    pub counts: Counts,
+    /// Period of the keys.
+    pub period: Option<Duration>,
+    /// Live items at most.
+    pub capacity: Option<u64>,
+    /// Time to live.
+    pub ttl: Option<Duration>,
+    /// Delay of some items.
+    pub delay: Duration,
+    /// At least or at most once.
+    pub delivery: Delivery,
+    /// Handlers at once per replica.
+    pub workers: u32,
+    /// Run timeout.
+    pub run_timeout: Duration,
+    /// Lease.
+    pub lease: Duration,
+    /// Charged attempts; `None`: what core says.
+    pub max_attempts: Option<u32>,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+    /// What the handler does.
     pub work: Work,
 }
 

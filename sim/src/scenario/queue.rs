@@ -1,0 +1,70 @@
+//! Owns how a `[[queue]]` table becomes a queue: how its items are produced, and how they are worked on.
+
+use std::time::Duration;
+
+use tourbillon::{model::JobName, plan::Backoff, queue::Delivery, store::Counts};
+
+use super::{
+    error::ScenarioError,
+    job::{idle, read_backoff, read_work},
+    shape::QueueShape,
+    table::{Table, Value},
+};
+
+/// Keys of a `[[queue]]`.
+pub(super) const QUEUE_KEYS: &[&str] = &[
+    "name",
+    "produce_every",
+    "keys",
+    "counts",
+    "period",
+    "capacity",
+    "ttl",
+    "delay",
+    "delivery",
+    "workers",
+    "run_timeout",
+    "lease",
+    "max_attempts",
+    "backoff",
+    "work",
+];
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads one queue. Its name is in every error; what is left to say is said by core, when the scenario is read.
+pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, ScenarioError> {
+    let named = table.need("name", "give each queue a name of its own: `name = \"push\"`")?;
+    let name = named.text()?;
+    JobName::new(name).map_err(|error| named.error(format!("queue `{name}`: {error}")))?;
+    table.what = format!("queue `{name}`");
+    let run_timeout = table.or("run_timeout", Duration::from_secs(60), Value::duration)?;
+    let within = |value: &Value<'_, '_>| value.duration_within(Duration::from_millis(1), 30 * DAY).map(Some);
+    let shape = QueueShape {
+        name: name.to_owned(),
+        produce_every: table.or("produce_every", Duration::from_secs(5), |value| {
+            value.duration_within(Duration::from_millis(100), DAY)
+        })?,
+        keys: table.or("keys", 0, |value| value.integer(0, 200))?,
+        counts: table.or("counts", Counts::Live, |value| {
+            let names = [("live", Counts::Live), ("succeeded", Counts::Succeeded), ("finished", Counts::Finished)];
+            value.one_of("what counts", &names)
+        })?,
+        period: table.or("period", None, within)?,
+        capacity: table.or("capacity", None, |value| value.integer(0, 100_000).map(Some))?,
+        ttl: table.or("ttl", None, within)?,
+        delay: table.or("delay", Duration::ZERO, |value| value.duration_within(Duration::ZERO, DAY))?,
+        delivery: table.or("delivery", Delivery::AtLeastOnce, |value| {
+            let names = [("at_least_once", Delivery::AtLeastOnce), ("at_most_once", Delivery::AtMostOnce)];
+            value.one_of("delivery", &names)
+        })?,
+        workers: table.or("workers", 4, |value| value.integer(1, 1_000))?,
+        run_timeout,
+        lease: table.or("lease", run_timeout + Duration::from_secs(30), Value::duration)?,
+        max_attempts: table.or("max_attempts", None, |value| value.integer(1, 1_000).map(Some))?,
+        backoff: table.or("backoff", Backoff::exponential(Duration::from_secs(10)), read_backoff)?,
+        work: table.or("work", idle(), read_work)?,
+    };
+    super::queues::check(&shape).map_err(|error| named.error(error.to_string()))?;
+    Ok(shape)
+}

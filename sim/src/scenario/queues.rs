@@ -1,0 +1,98 @@
+//! The workload of queues: on every replica a producer, which enqueues through the faulty network, and a worker.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tourbillon::{
+    driver::SchedulerBuilder,
+    job::{BoxError, Completion, Context, HandlerError},
+    queue::{Enqueuer, ItemOptions, Queue, QueueError, Unique},
+    service::{Service, Tick},
+};
+
+use super::{QueueShape, planned::perform};
+use crate::{chance, world::Host};
+
+/// What is enqueued: who made it, and which of its items it is.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub(super) struct Parcel {
+    key: Option<u64>,
+    number: u64,
+}
+
+/// Adds producer and worker of a shape.
+pub(super) fn add(builder: SchedulerBuilder, shape: &QueueShape, host: &Host, receiver: u8) -> SchedulerBuilder {
+    let producer = Enqueuer::new(host.store(), host.runtime(), &rules(shape)).expect("checked when it was read");
+    let (at, work) = (host.clone(), shape.work);
+    let queue = rules(shape).run(move |_: Parcel, ctx: Context| {
+        let at = at.clone();
+        async move { perform(&at, &ctx, work, receiver).await as Result<Completion, HandlerError> }
+    });
+    builder.queue(queue).service(producing(shape, producer, host.clone()))
+}
+
+/// Whether core takes the rules.
+pub(super) fn check(shape: &QueueShape) -> Result<(), QueueError> {
+    struct Nowhere;
+    impl tourbillon::store::Store for Nowhere {
+        fn call(
+            &self,
+            _: tourbillon::store::Request,
+        ) -> tourbillon::store::BoxFuture<'_, Result<tourbillon::store::Reply, tourbillon::store::StoreError>>
+        {
+            Box::pin(std::future::pending())
+        }
+    }
+    Enqueuer::new(Nowhere, tourbillon::runtime::Runtime::tokio(), &rules(shape)).map(drop)
+}
+
+fn rules(shape: &QueueShape) -> Queue<Parcel> {
+    let mut queue = Queue::new(&shape.name)
+        .workers(shape.workers)
+        .delivery(shape.delivery)
+        .run_timeout(shape.run_timeout)
+        .lease(shape.lease)
+        .backoff(shape.backoff.clone());
+    if let Some(attempts) = shape.max_attempts {
+        queue = queue.max_attempts(attempts);
+    }
+    if let Some(items) = shape.capacity {
+        queue = queue.capacity(items);
+    }
+    if let Some(ttl) = shape.ttl {
+        queue = queue.ttl(ttl);
+    }
+    if shape.keys > 0 {
+        let unique = Unique::by_key(|parcel: &Parcel| format!("{:?}", parcel.key)).counting(shape.counts);
+        queue = queue.unique(match shape.period {
+            Some(period) => unique.within(period),
+            None => unique,
+        });
+    }
+    queue
+}
+
+/// One to three items a tick, keys drawn. Errors are the world's: the next tick goes on.
+fn producing(shape: &QueueShape, producer: Enqueuer<Parcel>, host: Host) -> Service {
+    let (keys, delay) = (u64::from(shape.keys), shape.delay);
+    Service::new(&format!("producer of {}", shape.name))
+        .every(shape.produce_every)
+        .timeout(shape.produce_every.max(Duration::from_secs(30)))
+        .run(move |tick: Tick| {
+            let (producer, host) = (producer.clone(), host.clone());
+            async move {
+                let (drawn, _) = tick.request().0.as_u64_pair();
+                let draw = |what: &str, n| chance::draw(host.seed(), what, drawn, n);
+                let parcels: Vec<Parcel> = (0..chance::between(draw("parcels", 0), 1, 3))
+                    .map(|n| Parcel { key: (keys > 0).then(|| draw("key", n) % keys), number: draw("number", n) })
+                    .collect();
+                let items = parcels.iter().map(|parcel| {
+                    let wait =
+                        if chance::percent(draw("delayed", parcel.number), 30) { delay } else { Duration::ZERO };
+                    (parcel, ItemOptions::new().delay(wait))
+                });
+                let outcomes = producer.enqueue_all(items).await?;
+                Ok::<u64, BoxError>(outcomes.len() as u64)
+            }
+        })
+}
