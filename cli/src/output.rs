@@ -6,7 +6,10 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tourbillon_sim::{SweepReport, Verdict, checker};
+use tourbillon_sim::{
+    SweepReport, Verdict, checker,
+    operator::{judge, loops::Loop},
+};
 
 /// A bar on a terminal, nothing elsewhere.
 pub(crate) fn progress(total: u64, json: bool) -> ProgressBar {
@@ -35,11 +38,22 @@ pub(crate) fn summary(report: &SweepReport) -> String {
         report.events,
     );
     let _ = writeln!(text, "{:<9} {:>12} {:>10}  what must hold", "guarantee", "checks", "violations");
+    let broken = |guarantee: &str| {
+        let violations = report.failures.iter().flat_map(|seed| &seed.violations);
+        violations.filter(|violation| violation.guarantee == guarantee).count()
+    };
     for checker in checker::all() {
         let checks = report.checks.get(checker.guarantee).copied().unwrap_or(0);
-        let broken = report.failures.iter().flat_map(|seed| &seed.violations);
-        let broken = broken.filter(|violation| violation.guarantee == checker.guarantee).count();
+        let broken = broken(checker.guarantee);
         let _ = writeln!(text, "{:<9} {checks:>12} {broken:>10}  {}", checker.guarantee, checker.about);
+    }
+    let loops: Vec<_> = Loop::ALL.into_iter().filter(|which| report.checks.contains_key(which.id())).collect();
+    if !loops.is_empty() {
+        let _ = writeln!(text, "\n{:<20} {:>8} {:>10}  what is bounded", "loop", "readings", "violations");
+    }
+    for which in loops {
+        let (readings, broken) = (report.checks[which.id()], broken(which.id()));
+        let _ = writeln!(text, "{:<20} {readings:>8} {broken:>10}  {}", which.id(), judge::measure(which));
     }
     let _ = writeln!(text, "\n{:<24} {:>8}  what went wrong", "fault", "fired");
     for (kind, fired) in &report.faults {

@@ -7,10 +7,11 @@ use crate::{
     checker::Violation,
     fault::{self, FaultKind, FaultPlan},
     history::{History, HistoryHash, RunFacts},
+    operator::{self, Variant, config::Config},
     scenario::{Phases, Scenario, planned, services},
     world::{
         self, Lane, ReceiverSpec, RunSetup,
-        engine::{self, EngineFactory},
+        engine::{self, Engine, EngineFactory},
     },
 };
 
@@ -88,20 +89,16 @@ pub fn run_seed(
     let lane = overrides.lane_of(scenario).at(seed);
     let scenario = Scenario { phases: phases(scenario, lane), ..scenario.clone() };
     let plan = overrides.plan.clone().unwrap_or_else(|| fault::draw(&scenario, seed));
-    let setup = RunSetup {
-        facts: facts(&scenario, seed),
-        receivers: vec![ReceiverSpec::default(); usize::from(scenario.receivers)],
-        phases: scenario.phases,
-        plan: plan.clone(),
-        lane,
-        application: None,
-        engine: engine::renewable(engine).map_err(|error| format!("cannot make the database engine: {error}"))?,
-        app: planned::app(&scenario),
-    };
-    let outcome = world::run(setup)?;
+    let engine = engine::renewable(engine).map_err(|error| format!("cannot make the database engine: {error}"))?;
+    let outcome = world::run(setup(&scenario, seed, (plan.clone(), lane, engine)))?;
     let mut checks = BTreeMap::new();
     let mut violations = Vec::new();
-    for (guarantee, findings) in checker::check_all(&outcome.history) {
+    let of_loops = match scenario.operator {
+        Some(Variant::Hardened) => operator::judge::check(Variant::Hardened, &outcome.history),
+        // It promises nothing; the truth table counts how often it does what.
+        Some(Variant::Naive) | None => Vec::new(),
+    };
+    for (guarantee, findings) in checker::check_all(&outcome.history).into_iter().chain(of_loops) {
         checks.insert(guarantee, findings.checks);
         violations.extend(findings.violations);
     }
@@ -118,7 +115,28 @@ pub fn run_seed(
     })
 }
 
+fn setup(
+    scenario: &Scenario,
+    seed: u64,
+    (plan, lane, engine): (FaultPlan, Lane, Box<dyn Engine + Send>),
+) -> RunSetup {
+    let facts = facts(scenario, seed);
+    let (receivers, application, app) = match scenario.operator {
+        Some(variant) => (
+            operator::receivers(),
+            Some(operator::application(seed, facts.epoch)),
+            operator::app(variant, Config::default()),
+        ),
+        None => (vec![ReceiverSpec::default(); usize::from(scenario.receivers)], None, planned::app(scenario)),
+    };
+    RunSetup { facts, receivers, phases: scenario.phases, plan, lane, application, engine, app }
+}
+
 fn facts(scenario: &Scenario, seed: u64) -> RunFacts {
+    if let Some(variant) = scenario.operator {
+        let facts = operator::facts(variant, &Config::default(), seed, scenario.replicas);
+        return RunFacts { settle_within: scenario.settle_within, ..facts };
+    }
     RunFacts {
         scenario: scenario.name.clone(),
         seed,

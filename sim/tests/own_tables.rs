@@ -157,6 +157,7 @@ fn facts(seed: u64) -> RunFacts {
             run_timeout: RUN_TIMEOUT,
             max_backoff: MINUTE,
             effects_per_start: 0,
+            may_idle: false,
             overlap_max: Some(1),
         }],
         call_timeout: settings.call_timeout,

@@ -1,4 +1,4 @@
-//! G4: bounded duplicates. E(k) ≤ u + s ≤ max attempts + g; succeeded implies E ≥ 1; a receiver that refuses lower
+//! G4: bounded duplicates. E(k) ≤ u + s ≤ max attempts + g; succeeded implies E ≥ 1, where there always is work; a receiver that refuses lower
 //! fences accepts in claim order; a handler starts once per charged lease, never before that is durable.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,7 +150,7 @@ impl<'h> Judge<'_, 'h> {
         let track = self.track;
         for ((row, generation), life) in &self.lives {
             let Some(succeeded) = life.succeeded else { continue };
-            if track.job_facts(*row).is_some_and(|facts| facts.effects_per_start > 0) {
+            if track.job_facts(*row).is_some_and(|facts| facts.effects_per_start > 0 && !facts.may_idle) {
                 self.docket.demand(life.received > 0, &[succeeded], || {
                     format!("{} generation {generation} succeeded with no effect", track.name(*row))
                 });
@@ -232,6 +232,9 @@ mod tests {
         story.make(1).run(1).succeed(1).end();
         story.flagged_by(&["G4"]);
         let mut story = Story::with(|facts| facts.jobs[0].effects_per_start = 0);
+        story.make(1).run(1).succeed(1).end();
+        story.is_fine();
+        let mut story = Story::with(|facts| facts.jobs[0].may_idle = true);
         story.make(1).run(1).succeed(1).end();
         story.is_fine();
     }

@@ -93,6 +93,7 @@ impl Story {
             run_timeout: Duration::from_secs(20),
             max_backoff: Duration::from_secs(10),
             effects_per_start: 1,
+            may_idle: false,
             overlap_max: None,
         };
         let mut facts = RunFacts {

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{Bad, Fault, FaultKind, FaultPlan, PlanTree, Then, Trigger, TriggerPoint};
 use crate::{
     history::RunFacts,
+    operator,
     scenario::{FaultMix, Scenario},
 };
 
@@ -35,7 +36,8 @@ pub struct PlanStrategy {
 /// The plans that seeds of this scenario have; the scenario's pinned faults are in each of them.
 pub fn strategy(scenario: &Scenario) -> PlanStrategy {
     let ttls = scenario.services.iter().flat_map(|service| [service.ttl, scenario.leader_ttl]);
-    let waits = scenario.jobs.iter().map(|job| job.lease).chain(ttls);
+    let own = scenario.operator.into_iter().flat_map(|_| operator::leases());
+    let waits = scenario.jobs.iter().map(|job| job.lease).chain(own).chain(ttls);
     let waits = waits.chain(scenario.queues.iter().map(|queue| queue.lease));
     PlanStrategy {
         mix: scenario.faults.clone(),

@@ -472,6 +472,8 @@ pub struct JobFacts {
     pub max_backoff: Duration,
     /// Most effects that one start of the handler sends per key; 0 for a job without effects.
     pub effects_per_start: u32,
+    /// A run may find nothing to do: success does not imply an effect.
+    pub may_idle: bool,
     /// At most this many running at once per (job, scope); `None`: no limit.
     pub overlap_max: Option<u32>,
 }

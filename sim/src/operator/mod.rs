@@ -17,4 +17,5 @@ mod tables;
 mod workload;
 
 pub use table::{OperatorWorkload, world};
-pub use workload::{SETTLE_WITHIN, Variant, app, facts, receivers, tables as application};
+pub(crate) use workload::leases;
+pub use workload::{SETTLE_WITHIN, Variant, app, facts, receivers, settings, tables as application};

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tourbillon::{
     driver::{Scheduler, Settings},
     model::{JobName, Reentry, Timestamp},
@@ -25,7 +26,8 @@ use crate::{
 };
 
 /// Which operator.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Variant {
     /// As the reference documents it.
     Naive,
@@ -54,7 +56,7 @@ impl fmt::Display for Variant {
     }
 }
 
-/// What replicas of the operator poll for at least; the default of a second would be most of a simulation.
+/// How often replicas of the operator poll at least; the default of a second would be most of a simulation.
 const POLL: Duration = Duration::from_secs(5);
 
 /// How soon after a heal whatever is due has ended or been given its next wait. The worst row is a network scan:
@@ -63,11 +65,22 @@ const POLL: Duration = Duration::from_secs(5);
 /// 15 s polls and calls, and 5 % for the slowest clock: 2,153 s.
 pub const SETTLE_WITHIN: Duration = Duration::from_secs(40 * 60);
 
+/// The driver settings of its replicas.
+pub fn settings() -> Settings {
+    Settings { poll_interval: POLL, ..Settings::default() }
+}
+
+/// Of every loop that is claimed, how long a silent replica keeps a tick; for faults that aim at the ends of leases.
+pub(crate) fn leases() -> impl Iterator<Item = Duration> {
+    let config = Config::default();
+    let claimed = config.loops().filter(|(which, _)| is_claimed(*which)).map(|(_, timing)| hardened::lease(timing));
+    claimed.collect::<Vec<_>>().into_iter()
+}
+
 /// What every replica runs.
 pub fn app(variant: Variant, config: Config) -> App {
     Arc::new(move |host: &Host| {
-        let settings = Settings { poll_interval: POLL, ..Settings::default() };
-        let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings);
+        let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings());
         for (which, timing) in config.loops() {
             builder = match variant {
                 Variant::Naive => builder.service(naive::service(host, which, timing)),
@@ -90,7 +103,7 @@ pub fn receivers() -> Vec<ReceiverSpec> {
 
 /// What checkers may assume of a run.
 pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunFacts {
-    let settings = Settings::default();
+    let settings = settings();
     let claimed = config.loops().filter(|(which, _)| variant == Variant::Hardened && is_claimed(*which));
     RunFacts {
         scenario: format!("certificate-operator ({variant})"),
@@ -99,7 +112,7 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
         replicas,
         jobs: claimed.map(|(which, timing)| job_facts(which, timing)).collect(),
         call_timeout: settings.call_timeout,
-        poll_interval: POLL,
+        poll_interval: settings.poll_interval,
         rescue_interval: settings.rescue_interval,
         // Filled in by the world.
         granularity: Duration::ZERO,
@@ -131,16 +144,13 @@ fn job_facts(which: Loop, timing: Timing) -> JobFacts {
         run_timeout: timing.timeout,
         // The default backoff: 10 s, 20 s, and jitter.
         max_backoff: Duration::from_secs(60),
-        effects_per_start: effects_per_start(which),
+        effects_per_start: 1,
+        may_idle: takes_rows(which),
         overlap_max: Some(1),
     }
 }
 
-/// Effects that belong to the execution itself. Where a tick takes rows that have claims of their own, an effect
-/// belongs to the row, and a tick without rows has none.
-const fn effects_per_start(which: Loop) -> u32 {
-    match which {
-        Loop::JobProcessor | Loop::NotificationProcess | Loop::NotificationRetry => 0,
-        _ => 1,
-    }
+/// Whether a tick takes rows that have claims of their own: one without rows has no effect.
+const fn takes_rows(which: Loop) -> bool {
+    matches!(which, Loop::JobProcessor | Loop::NotificationProcess | Loop::NotificationRetry)
 }

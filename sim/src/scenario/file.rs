@@ -19,7 +19,11 @@ use super::{
     shape::{FaultMix, JobShape, Phases, QueueShape, Scenario, ScheduleShape, ServiceShape},
     table::{Table, Value, suggestion},
 };
-use crate::{fault::FaultKind, world::Lane};
+use crate::{
+    fault::FaultKind,
+    operator::{self, Variant},
+    world::Lane,
+};
 
 const KEYS: &[&str] = &[
     "about",
@@ -34,6 +38,21 @@ const KEYS: &[&str] = &[
     "service",
     "leadership",
     "queue",
+    "fault",
+    "trigger",
+    "seed",
+    "lane",
+    "tick",
+];
+
+/// Keys of a file that runs the certificate operator: its jobs, receivers and settings are its own.
+const OPERATOR_KEYS: &[&str] = &[
+    "about",
+    "variant",
+    "replicas",
+    "settle_within",
+    "phases",
+    "faults",
     "fault",
     "trigger",
     "seed",
@@ -76,7 +95,12 @@ impl Scenario {
         let document = DeTable::parse(text).map_err(|error| {
             source.error(error.span().unwrap_or(0..0), format!("not valid TOML: {}", error.message().trim()))
         })?;
-        let allowed = if document.get_ref().contains_key("scenario") { REGRESSION_KEYS } else { KEYS };
+        let has = |key: &str| document.get_ref().contains_key(key);
+        let allowed = match (has("scenario"), has("variant")) {
+            (true, _) => REGRESSION_KEYS,
+            (false, true) => OPERATOR_KEYS,
+            (false, false) => KEYS,
+        };
         // The head of a document is its first line, not all of it.
         let table = Table::new(source, "the scenario", 0..0, document.get_ref(), allowed)?;
         let name = Path::new(file_name).file_stem().map_or_else(|| file_name.into(), |stem| stem.to_string_lossy());
@@ -94,7 +118,11 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
     )?;
     let settle_within = settle.duration_within(SECOND, LONGEST_PHASE)?;
     let phases = read_phases(table, settle_within)?;
-    let driver = read_driver(table)?;
+    let operator = table.or("variant", None, read_variant)?;
+    let driver = match operator {
+        Some(_) => operator::settings(),
+        None => read_driver(table)?,
+    };
     let scenario = Scenario {
         name: name.to_owned(),
         about: table.or("about", "", Value::text)?.to_owned(),
@@ -115,12 +143,14 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
             value.table("`leadership`", like, &["ttl"])?.or("ttl", Duration::from_secs(30), read_ttl)
         })?,
         queues: read_queues(table)?,
+        operator,
         faults: read_mix(table)?,
         pinned: read_plan(table, phases.chaos.as_secs())?,
         seed: read_seed(table)?,
         lane: read_lane(table)?.unwrap_or_default(),
     };
-    if scenario.jobs.is_empty() && scenario.services.is_empty() && scenario.queues.is_empty() {
+    let does_nothing = scenario.jobs.is_empty() && scenario.services.is_empty() && scenario.queues.is_empty();
+    if does_nothing && scenario.operator.is_none() {
         let example = "add at least one:\n\n[[job]]\nname = \"rollup\"\nevery = \"5m\"";
         return Err(table.error("a scenario without jobs and services does nothing").help(example));
     }
@@ -153,6 +183,11 @@ fn read_epoch(value: &Value<'_, '_>) -> Result<Timestamp, ScenarioError> {
         let help = "write an instant in UTC in quotes, such as \"2026-01-05T00:00:00Z\"";
         value.error(format!("`epoch` is not an instant: {error}")).help(help)
     })
+}
+
+fn read_variant(value: &Value<'_, '_>) -> Result<Option<Variant>, ScenarioError> {
+    let names = [Variant::Naive, Variant::Hardened].map(|variant| (variant.name(), variant));
+    value.one_of("variant", &names).map(Some)
 }
 
 fn read_replicas(value: &Value<'_, '_>) -> Result<u8, ScenarioError> {

@@ -13,6 +13,7 @@ use tourbillon::{
 
 use crate::{
     fault::{FaultKind, FaultPlan},
+    operator::Variant,
     world::Lane,
 };
 
@@ -43,9 +44,11 @@ pub struct Scenario {
     pub call_timeout: Duration,
     /// See [`tourbillon::driver::Settings`].
     pub max_concurrency: u32,
-    /// The jobs.
+    /// The jobs; none where the certificate operator runs.
     pub jobs: Vec<JobShape>,
-    /// The tick services. There is at least one job, service or queue.
+    /// The certificate operator runs, instead of jobs and services.
+    pub operator: Option<Variant>,
+    /// The tick services. There is at least one job, service or queue, or the operator.
     pub services: Vec<ServiceShape>,
     /// Time to live of the lock of the one leadership group.
     pub leader_ttl: Duration,

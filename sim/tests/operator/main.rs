@@ -5,5 +5,6 @@ mod certificates;
 mod guards;
 mod messages;
 mod scans;
+mod scenario;
 mod upkeep;
 mod world;

@@ -18,6 +18,8 @@ pub(crate) struct Run {
     replicas: u8,
     hours: u32,
     plan: FaultPlan,
+    /// Receivers never fail.
+    reliable: bool,
 }
 
 /// What both operators made of one run.
@@ -28,7 +30,7 @@ pub(crate) struct Shown {
 
 impl Run {
     pub(crate) fn of(loops: &[Loop]) -> Self {
-        Self { loops: loops.to_vec(), replicas: 3, hours: 2, plan: FaultPlan::default() }
+        Self { loops: loops.to_vec(), replicas: 3, hours: 2, plan: FaultPlan::default(), reliable: false }
     }
 
     pub(crate) fn replicas(self, replicas: u8) -> Self {
@@ -37,6 +39,11 @@ impl Run {
 
     pub(crate) fn hours(self, hours: u32) -> Self {
         Self { hours, ..self }
+    }
+
+    /// With receivers that do what they are asked, so that what is sent can be counted exactly.
+    pub(crate) fn reliable(self) -> Self {
+        Self { reliable: true, ..self }
     }
 
     /// A fault at a fixed second.
@@ -55,8 +62,12 @@ impl Run {
         let seed = 1;
         let config = Config::only(self.loops.iter().copied());
         let facts = operator::facts(variant, &config, seed, self.replicas);
+        let mut receivers = operator::receivers();
+        if self.reliable {
+            receivers.iter_mut().for_each(|receiver| receiver.fails_percent = 0);
+        }
         let setup = RunSetup {
-            receivers: operator::receivers(),
+            receivers,
             application: Some(operator::application(seed, facts.epoch)),
             facts,
             // Chaos alone: a heal would take replicas away first.

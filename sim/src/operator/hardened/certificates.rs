@@ -46,7 +46,7 @@ pub(super) async fn process_jobs(desk: &Desk, ctx: &Context) -> Result<u64, Hand
                 return Ok(done);
             }
             let unit = desk.unit(format!("job {id} attempt {attempt}"));
-            let call = Call::new(format!("issue job {id} attempt {attempt}")).idempotent(format!("job {id}"));
+            let call = Call::new(format!("issue job {id} attempt {attempt}")).idempotent(format!("job {id}")).by(ctx);
             let issued = is_done(&desk.call(&unit, Outside::Signer, call).await);
             unit.marking();
             desk.insist(Verb::FinishJob { id, attempt: Some(attempt), issued }).await?;

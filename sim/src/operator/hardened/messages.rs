@@ -1,6 +1,6 @@
 //! Loops 6, 7 and 10: every send under a lease and a fence, with an idempotency key where its receiver knows one.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tourbillon::job::{Context, HandlerError};
 
@@ -24,6 +24,7 @@ const ENOUGH: Duration = Duration::from_secs(60);
 /// Takes notifications under leases until there are none, and marks each with the number of its attempt.
 pub(super) async fn send_notices(desk: &Desk, ctx: &Context, retries: bool) -> Result<u64, HandlerError> {
     let mut done = 0;
+    let mut begun = BTreeSet::new();
     while ctx.stop_reason().is_none() {
         let enough = desk.watch(ENOUGH);
         let claim = Verb::ClaimNotices { retries, limit: BATCH, lease_ms: LEASE.as_millis() as u64 };
@@ -35,12 +36,13 @@ pub(super) async fn send_notices(desk: &Desk, ctx: &Context, retries: bool) -> R
             break;
         }
         for notice in claimed {
-            if enough() || ctx.stop_reason().is_some() {
+            // Each once a tick, even if a step of the database clock makes one due again at once.
+            if enough() || ctx.stop_reason().is_some() || !begun.insert(notice.id) {
                 // The rest is taken again when its lease ends.
                 return Ok(done);
             }
             let unit = desk.unit(notice.key.clone());
-            let call = Call::new(notice.key.clone()).idempotent(notice.key.clone());
+            let call = Call::new(notice.key.clone()).idempotent(notice.key.clone()).by(ctx);
             let sent = is_done(&desk.call(&unit, notice.channel.into(), call).await);
             unit.marking();
             desk.insist(Verb::MarkNotice { id: notice.id, attempt: Some(notice.attempt), sent }).await?;

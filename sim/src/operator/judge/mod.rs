@@ -10,7 +10,11 @@ mod scans;
 mod upkeep;
 
 use super::{loops::Loop, workload::Variant};
-use crate::{history::History, table::Reading};
+use crate::{
+    checker::{Findings, Violation},
+    history::History,
+    table::Reading,
+};
 use record::Record;
 
 /// All readings of a run, in the order of the loops. A loop without a reading had nothing to read.
@@ -38,6 +42,24 @@ pub fn read(variant: Variant, history: &History) -> Vec<Reading> {
         global::one_tick_at_once(&record, which, &mut readings);
     }
     readings
+}
+
+/// What broke its bound, as violations that are named after the loop; and how many readings there were of each.
+pub fn check(variant: Variant, history: &History) -> Vec<(&'static str, Findings)> {
+    let mut findings: Vec<(&'static str, Findings)> = Vec::new();
+    for reading in read(variant, history) {
+        if findings.last().is_none_or(|(row, _)| *row != reading.row) {
+            findings.push((reading.row, Findings::default()));
+        }
+        let Some((_, found)) = findings.last_mut() else { continue };
+        found.checks += 1;
+        if reading.is_broken() {
+            let Reading { row, measure, count, bound, evidence, events } = reading;
+            let message = format!("{measure}: {count}, and at most {bound} are allowed: {evidence}");
+            found.violations.push(Violation { guarantee: row.to_owned(), message, events });
+        }
+    }
+    findings
 }
 
 /// What a loop's own reading counts.
