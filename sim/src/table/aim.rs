@@ -76,7 +76,7 @@ impl Aim<'_> {
         narrow(match then {
             Then::LoseReply => 0,
             Then::PowerLoss | Then::Crash | Then::Shutdown => between(draw, 0, 45),
-            Then::DatabaseRestart => between(draw, 0, 20),
+            Then::DatabaseRestart | Then::FailOver => between(draw, 0, 20),
             // Longer than the lease, by little or by much.
             Then::Pause => lease + between(draw, 2, lease + 5),
             Then::DatabaseClockBack | Then::DatabaseClockForward => between(draw, 1, lease * 2),
@@ -149,6 +149,11 @@ impl Aim<'_> {
                     (Bad::DatabaseClockStep { by_ms: if one_of(2) == 0 { ms } else { -ms } }, 0)
                 }
                 FaultClass::DatabaseRestart => (Bad::DatabaseRestart, between(lasts, 0, 20)),
+                FaultClass::Failover => {
+                    // More than the one that a trigger loses, to a server with a clock of its own.
+                    let by_ms = i64::try_from(between(lasts, 0, 2_000)).unwrap_or(0) - 1_000;
+                    (Bad::FailOver { commits: narrow(between(draw, 1, 8)), by_ms }, between(draw, 0, 20))
+                }
                 _ => return faults,
             };
             let at_s = narrow(between(self.dice.next(), 0, chaos_s - 1));
@@ -188,7 +193,7 @@ fn moments(row: &Row) -> Moments {
 fn shots(class: FaultClass, row: &Row) -> Vec<Shot> {
     let Moments { taken, middle, mark } = moments(row);
     match class {
-        FaultClass::None | FaultClass::Swarm | FaultClass::ReplicaClock | FaultClass::Failover => Vec::new(),
+        FaultClass::None | FaultClass::Swarm | FaultClass::ReplicaClock => Vec::new(),
         FaultClass::Crash => {
             vec![(taken, Then::PowerLoss), (middle, Then::Crash), (mark, Then::PowerLoss), (taken, Then::Crash)]
         }
@@ -216,6 +221,8 @@ fn shots(class: FaultClass, row: &Row) -> Vec<Shot> {
             (taken, Then::DatabaseClockBack),
         ],
         FaultClass::DatabaseRestart => vec![(middle, Then::DatabaseRestart), (taken, Then::DatabaseRestart)],
+        // The middle first: a claim that is lost leaves nothing to be done twice.
+        FaultClass::Failover => vec![(middle, Then::FailOver), (mark, Then::FailOver), (taken, Then::FailOver)],
         FaultClass::Shutdown => vec![(taken, Then::Shutdown), (middle, Then::Shutdown)],
     }
 }
@@ -242,10 +249,7 @@ mod tests {
     fn a_few_seeds_aim_at_every_row() {
         let rows: BTreeSet<_> = Modes.rows("library").iter().map(|row| row.id.to_owned()).collect();
         for class in FaultClass::ALL {
-            let aims_itself = matches!(
-                class,
-                FaultClass::None | FaultClass::Swarm | FaultClass::ReplicaClock | FaultClass::Failover
-            );
+            let aims_itself = matches!(class, FaultClass::None | FaultClass::Swarm | FaultClass::ReplicaClock);
             if aims_itself {
                 continue;
             }

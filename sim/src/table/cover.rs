@@ -22,7 +22,8 @@ pub type Hits = BTreeMap<(Window, Facet), u64>;
 /// The hits of one run, one entry per row, in the order of `rows`.
 pub fn hits(rows: &[Row], history: &History) -> Vec<Hits> {
     let mut scan = Scan::new(rows);
-    for event in &history.events {
+    for (number, event) in history.events.iter().enumerate() {
+        scan.event = number;
         scan.see(event.at_us, event.host, &event.what);
     }
     scan.hits
@@ -49,6 +50,8 @@ struct Span {
     has_landed: bool,
     is_marking: bool,
     mark: Option<RequestId>,
+    /// The event by which it was taken.
+    taken: usize,
     /// What hit it already and lasts.
     struck: BTreeSet<(u8, Facet)>,
 }
@@ -56,8 +59,12 @@ struct Span {
 struct Scan<'a> {
     rows: &'a [Row],
     hits: Vec<Hits>,
+    /// The number of the event that is seen.
+    event: usize,
     replicas: BTreeMap<Incarnation, u8>,
     spans: BTreeMap<Key, Span>,
+    /// Those of executions that were settled, by the event of it, while that may be lost.
+    settled: BTreeMap<usize, Vec<(Key, Span)>>,
     /// What lasts at the moment, by replica.
     lasting: BTreeMap<u8, BTreeMap<Facet, u32>>,
     database_down: bool,
@@ -82,8 +89,10 @@ impl<'a> Scan<'a> {
         Self {
             rows,
             hits: vec![Hits::new(); rows.len()],
+            event: 0,
             replicas: BTreeMap::new(),
             spans: BTreeMap::new(),
+            settled: BTreeMap::new(),
             lasting: BTreeMap::new(),
             database_down: false,
             database_offset_us: 0,
@@ -119,6 +128,7 @@ impl<'a> Scan<'a> {
                     self.landed(key);
                 }
             }
+            What::FailedOver { lost } => self.failed_over(lost),
             What::Struck { kind, request, .. } => self.struck(kind, *request),
             What::FaultBegan { kind, .. } => self.began(host, kind),
             What::FaultEnded { kind } => self.ended(host, kind),
@@ -159,8 +169,9 @@ impl<'a> Scan<'a> {
     }
 
     fn open(&mut self, key: Key, replica: u8) {
-        let struck = BTreeSet::new();
-        self.spans.insert(key.clone(), Span { replica, has_landed: false, is_marking: false, mark: None, struck });
+        let (taken, struck) = (self.event, BTreeSet::new());
+        let span = Span { replica, has_landed: false, is_marking: false, mark: None, taken, struck };
+        self.spans.insert(key.clone(), span);
         let lasting: Vec<_> = self.lasting.get(&replica).into_iter().flat_map(BTreeMap::keys).copied().collect();
         for facet in lasting {
             self.hit_lasting(&key, facet);
@@ -174,6 +185,31 @@ impl<'a> Scan<'a> {
         if self.spans.remove(key).is_some() && is_done {
             *self.hits[key.row()].entry((Window::Held, Facet::Done)).or_default() += 1;
         }
+    }
+
+    fn settled(&mut self, key: &Key) {
+        let Some(span) = self.spans.remove(key) else { return };
+        *self.hits[key.row()].entry((Window::Held, Facet::Done)).or_default() += 1;
+        self.settled.entry(self.event).or_default().push((key.clone(), span));
+    }
+
+    /// On the timeline that survives, a unit whose end is lost is held still. One whose claim is lost is held by
+    /// nobody from now on, but was until now. A fail-over that lost nothing is no more than a restart.
+    fn failed_over(&mut self, lost: &[usize]) {
+        if lost.is_empty() {
+            return;
+        }
+        for event in lost {
+            for (key, mut span) in self.settled.remove(event).into_iter().flatten() {
+                // Its mark was durable, and is not any more.
+                span.is_marking = true;
+                self.spans.entry(key).or_insert(span);
+            }
+        }
+        let keys: Vec<_> = self.spans.keys().cloned().collect();
+        keys.iter().for_each(|key| self.hit(key, Facet::FailedOver));
+        let lost: BTreeSet<_> = lost.iter().copied().collect();
+        self.spans.retain(|key, span| matches!(key, Key::Reported(..)) || !lost.contains(&span.taken));
     }
 
     fn settling(&mut self, what: &What) {
@@ -220,7 +256,7 @@ impl<'a> Scan<'a> {
                     let Some(key) = self.open_execution(settlement.lease.id) else { continue };
                     rows.insert(key.row());
                     if outcome.is_ok() {
-                        self.close(&key, true);
+                        self.settled(&key);
                     }
                 }
             }
@@ -546,6 +582,16 @@ mod tests {
         let mut told = Told::new();
         told.record(HostId::Database, set(-5)).stage(Stage::Begun).record(HostId::Database, set(5));
         assert_eq!((told.hits(Window::Held, Facet::StepBack), told.hits(Window::Held, Facet::StepForward)), (0, 1));
+    }
+
+    #[test]
+    fn a_fail_over_hits_what_is_held_if_it_lost_a_commit() {
+        for (lost, hits) in [(vec![], 0), (vec![0], 1)] {
+            let mut told = Told::new();
+            told.stage(Stage::Begun).record(HostId::Database, What::FailedOver { lost: lost.clone() });
+            told.stage(Stage::Ended).record(HostId::Database, What::FailedOver { lost });
+            assert_eq!(told.hits(Window::Held, Facet::FailedOver), hits);
+        }
     }
 
     #[test]

@@ -205,7 +205,10 @@ impl Workload for Modes {
         }
         let is_at_most_once = CLAIMED.iter().any(|mode| mode.id == row.id && mode.delivery == Delivery::AtMostOnce);
         match (is_at_most_once, class) {
-            (true, FaultClass::Failover) => Promise::new("1 + lost commits", "a lost commit may undo the mark"),
+            (true, FaultClass::Failover | FaultClass::Swarm) => Promise::new(
+                "1 + lost commits",
+                "the attempt is charged before it starts; once more for each charge that a fail-over lost",
+            ),
             (true, _) => Promise::new("1", "the attempt is charged before it starts, and there is no second one"),
             (false, FaultClass::None) => Promise::new("1", "one claim, one effect, one mark"),
             (false, FaultClass::ReplicaClock) => Promise::new("u + s", "no stored decision uses a replica's clock"),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
     job::Delivery,
-    model::{Execution, ExecutionId, JobName, LeaseRef, Timestamp},
-    store::SkippedEntry,
+    model::{Execution, ExecutionId, JobName, LeaseRef, Timestamp, transition::Charge},
+    store::{Reply, Request, SkippedEntry, Verb},
 };
 
 use super::{AT_ONCE, CLAIMED, EFFECTS, EVERY, LOST, Mode, REPLICAS, SERVICES, ticks};
@@ -39,19 +39,32 @@ pub(super) const fn is_leaping(class: FaultClass) -> bool {
 #[derive(Default)]
 struct Slot {
     starts: u64,
+    /// Starts whose charge a fail-over lost: each of them may come on top, and no other.
+    lost: u64,
     effects: u64,
     events: Vec<usize>,
+}
+
+impl Slot {
+    fn evidence(&self, at: Timestamp) -> String {
+        let Self { starts, lost, effects, .. } = self;
+        let charges =
+            if *lost > 0 { format!(", {lost} of them under a charge that was lost") } else { String::new() };
+        format!("slot {at} had {effects} effects in {starts} starts of its handler{charges}")
+    }
 }
 
 fn effects(mode: Mode, history: &History) -> Option<Reading> {
     let mut slot_of: BTreeMap<ExecutionId, Timestamp> = BTreeMap::new();
     let mut slots: BTreeMap<Timestamp, Slot> = BTreeMap::new();
+    let lost = lost_charges(history);
     for (index, event) in history.events.iter().enumerate() {
         match &event.what {
             What::HandlerStarted { lease, job, slot_at: Some(slot), .. } if job.as_str() == mode.id => {
                 slot_of.insert(lease.id, *slot);
                 let slot = slots.entry(*slot).or_default();
                 slot.starts += 1;
+                slot.lost += u64::from(lost.contains(lease));
                 slot.events.push(index);
             }
             What::EffectReceived { effect, .. } => {
@@ -65,7 +78,7 @@ fn effects(mode: Mode, history: &History) -> Option<Reading> {
     }
     let bound = |slot: &Slot| match mode.delivery {
         Delivery::AtLeastOnce => slot.starts,
-        Delivery::AtMostOnce => 1,
+        Delivery::AtMostOnce => 1 + slot.lost,
     };
     let weight = |slot: &Slot| (slot.effects.saturating_sub(bound(slot)), slot.effects);
     // Of equals the first.
@@ -75,9 +88,39 @@ fn effects(mode: Mode, history: &History) -> Option<Reading> {
         measure: EFFECTS,
         count: worst.effects,
         bound: bound(&worst),
-        evidence: format!("slot {at} had {} effects in {} starts of its handler", worst.effects, worst.starts),
+        evidence: worst.evidence(at),
         events: worst.events,
     })
+}
+
+/// Leases under which an attempt was charged by a commit that a fail-over lost.
+fn lost_charges(history: &History) -> BTreeSet<LeaseRef> {
+    let lost = history.events.iter().filter_map(|event| match &event.what {
+        What::FailedOver { lost } => Some(lost),
+        _ => None,
+    });
+    let mut leases = BTreeSet::new();
+    for event in lost.flatten().filter_map(|number| history.events.get(*number)) {
+        match &event.what {
+            What::Applied {
+                request: Request { verb: Verb::Start(start), .. },
+                result: Ok(Reply::Started(started)),
+                ..
+            } => {
+                let charged = start.leases.iter().zip(&started.outcomes).filter(|(_, outcome)| outcome.is_ok());
+                leases.extend(charged.map(|(lease, _)| *lease));
+            }
+            What::Applied {
+                request: Request { verb: Verb::Claim(claim), .. },
+                result: Ok(Reply::Claimed(claimed)),
+                ..
+            } if claim.charge == Charge::AtClaim => {
+                leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
+            }
+            _ => {}
+        }
+    }
+    leases
 }
 
 /// How many run at the same time for longer than the lane can be unsure of.
