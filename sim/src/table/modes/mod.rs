@@ -63,13 +63,29 @@ pub(super) struct Ticking {
 }
 
 /// Every mode of a service.
-pub(super) const SERVICES: &[Ticking] = &[Ticking {
-    id: "every_replica",
-    mode: HaMode::EveryReplica,
-    name: "every replica",
-    why: "for what each process needs of its own (caches, its own metrics) or what is idempotent; pin to one \
+pub(super) const SERVICES: &[Ticking] = &[
+    Ticking {
+        id: "every_replica",
+        mode: HaMode::EveryReplica,
+        name: "every replica",
+        why: "for what each process needs of its own (caches, its own metrics) or what is idempotent; pin to one \
               replica when the effect leaves the process and must not be repeated N times",
-}];
+    },
+    Ticking {
+        id: "tick_lock",
+        mode: HaMode::TickLock,
+        name: "tick lock",
+        why: "for work that must not overlap with itself and may run more often than its interval: sweeps, clean-ups; \
+              pin to one replica, or lead, when the interval must hold for all replicas together",
+    },
+    Ticking {
+        id: "leader",
+        mode: HaMode::Leader,
+        name: "leader",
+        why: "for work that keeps something from tick to tick, or whose interval must hold for all; pin to one replica \
+              when its effect cannot check an epoch and must not overlap even while the database clock steps",
+    },
+];
 
 impl Ticking {
     fn row(&self) -> Row {
@@ -81,23 +97,26 @@ impl Ticking {
             measure: PASSES,
             jobs: Vec::new(),
             has_effect: true,
-            // Each process ticks at its own time.
-            every: EVERY / 3,
+            // Each process ticks at its own time, unless one ticks for all.
+            every: if self.mode == HaMode::Leader { EVERY } else { EVERY / 3 },
             lease: LEASE,
             documented: None,
         }
     }
 
-    const fn overlaps(&self) -> bool {
-        matches!(self.mode, HaMode::EveryReplica)
-    }
-
-    fn promise(&self) -> Promise {
-        match self.mode {
-            HaMode::EveryReplica => Promise::new("processes", "one for each process that runs, and no more"),
-            // Each replica has a grid of its own: the lock keeps passes apart, not rare.
-            HaMode::TickLock => Promise::new("processes", "one for each process that runs, never two at once"),
-            HaMode::Leader => Promise::new("terms", "one for each process that led"),
+    fn promise(&self, class: FaultClass) -> Promise {
+        match (self.mode, class) {
+            (HaMode::EveryReplica, _) => Promise::new("processes", "one for each process that runs, and no more"),
+            (HaMode::TickLock, FaultClass::DatabaseClock | FaultClass::Failover | FaultClass::Swarm) => {
+                Promise::new("processes", "one for each process; they may overlap while the database clock steps")
+            }
+            (HaMode::TickLock, _) => {
+                Promise::new("processes, never two at once", "each has its own tick, under one lock")
+            }
+            (HaMode::Leader, FaultClass::None | FaultClass::ReplicaClock) => {
+                Promise::new("1", "only the leader ticks")
+            }
+            (HaMode::Leader, _) => Promise::new("1 + take-overs", "a new leader ticks as a new process does"),
         }
     }
 }
@@ -201,7 +220,7 @@ impl Workload for Modes {
 
     fn promise(&self, _: &str, row: &Row, class: FaultClass) -> Promise {
         if let Some(service) = SERVICES.iter().find(|service| service.id == row.id) {
-            return service.promise();
+            return service.promise(class);
         }
         let is_at_most_once = CLAIMED.iter().any(|mode| mode.id == row.id && mode.delivery == Delivery::AtMostOnce);
         match (is_at_most_once, class) {

@@ -5,11 +5,11 @@ use std::{fmt::Write as _, time::Duration};
 use tourbillon::{
     driver::{Scheduler, Settings},
     job::{BoxError, Context, HandlerError},
-    service::{FirstTick, Service, Tick},
+    service::{FirstTick, Leadership, Service, Tick},
 };
 
 use super::{
-    CLAIMED, SERVICES,
+    CLAIMED, LEASE, SERVICES,
     marks::{Mark, Marks},
 };
 use crate::{
@@ -47,11 +47,13 @@ pub(super) fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
             async move { attempt(&host, &ctx).await }
         }));
     }
+    builder = builder.leadership(Leadership::new("leader").ttl(LEASE));
     for probe in SERVICES {
         let (host, row) = (host.clone(), probe.id);
         let service = Service::new(row)
             .every(super::EVERY)
             .mode(probe.mode)
+            .ttl(LEASE)
             .first(FirstTick::Jittered)
             .timeout(Duration::from_secs(12))
             .run(move |tick: Tick| {

@@ -19,7 +19,7 @@ const WINDOW_US: u64 = EVERY.as_micros() as u64 / 2;
 
 pub(super) fn read(service: &Ticking, cell: &Cell<'_>, history: &History) -> Vec<Reading> {
     let ticks = Ticks::of(service.id, history);
-    let may_overlap = service.overlaps() || is_leaping(cell.class);
+    let may_overlap = service.mode == HaMode::EveryReplica || is_leaping(cell.class);
     let bound = if may_overlap { REPLICAS } else { 1 };
     let mut readings = Vec::from_iter(ticks.per_interval(service));
     readings.extend(at_once(service.id, bound, &passes(service.id, history)));
@@ -39,11 +39,13 @@ struct Ticks {
     alive: BTreeMap<Incarnation, (u8, u64, u64)>,
     /// When replicas went on after a pause: a tick that is late then comes close to the next.
     resumed: Vec<u64>,
+    /// When replicas began to lead.
+    gained: Vec<u64>,
 }
 
 impl Ticks {
     fn of(row: &str, history: &History) -> Self {
-        let mut ticks = Self { done: Vec::new(), alive: BTreeMap::new(), resumed: Vec::new() };
+        let mut ticks = Self { done: Vec::new(), alive: BTreeMap::new(), resumed: Vec::new(), gained: Vec::new() };
         for (index, event) in history.events.iter().enumerate() {
             match (&event.what, event.host) {
                 (What::CallReceived { call, answer: CallAnswer::Done, .. }, _) if call.key == row => {
@@ -59,6 +61,7 @@ impl Ticks {
                     }
                 }
                 (What::Resumed, _) => ticks.resumed.push(event.at_us),
+                (What::LeaderGained { .. }, _) => ticks.gained.push(event.at_us),
                 _ => {}
             }
         }
@@ -84,14 +87,15 @@ impl Ticks {
         Some(Reading { row: service.id, measure: PASSES, count, bound, evidence, events })
     }
 
-    /// One for each process that lived in the window, and one for each that went on after a pause.
+    /// One for each process that lived in the window, or for the leader and each that took over shortly before or in
+    /// it; and one for each that went on after a pause.
     fn allowed(&self, mode: HaMode, from_us: u64, to_us: u64) -> u64 {
         let near = |instants: &[u64]| {
             instants.iter().filter(|at_us| (from_us.saturating_sub(WINDOW_US)..to_us).contains(at_us)).count()
         };
         let ticking = match mode {
-            // A process may tick under a lock, or lead, just before another does.
-            HaMode::EveryReplica | HaMode::TickLock | HaMode::Leader => {
+            HaMode::Leader => 1 + near(&self.gained),
+            HaMode::EveryReplica | HaMode::TickLock => {
                 self.alive.values().filter(|(_, booted, died)| *booted < to_us && *died > from_us).count()
             }
         };
