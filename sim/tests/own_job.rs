@@ -6,7 +6,7 @@ use tourbillon::{
     driver::{Scheduler, Settings},
     job::{Context, HandlerError, Job},
     model::{JobName, Reentry, Scope},
-    plan::{Cadence, CatchUp, Planner, Schedule},
+    plan::{Backoff, Cadence, CatchUp, Planner, Schedule},
 };
 use tourbillon_sim::{
     checker,
@@ -91,6 +91,7 @@ fn facts(seed: u64) -> RunFacts {
             reentry: Reentry::Allow,
             run_timeout: RUN_TIMEOUT,
             max_backoff: MINUTE,
+            backoff: Some(Backoff::exponential(Duration::from_secs(10))),
             effects_per_start: 1,
             may_idle: false,
             overlap_max: Some(1),

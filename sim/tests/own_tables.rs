@@ -8,7 +8,7 @@ use tourbillon::{
     driver::{Scheduler, Settings},
     job::{Context, HandlerError, Job},
     model::{JobName, Json, Outcome, Reentry, Scope, State, Timestamp},
-    plan::{Cadence, CatchUp, Planner, Schedule},
+    plan::{Backoff, Cadence, CatchUp, Planner, Schedule},
     store::{ErrorKind, Request, Settle, Settlement, StoreError},
 };
 use tourbillon_sim::{
@@ -156,6 +156,7 @@ fn facts(seed: u64) -> RunFacts {
             reentry: Reentry::Allow,
             run_timeout: RUN_TIMEOUT,
             max_backoff: MINUTE,
+            backoff: Some(Backoff::exponential(Duration::from_secs(10))),
             effects_per_start: 0,
             may_idle: false,
             overlap_max: Some(1),

@@ -94,6 +94,21 @@ impl Backoff {
         Self { jitter_percent: percent, ..self }
     }
 
+    /// The shape of the waits, before cap and jitter.
+    pub fn curve(&self) -> &Curve {
+        &self.curve
+    }
+
+    /// No wait is longer, jitter included.
+    pub fn cap(&self) -> Duration {
+        self.cap
+    }
+
+    /// Waits are spread over ± this many percent; 0: exact.
+    pub fn jitter_percent(&self) -> u8 {
+        self.jitter_percent
+    }
+
     /// Checks what the constructors leave open.
     ///
     /// # Errors

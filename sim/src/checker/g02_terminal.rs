@@ -1,11 +1,14 @@
 //! G2: per generation exactly one terminal transition, by the holder or by a guarded statement of an operator or
 //! rescuer, and terminal rows never change. (That it is the *current* holder is for G8 to say.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
-    model::{Execution, ExecutionId, Generation, Outcome, State, transition::Cancelled},
-    store::Verb,
+    model::{
+        Execution, ExecutionId, Generation, LeaseRef, Outcome, RequestId, State,
+        transition::{Cancelled, Refusal},
+    },
+    store::{Settlement, Verb},
 };
 
 use super::{
@@ -20,8 +23,17 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("G2");
     // Rows as each generation ended, the last one at the end of the history.
     let mut lives: Vec<(usize, Shadow)> = Vec::new();
+    let called = calls(track);
+    // The first accepted settle of each lease.
+    let mut settled: BTreeMap<LeaseRef, (RequestId, usize)> = BTreeMap::new();
     let last = track.walk(|step, shadows| {
         let before = shadows[step.row];
+        if let Act::Settled(settlement, outcome) = step.act
+            && let What::Applied { request, .. } = &track.history.events[step.event].what
+            && called.contains(&request.id)
+        {
+            told_of_its_own_end(&mut docket, track, step, (request.id, settlement, outcome), &mut settled);
+        }
         if let Act::Requeued(generation) = step.act {
             requeue(&mut docket, track, step, &before, generation);
             lives.push((step.row, before));
@@ -47,6 +59,51 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         }
     }
     docket.close()
+}
+
+/// The settles that a driver called. One that ends its attempt in a handler's own transaction is none, and the driver
+/// may learn of it from a refusal.
+fn calls(track: &Track<'_>) -> BTreeSet<RequestId> {
+    let events = || track.history.events.iter();
+    let mut settles: BTreeSet<_> = events()
+        .filter_map(|event| match &event.what {
+            What::Invoked { request, verb, .. } if verb == "settle" => Some(*request),
+            _ => None,
+        })
+        .collect();
+    for event in events() {
+        if let What::ApplicationApplied { request, .. } = &event.what
+            && let Some(with) = &request.with
+        {
+            settles.remove(&with.id);
+        }
+    }
+    settles
+}
+
+/// A caller repeats a settle under the id that it had, and so learns of its first outcome, never that the lease which
+/// it ended itself is lost. (That a repetition under the same id is answered the same, while there is a receipt, is
+/// judged for all verbs below.)
+fn told_of_its_own_end(
+    docket: &mut Docket,
+    track: &Track<'_>,
+    step: &Step<'_>,
+    (id, settlement, outcome): (RequestId, &Settlement, &Result<State, Refusal>),
+    settled: &mut BTreeMap<LeaseRef, (RequestId, usize)>,
+) {
+    let lease = settlement.lease;
+    if outcome.is_ok() {
+        settled.entry(lease).or_insert((id, step.event));
+    } else {
+        let before = settled.get(&lease).filter(|(first, _)| *first != id);
+        let first = before.map_or(step.event, |(_, event)| *event);
+        docket.demand(before.is_none(), &[first, step.event], || {
+            let (name, token, now) = (track.name(step.row), lease.token, step.now);
+            format!(
+                "{name}: a settle under token {token} was accepted, and at {now} refused under another request id ({id})"
+            )
+        });
+    }
 }
 
 fn accepted_write(act: &Act<'_>) -> Option<&'static str> {
@@ -141,10 +198,11 @@ mod tests {
             ErrorCode, Failure, Fence, Outcome, Reentry, SkipReason, State,
             transition::{Cancelled, Refusal},
         },
-        store::Reply,
+        store::{Prune, Pruned, Reply},
     };
 
     use super::super::story::{Story, succeeded};
+    use crate::history::{HostId, What};
 
     #[test]
     fn every_way_to_end_is_fine_once() {
@@ -269,5 +327,50 @@ mod tests {
             }
         });
         story.flagged_by(&["G2"]);
+    }
+
+    #[test]
+    fn a_settle_is_repeated_under_its_own_id() {
+        let refused = |story: &mut Story| {
+            story.forge(|_, reply| {
+                if let Reply::Settled(settled) = reply {
+                    settled.outcomes[0] = Err(Refusal::LeaseLost);
+                }
+            });
+        };
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).unheard().succeed(1).wait(1).succeed(1);
+        refused(&mut story);
+        story.flagged_by(&["G2"]);
+        // Not only of the last attempt.
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).unheard().fail(1, 0).wait(1).fail(1, 0);
+        refused(&mut story);
+        story.flagged_by(&["G2"]);
+        // The receipt has been pruned; the id is the same.
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).unheard().succeed(1);
+        let settle = story.history.events.iter().rev().find(|event| matches!(event.what, What::Applied { .. }));
+        let settle = settle.expect("it was applied").what.clone();
+        let pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 1 };
+        let prune = Prune { history_ms: 3_600_000, receipts_ms: 0, limit: 10 };
+        story.wait(1).exchange(&[], prune, Reply::Pruned(pruned));
+        story.record(HostId::Database, settle);
+        refused(&mut story);
+        story.is_fine();
+        // A handler ended its attempt in a transaction of its own, which no driver called.
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).succeed(1);
+        story.history.events.retain(|event| !matches!(&event.what, What::Invoked { verb, .. } if verb == "settle"));
+        story.succeed(1);
+        refused(&mut story);
+        story.is_fine();
+        // Somebody else took the row: that is what a refusal is for.
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).wait(31);
+        let lost = story.lease(1);
+        story.by(1).claim(1).by(0).settle_as(lost, succeeded());
+        refused(&mut story);
+        story.flagged_by(&[]);
     }
 }

@@ -6,6 +6,7 @@ use tourbillon::model::{Outcome, Retry, State, transition::Charge};
 use super::{
     Findings,
     docket::Docket,
+    g03_backoff,
     shadow::{Shadow, Stage},
     track::{Act, Step, Track},
 };
@@ -43,6 +44,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 });
             }
             Act::Settled(settlement, Ok(state)) => {
+                g03_backoff::judge(&mut docket, track, step, before);
                 if let Outcome::Failed { retry, .. } = &settlement.outcome
                     && !before.is_cancel_requested
                 {

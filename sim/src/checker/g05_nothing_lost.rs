@@ -1,5 +1,6 @@
 //! G5: nothing lost. After heal every due execution becomes terminal, with a reason, within the stated bound; every
-//! row that was made still exists. (Slots are counted in [`super::g05_slots`].)
+//! row that was made still exists. (Slots are counted in [`super::g05_slots`], and rows that a claim must skip in
+//! [`super::g05_runs`].)
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,7 +9,7 @@ use tourbillon::model::{State, Timestamp};
 use super::{
     Findings,
     docket::Docket,
-    g05_slots,
+    g05_runs, g05_slots,
     shadow::{Shadow, Stage},
     track::Track,
 };
@@ -37,6 +38,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     }
     all_kept(&mut docket, track, &last);
     g05_slots::judge(&mut docket, track, is_healed);
+    g05_runs::judge(&mut docket, track);
     docket.close()
 }
 

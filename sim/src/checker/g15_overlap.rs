@@ -101,17 +101,17 @@ mod tests {
     #[test]
     fn two_unexpired_leases_overlap() {
         let mut story = Story::with(at_most_one);
-        story.make(1).wait(60).make(2).claim(2).by(1).claim(1);
+        story.make(1).claim(1).start(1).fail(1, 0).wait(60).make(2).claim(2).by(1).claim(1);
         story.flagged_by(&["G15"]);
         let mut story = Story::new();
-        story.make(1).wait(60).make(2).claim(2).by(1).claim(1);
+        story.make(1).claim(1).start(1).fail(1, 0).wait(60).make(2).claim(2).by(1).claim(1);
         story.is_fine();
     }
 
     #[test]
     fn the_scenario_limits_even_rows_that_carry_none() {
         let mut story = Story::new();
-        story.make(1).wait(60).make(2).claim(2).by(1).claim(1);
+        story.make(1).claim(1).start(1).fail(1, 0).wait(60).make(2).claim(2).by(1).claim(1);
         if let crate::history::What::Began { facts } = &mut story.history.events[0].what {
             at_most_one(facts);
         }

@@ -9,7 +9,7 @@ use tourbillon::{
         AuditEvent, Epoch, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, LockName,
         Reentry, RequestId, Scope, ServiceName, Timestamp,
     },
-    plan::{Planner, Schedule},
+    plan::{Backoff, Planner, Schedule},
     runtime::{HandlerEnd, TickEnd},
     service::HaMode,
     store::{ErrorKind, Reply, Request, SkippedEntry, StoreError},
@@ -470,6 +470,8 @@ pub struct JobFacts {
     pub run_timeout: Duration,
     /// Longest wait between attempts.
     pub max_backoff: Duration,
+    /// Waits after failed attempts; `None` when they are not known, or when handlers say waits of their own.
+    pub backoff: Option<Backoff>,
     /// Most effects that one start of the handler sends per key; 0 for a job without effects.
     pub effects_per_start: u32,
     /// A run may find nothing to do: success does not imply an effect.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tourbillon::{
     driver::{Scheduler, Settings},
     model::{JobName, Reentry, Timestamp},
-    plan::{Cadence, CatchUp, Planner, Schedule},
+    plan::{Backoff, Cadence, CatchUp, Planner, Schedule},
 };
 
 use super::{
@@ -144,6 +144,7 @@ fn job_facts(which: Loop, timing: Timing) -> JobFacts {
         run_timeout: timing.timeout,
         // The default backoff: 10 s, 20 s, and jitter.
         max_backoff: Duration::from_secs(60),
+        backoff: Some(Backoff::exponential(Duration::from_secs(10))),
         effects_per_start: 1,
         may_idle: takes_rows(which),
         overlap_max: Some(1),

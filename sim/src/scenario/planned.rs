@@ -165,6 +165,7 @@ pub fn facts(shape: &JobShape) -> JobFacts {
         reentry: shape.reentry,
         run_timeout: shape.run_timeout,
         max_backoff: (1..=shape.max_attempts).map(|n| shape.backoff.delay(n, u64::MAX)).max().unwrap_or_default(),
+        backoff: Some(shape.backoff.clone()),
         effects_per_start: shape.work.effects.min(1),
         may_idle: false,
         overlap_max: shape.overlap_max,
