@@ -40,6 +40,7 @@ fn rows(reply: Reply) -> Vec<tourbillon::model::Execution> {
     }
 }
 
+// P-68
 #[tokio::test]
 async fn rows_and_receipts_survive_a_reopened_file() {
     let folder = Folder::new();
@@ -144,6 +145,7 @@ fn a_database_in_memory_is_not_a_file() {
     );
 }
 
+// P-44
 #[tokio::test]
 async fn a_newer_schema_is_refused_with_both_versions() {
     let folder = Folder::new();

@@ -16,6 +16,7 @@ use tourbillon_sqlite::{SqliteStore, rusqlite};
 
 const ROWS: usize = 1_000;
 
+// P-44
 #[tokio::test]
 async fn any_number_of_processes_migrate_one_file_at_once() {
     if let Some(file) = child_file() {
@@ -108,6 +109,7 @@ async fn a_file_that_stays_locked_is_unavailable_to_writers_and_open_to_readers(
     store.call(register(&mut chance, "digest")).await.unwrap();
 }
 
+// P-67, P-68
 #[tokio::test]
 async fn a_process_killed_in_a_transaction_leaves_nothing_of_it() {
     if let Some(file) = child_file() {

@@ -7,7 +7,7 @@ use crate::{
     store::{BoxFuture, StoreError},
 };
 
-/// A source of locks that are bound to a session, for example Postgres advisory locks (`tourbillon_pg::SessionLocker`).
+/// A source of locks that are bound to a session, for example Postgres advisory locks.
 ///
 /// Best effort: such a lock has no epoch, hence fences nothing, and when its session dies somebody else may take it
 /// before its holder notices. The default, a lease row, has neither weakness (G7).

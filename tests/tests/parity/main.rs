@@ -14,7 +14,7 @@ mod scan;
 
 use std::{fs, path::Path};
 
-use behaviours::BEHAVIOURS;
+use behaviours::{BEHAVIOURS, OPEN};
 
 const PAGE: &str = "docs/PARITY.md";
 
@@ -22,7 +22,8 @@ const PAGE: &str = "docs/PARITY.md";
 fn every_behaviour_is_held_by_a_test_and_the_page_says_which() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace");
     let marks = scan::marks(root);
-    let unheld: Vec<_> = behaviours::numbers().filter(|number| !marks.contains_key(number)).collect();
+    let is_open = |number: &u32| OPEN.iter().any(|(open, _)| open == number);
+    let unheld: Vec<_> = behaviours::numbers().filter(|n| !marks.contains_key(n) && !is_open(n)).collect();
     assert!(unheld.is_empty(), "no test names {}: write one, with `// P-n` above it", list(&unheld));
     let unknown: Vec<_> =
         marks.keys().copied().filter(|mark| !behaviours::numbers().any(|one| one == *mark)).collect();
@@ -32,7 +33,7 @@ fn every_behaviour_is_held_by_a_test_and_the_page_says_which() {
         list(&unknown)
     );
 
-    let page = page::render(BEHAVIOURS, &marks);
+    let page = page::render(BEHAVIOURS, OPEN, &marks);
     let path = root.join(PAGE);
     if std::env::var_os("TOURBILLON_BLESS").is_some() {
         fs::write(&path, &page).expect("the page can be written");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 use super::{behaviours::Part, scan::Marks};
 
 /// The whole page.
-pub(super) fn render(parts: &[Part], marks: &Marks) -> String {
+pub(super) fn render(parts: &[Part], open: &[(u32, &str)], marks: &Marks) -> String {
     let mut page = String::from(
         "# Parity\n\nWhat the five systems that Tourbillon replaces can do, and the tests that hold each behaviour \
          here. Cases under\n`tests/src/conformance` run on the memory store, on SQLite (a file, in memory) and on \
@@ -24,6 +24,9 @@ pub(super) fn render(parts: &[Part], marks: &Marks) -> String {
             for (file, tests) in by_file {
                 let tests: Vec<_> = tests.iter().map(|test| format!("`{test}`")).collect();
                 let _ = writeln!(page, "- [`{file}`](../{file}): {}", tests.join(", "));
+            }
+            for (_, what) in open.iter().filter(|(open, _)| open == number) {
+                let _ = writeln!(page, "- **not yet**: {what}");
             }
             page.push('\n');
         }
