@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use tourbillon::{
-    model::{ExecutionId, Fence, Incarnation, RequestId, transition::Refusal},
+    model::{ExecutionId, Fence, Incarnation, LeaseRef, RequestId, Token, transition::Refusal},
     store::{Reply, Request, Verb},
 };
 
@@ -31,10 +31,13 @@ struct Judge<'t, 'h> {
     track: &'t Track<'h>,
     docket: Docket,
     calls: BTreeMap<RequestId, Call>,
+    /// Whose effects these are: the lease of the last claim that was acknowledged. Where commits are lost, a fence comes
+    /// back under another token, and news of the old lease says nothing of the new one.
+    holds: BTreeMap<Held, LeaseRef>,
     /// Latest sending of an acknowledged claim, start or heartbeat: (true time, event).
-    trust: BTreeMap<Held, (u64, usize)>,
+    trust: BTreeMap<(Incarnation, LeaseRef), (u64, usize)>,
     /// When the incarnation was told: (true time, event).
-    lost: BTreeMap<Held, (u64, usize)>,
+    lost: BTreeMap<(Incarnation, LeaseRef), (u64, usize)>,
 }
 
 pub(super) fn judge(track: &Track<'_>) -> Findings {
@@ -42,6 +45,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         track,
         docket: Docket::new("G8"),
         calls: BTreeMap::new(),
+        holds: BTreeMap::new(),
         trust: BTreeMap::new(),
         lost: BTreeMap::new(),
     };
@@ -94,7 +98,7 @@ impl Judge<'_, '_> {
 
     fn answered(&mut self, event: usize, at_us: u64, incarnation: Incarnation, request: RequestId) {
         let Some(call) = self.calls.get(&request) else { return };
-        let mut verdicts: BTreeMap<(ExecutionId, Fence), Verdict> = BTreeMap::new();
+        let mut verdicts: BTreeMap<LeaseRef, Verdict> = BTreeMap::new();
         for applied in &call.applied {
             if let What::Applied { request, result: Ok(reply), .. } = &self.track.history.events[*applied].what {
                 each_verdict(request, reply, |lease, verdict| {
@@ -109,20 +113,23 @@ impl Judge<'_, '_> {
             What::Applied { request, .. } => matches!(request.verb, Verb::Claim(_)),
             _ => false,
         };
-        // Only where commits are lost may a claim come with a fence that was there before.
-        let is_claimed_anew = self.track.loses_commits() && call.applied.iter().any(is_claim);
-        for ((id, fence), verdict) in verdicts {
-            let held = (incarnation, id, fence);
-            if is_claimed_anew && verdict == Verdict::Trusted {
-                self.lost.remove(&held);
+        let is_claim = call.applied.iter().any(is_claim);
+        for (lease, verdict) in verdicts {
+            let held = (incarnation, lease.id, lease.fence);
+            if verdict == Verdict::Trusted {
+                let holds = self.holds.entry(held).or_insert(lease);
+                if is_claim {
+                    *holds = lease;
+                }
             }
+            let known = (incarnation, lease);
             match (verdict, call.sent) {
                 (Verdict::Trusted, Some((sent, sent_us))) => {
-                    let trust = self.trust.entry(held).or_insert((sent_us, sent));
+                    let trust = self.trust.entry(known).or_insert((sent_us, sent));
                     *trust = (*trust).max((sent_us, sent));
                 }
                 (Verdict::Lost, _) => {
-                    self.lost.entry(held).or_insert((at_us, event));
+                    self.lost.entry(known).or_insert((at_us, event));
                 }
                 _ => {}
             }
@@ -134,11 +141,12 @@ impl Judge<'_, '_> {
         let held = (incarnation, effect.execution, effect.fence);
         let what = || format!("effect on {:?} of execution {}, fence {}", effect.key, effect.execution, effect.fence);
         // At one and the same instant the order of tasks within a host is nobody's promise.
-        let lost = self.lost.get(&held).filter(|(told_us, _)| *told_us < at_us);
+        let known = self.holds.get(&held).map(|lease| (incarnation, *lease));
+        let lost = known.and_then(|known| self.lost.get(&known)).filter(|(told_us, _)| *told_us < at_us);
         self.docket.demand(lost.is_none(), &[lost.map_or(event, |(_, told)| *told), event], || {
             format!("{} was sent at {at_us} us by {incarnation}, which had been told that its lease is lost", what())
         });
-        let trust = self.trust.get(&held);
+        let trust = known.and_then(|known| self.trust.get(&known));
         self.docket.demand(trust.is_some(), &[event], || {
             format!("{} was sent at {at_us} us by {incarnation}, to which no lease was acknowledged", what())
         });
@@ -165,7 +173,7 @@ enum Verdict {
     Trusted,
 }
 
-fn each_verdict(request: &Request, reply: &Reply, mut see: impl FnMut((ExecutionId, Fence), Verdict)) {
+fn each_verdict(request: &Request, reply: &Reply, mut see: impl FnMut(LeaseRef, Verdict)) {
     fn of<T>(outcome: &Result<T, Refusal>, when_ok: Verdict) -> Verdict {
         match outcome {
             Ok(_) => when_ok,
@@ -175,19 +183,21 @@ fn each_verdict(request: &Request, reply: &Reply, mut see: impl FnMut((Execution
     }
     match (&request.verb, reply) {
         (Verb::Claim(_), Reply::Claimed(claimed)) => {
-            claimed.executions.iter().for_each(|row| see((row.id, row.fence), Verdict::Trusted));
+            let token = Token(request.id.0);
+            let leases = claimed.executions.iter().map(|row| LeaseRef { id: row.id, token, fence: row.fence });
+            leases.for_each(|lease| see(lease, Verdict::Trusted));
         }
         (Verb::Start(start), Reply::Started(started)) => {
             let outcomes = start.leases.iter().zip(&started.outcomes);
-            outcomes.for_each(|(lease, outcome)| see((lease.id, lease.fence), of(outcome, Verdict::Trusted)));
+            outcomes.for_each(|(lease, outcome)| see(*lease, of(outcome, Verdict::Trusted)));
         }
         (Verb::Heartbeat(heartbeat), Reply::Renewed(renewed)) => {
             let outcomes = heartbeat.leases.iter().zip(&renewed.outcomes);
-            outcomes.for_each(|(lease, outcome)| see((lease.id, lease.fence), of(outcome, Verdict::Trusted)));
+            outcomes.for_each(|(lease, outcome)| see(*lease, of(outcome, Verdict::Trusted)));
         }
         (Verb::Settle(settle), Reply::Settled(settled)) => {
             let outcomes = settle.settlements.iter().map(|one| &one.lease).zip(&settled.outcomes);
-            outcomes.for_each(|(lease, outcome)| see((lease.id, lease.fence), of(outcome, Verdict::Nothing)));
+            outcomes.for_each(|(lease, outcome)| see(*lease, of(outcome, Verdict::Nothing)));
         }
         _ => {}
     }
@@ -198,7 +208,7 @@ mod tests {
     use super::super::story::{Story, failed};
     use crate::history::Answer;
     use tourbillon::{
-        model::{Outcome, Retry},
+        model::{Fence, Outcome, Retry, State},
         store::{ErrorKind, Reply},
     };
 
@@ -304,6 +314,27 @@ mod tests {
     fn a_lease_that_was_given_back_writes_nothing() {
         let mut story = Story::new();
         story.make(1).run(1).settle(1, Outcome::Released).heartbeat(1);
+        story.flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn news_of_a_lost_claim_says_nothing_of_the_next_with_its_fence() {
+        let claimed_twice = || {
+            let mut story = Story::new();
+            story.make(1).claim(1).start(1).lose(2);
+            let lost = story.lease(1);
+            let row = story.row(1);
+            (row.state, row.fence, row.attempt, row.lease) = (State::Scheduled, Fence(0), 0, None);
+            story.run(1).wait_ms(1);
+            assert_eq!(lost.fence, story.lease(1).fence);
+            (story, lost)
+        };
+        let (mut story, lost) = claimed_twice();
+        story.heartbeat_refused(lost).wait_ms(1).send(1);
+        story.is_fine();
+        let (mut story, _) = claimed_twice();
+        let lease = story.lease(1);
+        story.heartbeat_refused(lease).wait_ms(1).send(1);
         story.flagged_by(&["G8"]);
     }
 }
