@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -160,7 +161,12 @@ pub fn sweep(
                     if seed % seeds.shards.max(1) != seeds.shard {
                         continue;
                     }
-                    let result = run_seed(scenario, seed, overrides, engine);
+                    // A checker that panics must not take the number of its seed with it.
+                    let run = || run_seed(scenario, seed, overrides, engine);
+                    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+                        Err("the simulation itself panicked, see above: a bug of the harness or of an engine"
+                            .to_owned())
+                    });
                     let mut sum = lock();
                     match result {
                         Ok(verdict) => sum.add(&verdict),
@@ -221,4 +227,26 @@ fn fold_hashes<'a>(mut hashes: impl ExactSizeIterator<Item = &'a String>) -> Str
 pub fn stopwatch() -> impl Fn() -> Duration {
     let started = std::time::Instant::now();
     move || started.elapsed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use super::{Seeds, sweep};
+    use crate::{
+        scenario::Scenario,
+        verdict::Overrides,
+        world::engine::{Engine, EngineFactory},
+    };
+
+    #[test]
+    fn a_panic_of_the_harness_is_told_with_its_seed() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/planned-executions.toml");
+        let scenario = Scenario::load(&file).expect("the scenario is readable");
+        let engine: EngineFactory = Arc::new(|| -> Result<Box<dyn Engine + Send>, _> { panic!("no engine today") });
+        let told = sweep(&scenario, Seeds::new(7, 1), &Overrides::default(), ("none", &engine), &|_, _| {});
+        let told = told.expect_err("nothing was run");
+        assert!(told.starts_with("seed 7: ") && told.contains("panicked"), "{told}");
+    }
 }
