@@ -49,7 +49,8 @@ held as materialized (
 known as materialized (
     select i.*, coalesce(
         (select e.id from {schema}.execution e where e.id = i.id),
-        (select h.id from {schema}.history h where h.id = i.id limit 1)) as taken,
+        (select h.id from {schema}.history h where h.id = i.id limit 1),
+        (select a.execution from {schema}.audit a where a.execution = i.id limit 1)) as taken,
         case when i.unique_key is not null then coalesce(
             (select e.id from {schema}.execution e where e.unique_key = i.unique_key),
             case when i.counts <> 'live' then

@@ -10,6 +10,7 @@ use tourbillon::{
 };
 
 use crate::{
+    item,
     sql::Statements,
     wire::{Id, Instant},
 };
@@ -18,7 +19,7 @@ use crate::{
 pub(crate) type Bound = Query<'static, Postgres, PgArguments>;
 
 /// A delay longer than this is this long: the database's instants end in the year 294276. Ten thousand years.
-const MAX_DELAY_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
+pub(crate) const MAX_DELAY_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
 
 /// The statements of a request, to be run in one transaction if there are several; the last one answers.
 ///
@@ -87,6 +88,11 @@ pub(crate) fn statements(
         ],
         Verb::RenewLock(verb) => vec![held(at(&sql.renew_lock, now), &verb.lock)?],
         Verb::ReleaseLock(verb) => vec![held(at(&sql.release_lock, now), &verb.lock)?],
+        Verb::ListItems(verb) => vec![item::list(sql, now, verb)],
+        Verb::ReadQueueStats(verb) => vec![at(&sql.read_queue_stats, now).bind(verb.queue.as_str().to_owned())],
+        Verb::UpdateItem(verb) => item::update(sql, now, request.id, verb),
+        Verb::DeleteItems(verb) => item::delete(sql, now, request.id, verb),
+        Verb::CleanItems(verb) => item::clean(sql, now, verb),
         Verb::ListLocks(verb) => vec![
             at(&sql.list_locks, now)
                 .bind(verb.after.as_ref().map(|name| name.as_str().to_owned()))

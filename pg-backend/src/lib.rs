@@ -11,6 +11,7 @@
 mod bind;
 mod builder;
 mod error;
+mod item;
 mod migrate;
 mod queue;
 mod session;

@@ -116,10 +116,13 @@ statements![
     cancel_executions,
     clamp_executions,
     clamp_locks,
+    clean_items,
+    delete_items,
     enqueue_items,
     heartbeat_executions,
     list_audit,
     list_executions,
+    list_items,
     list_locks,
     list_skipped,
     lock_executions,
@@ -131,6 +134,7 @@ statements![
     prune_history,
     read_clock,
     read_cursors,
+    read_queue_stats,
     read_stats,
     register_jobs,
     release_lock,
@@ -139,6 +143,7 @@ statements![
     rescue_executions,
     settle_executions,
     start_executions,
+    update_item,
 ];
 
 #[cfg(test)]

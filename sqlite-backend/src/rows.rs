@@ -71,7 +71,7 @@ impl SqliteRows<'_> {
     }
 
     /// A guard held by construction did not hold: what was read is not what is stored.
-    fn expect_one(&self, changed: usize, row: &Execution) -> Result<(), StoreError> {
+    pub(crate) fn expect_one(&self, changed: usize, row: &Execution) -> Result<(), StoreError> {
         if changed == 1 {
             return Ok(());
         }

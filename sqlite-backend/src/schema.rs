@@ -22,6 +22,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "locks", script: include_str!("../migrations/0002_locks.sql") },
     Migration { version: 3, name: "add_queues", script: include_str!("../migrations/0003_add_queues.sql") },
     Migration { version: 4, name: "audit", script: include_str!("../migrations/0004_audit.sql") },
+    Migration { version: 5, name: "items", script: include_str!("../migrations/0005_items.sql") },
 ];
 
 /// The schema version that this program reads and writes.

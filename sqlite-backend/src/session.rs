@@ -180,6 +180,8 @@ const fn only_reads(verb: &Verb) -> bool {
             | Verb::ListSkipped(_)
             | Verb::ListAudit(_)
             | Verb::ReadStats(_)
+            | Verb::ListItems(_)
+            | Verb::ReadQueueStats(_)
     )
 }
 

@@ -15,6 +15,7 @@ statements! {
     COUNT_RUNNING_WITH_LIMIT = "count_running_with_limit";
     CREATE_MIGRATION = "create_migration";
     DELETE_EXECUTION = "delete_execution";
+    EXISTS_AUDIT = "exists_audit";
     EXISTS_MIGRATION = "exists_migration";
     EXISTS_SLOT = "exists_slot";
     INSERT_AUDIT = "insert_audit";
@@ -25,16 +26,22 @@ statements! {
     INSERT_SKIPPED = "insert_skipped";
     LIST_AUDIT = "list_audit";
     LIST_EXECUTIONS = "list_executions";
+    LIST_ITEMS = "list_items";
     LIST_LOCKS = "list_locks";
     LIST_SKIPPED = "list_skipped";
     PRUNE_AUDIT = "prune_audit";
     PRUNE_HISTORY = "prune_history";
     PRUNE_RECEIPTS = "prune_receipts";
     PRUNE_SKIPPED = "prune_skipped";
+    READ_QUEUE_STATS = "read_queue_stats";
     READ_STATS = "read_stats";
+    REMOVE_HISTORY = "remove_history";
+    REMOVE_LIVE = "remove_live";
+    REVISE_EXECUTION = "revise_execution";
     SELECT_CLAIMABLE = "select_claimable";
     SELECT_CURSOR = "select_cursor";
     SELECT_CURSORS = "select_cursors";
+    SELECT_ENDED_ITEMS = "select_ended_items";
     SELECT_FINISHED_WITH_KEY = "select_finished_with_key";
     SELECT_FINISHED = "select_finished";
     SELECT_JOB = "select_job";
@@ -109,6 +116,8 @@ mod tests {
                 if matches!(
                     *name,
                     "read_stats"
+                        | "read_queue_stats"
+                        | "list_items"
                         | "select_withdrawn"
                         | "select_withdrawn_locks"
                         | "list_skipped"
@@ -138,7 +147,15 @@ mod tests {
                 let names = connection.prepare(&format!("select * from {table}")).unwrap();
                 let names: Vec<String> = names.column_names().into_iter().map(str::to_owned).collect();
                 assert_eq!(names.len(), row::COLUMNS);
-                for statement in [SELECT_LIVE, SELECT_FINISHED, SELECT_CLAIMABLE, SELECT_RESCUABLE, LIST_EXECUTIONS] {
+                for statement in [
+                    SELECT_LIVE,
+                    SELECT_FINISHED,
+                    SELECT_CLAIMABLE,
+                    SELECT_RESCUABLE,
+                    SELECT_ENDED_ITEMS,
+                    LIST_EXECUTIONS,
+                    LIST_ITEMS,
+                ] {
                     assert_eq!(connection.prepare(statement).unwrap().column_names(), names);
                 }
                 for statement in [INSERT_EXECUTION, INSERT_HISTORY] {

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Running, Shared, stop::Stage};
 use crate::{
     model::{Execution, ExecutionId, JobName},
-    queue::{CheckedQueue, Enqueuer, ProbeFn, Producing, Queue, QueueError, Tally, Worker, WorkerStats},
+    queue::{CheckedQueue, Enqueuer, Operator, ProbeFn, Producing, Queue, QueueError, Tally, Worker, WorkerStats},
     runtime::Runtime,
     store::Store,
 };
@@ -109,12 +109,13 @@ pub enum UnknownQueue {
 /// A queue of a running scheduler: to put items in, to wake it, to see how its worker does. Cheap to clone.
 pub struct QueueHandle<T> {
     enqueuer: Enqueuer<T>,
+    operator: Operator,
     crew: Arc<Crew>,
 }
 
 impl<T> Clone for QueueHandle<T> {
     fn clone(&self) -> Self {
-        Self { enqueuer: self.enqueuer.clone(), crew: Arc::clone(&self.crew) }
+        Self { enqueuer: self.enqueuer.clone(), operator: self.operator.clone(), crew: Arc::clone(&self.crew) }
     }
 }
 
@@ -128,6 +129,11 @@ impl<T> QueueHandle<T> {
     /// The producer; what it stores wakes the worker of this process.
     pub fn enqueuer(&self) -> &Enqueuer<T> {
         &self.enqueuer
+    }
+
+    /// What operators do with the queue's items, by whichever replica: list, change, cancel, requeue, remove, count.
+    pub fn operator(&self) -> Operator {
+        self.operator.clone()
     }
 
     /// Looks for due items now instead of at the next poll.
@@ -170,7 +176,8 @@ impl Running {
         };
         let store: Arc<dyn Store> = shared.caller.store();
         let runtime: Runtime = shared.runtime.clone();
+        let operator = Operator::at(Arc::clone(&store), runtime.clone(), rules.name.clone());
         let enqueuer = Enqueuer::with_worker(store, runtime, rules.as_ref().clone(), Some(worker));
-        Ok(QueueHandle { enqueuer, crew: Arc::clone(crew) })
+        Ok(QueueHandle { enqueuer, operator, crew: Arc::clone(crew) })
     }
 }

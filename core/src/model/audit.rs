@@ -99,11 +99,15 @@ pub enum AuditAction {
     /// It was ended unstarted, as late or superseded.
     #[serde(rename = "job_skip")]
     Skip,
+    /// An item was removed with its history, by an operator or as too old. A waiting one was cancelled in the same
+    /// transition.
+    #[serde(rename = "job_delete")]
+    Delete,
 }
 
 impl AuditAction {
     /// All actions.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Schedule,
         Self::Requeue,
         Self::Claim,
@@ -118,6 +122,7 @@ impl AuditAction {
         Self::Cancel,
         Self::Rescue,
         Self::Skip,
+        Self::Delete,
     ];
 
     /// The name as stored.
@@ -137,6 +142,7 @@ impl AuditAction {
             Self::Cancel => "job_cancel",
             Self::Rescue => "job_rescue",
             Self::Skip => "job_skip",
+            Self::Delete => "job_delete",
         }
     }
 
@@ -154,7 +160,8 @@ impl AuditAction {
             | Self::Retry
             | Self::Dead
             | Self::Cancel
-            | Self::Rescue => true,
+            | Self::Rescue
+            | Self::Delete => true,
             Self::Schedule
             | Self::Claim
             | Self::Start
@@ -261,7 +268,7 @@ pub struct AuditKey {
     pub generation: Generation,
     /// Claims so far, the transition's own included.
     pub fence: Fence,
-    /// Which of the transitions that can happen under one fence; 0 to 6, in the order in which they can.
+    /// Which of the transitions that can happen under one fence; 0 to 7, in the order in which they can.
     pub step: u8,
 }
 
@@ -314,6 +321,10 @@ pub enum By<'a> {
     Rescuer,
     /// An operator cancelled or requeued it.
     Operator(Option<&'a OperatorName>),
+    /// An operator removed it.
+    Deleter(Option<&'a OperatorName>),
+    /// It was removed as too old.
+    Cleaner,
 }
 
 /// The event of the transition from `was` to `row`, if it is one and the row's policy wants it told. A new execution
@@ -367,6 +378,7 @@ fn action(was: Option<&Execution>, row: &Execution, by: By<'_>) -> Option<AuditA
         (By::Settler(_), State::Scheduled) => Some(AuditAction::Release),
         (By::Settler(_), _) => Some(AuditAction::Dead),
         (By::Rescuer, state) => state.is_terminal().then_some(AuditAction::Rescue),
+        (By::Deleter(_) | By::Cleaner, _) => Some(AuditAction::Delete),
         (By::Operator(_), State::Cancelled) => Some(AuditAction::Cancel),
         (By::Operator(_), _) => {
             (was.cancel_requested_at != row.cancel_requested_at).then_some(AuditAction::CancelRequest)
@@ -385,6 +397,7 @@ fn step(was: Option<&Execution>, action: AuditAction) -> u8 {
         AuditAction::CancelRequest if !was_started => 2,
         AuditAction::Start => 3,
         AuditAction::CancelRequest => 4,
+        AuditAction::Delete => 7,
         // A held row was ended or put back; one that had been put back was ended.
         _ if was_running => 5,
         _ => 6,
@@ -394,12 +407,12 @@ fn step(was: Option<&Execution>, action: AuditAction) -> u8 {
 /// That a failed row is tried again is the system's rule, not the runner's choice (P-43).
 fn actor(row: &Execution, action: AuditAction, by: By<'_>) -> Actor {
     match by {
-        By::Operator(name) => Actor::operator(name),
+        By::Operator(name) | By::Deleter(name) => Actor::operator(name),
         By::Claimer | By::Holder | By::Settler(_) => match (&row.lease, action) {
             (_, AuditAction::Retry | AuditAction::Skip) | (None, _) => Actor::system(),
             (Some(lease), _) => Actor::runner(lease.runner),
         },
-        By::Maker | By::Rescuer => Actor::system(),
+        By::Maker | By::Rescuer | By::Cleaner => Actor::system(),
     }
 }
 
@@ -413,7 +426,7 @@ mod tests {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
             assert_eq!(AuditAction::from_name(action.as_str()), Some(action));
         }
-        for (audit, wanted) in [(Audit::Off, 0), (Audit::Exceptions, 7), (Audit::All, AuditAction::ALL.len())] {
+        for (audit, wanted) in [(Audit::Off, 0), (Audit::Exceptions, 8), (Audit::All, AuditAction::ALL.len())] {
             assert_eq!(AuditAction::ALL.into_iter().filter(|action| audit.wants(*action)).count(), wanted);
             assert_eq!(Audit::from_name(audit.as_str()), Some(audit));
         }

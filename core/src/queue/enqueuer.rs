@@ -12,20 +12,15 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::spec::{By, Producing, Queue, QueueError, key_of};
-use crate::{
-    model::{ExecutionId, JobName, Json, Limit, RequestId, Scope, Timestamp, wait_ms},
-    runtime::Runtime,
-    store::{
-        self, Due, Enqueue, EnqueueOutcome, ErrorKind, MAX_BATCH, NewItem, Operation, Request, Store, StoreError,
-    },
+use super::{
+    send::send,
+    spec::{By, Producing, Queue, QueueError, key_of},
 };
-
-/// Transmissions of one enqueue at most, all under one request id.
-const TRIES: u32 = 4;
-
-/// Deadline of each.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::{
+    model::{ExecutionId, JobName, Json, Limit, Scope, Timestamp, wait_ms},
+    runtime::Runtime,
+    store::{self, Due, Enqueue, EnqueueOutcome, MAX_BATCH, NewItem, Store, StoreError},
+};
 
 /// What one item wants beside the queue's rules.
 ///
@@ -217,8 +212,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
             return Err(EnqueueError::Closed(self.queue().clone()));
         }
         let enqueue = self.request(items)?;
-        let request = Request { id: RequestId(self.inner.runtime.uuid()), verb: enqueue.into() };
-        let outcomes = self.send(request).await?;
+        let outcomes = send(&self.inner.store, &self.inner.runtime, enqueue).await?.outcomes;
         if let Some(worker) = &self.inner.worker
             && outcomes.iter().any(|outcome| matches!(outcome, EnqueueOutcome::Enqueued(_)))
         {
@@ -301,33 +295,6 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
             period_ms: rule.and_then(|unique| unique.period).map(wait_ms),
             counts: rule.map_or(store::Counts::Live, |unique| unique.counts),
         })
-    }
-
-    /// Repeats the same request while its outcome is not known: a repetition learns the first outcome.
-    async fn send(&self, request: Request) -> Result<Vec<EnqueueOutcome>, StoreError> {
-        let Inner { store, runtime, .. } = &*self.inner;
-        let mut tries = 1;
-        loop {
-            let answer = runtime.timeout(CALL_TIMEOUT, store.call(request.clone())).await;
-            let answer = answer.unwrap_or_else(|| {
-                let message = format!("enqueue: no answer within {CALL_TIMEOUT:?}");
-                Err(StoreError::new(ErrorKind::Unknown, message))
-            });
-            match answer {
-                Ok(reply) => {
-                    let enqueued = Enqueue::reply(reply).ok_or_else(|| {
-                        StoreError::new(ErrorKind::Corrupt, "enqueue: the store answered another verb")
-                    })?;
-                    return Ok(enqueued.outcomes);
-                }
-                Err(error) if error.is_transient() && tries < TRIES => {
-                    let pause = Duration::from_millis(50 << tries);
-                    runtime.sleep(pause + runtime.random_below(pause)).await;
-                    tries += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 

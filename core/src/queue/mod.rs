@@ -12,11 +12,14 @@
 //! | [`Unique`] | live items with one key | the database, by a unique index (G11) |
 
 mod enqueuer;
+mod operator;
+mod send;
 mod spec;
 mod stats;
 
 pub(crate) use enqueuer::Worker;
 pub use enqueuer::{EnqueueError, Enqueuer, ItemOptions};
+pub use operator::Operator;
 pub(crate) use spec::{CheckedQueue, ProbeFn, Producing};
 pub use spec::{Queue, QueueError, QueueRule, Unique};
 pub(crate) use stats::Tally;

@@ -212,6 +212,19 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         }
         Verb::RenewLock(_) | Verb::ReleaseLock(_) => Ok(()),
         Verb::ListLocks(v) => limit(v.limit),
+        Verb::ListItems(v) => limit(v.limit),
+        Verb::ReadQueueStats(_) | Verb::UpdateItem(_) => Ok(()),
+        Verb::DeleteItems(v) => {
+            batch("items", v.ids.len())?;
+            distinct(name, "item", v.ids.iter())
+        }
+        Verb::CleanItems(v) => {
+            if let Some(live) = v.states.iter().find(|state| !state.is_terminal()) {
+                let message = format!("{name}: items that are {live} have not ended: delete them by their ids");
+                return Err(StoreError::new(ErrorKind::Invalid, message));
+            }
+            limit(v.limit)
+        }
     }
 }
 
@@ -277,7 +290,7 @@ fn check_numbers(verb: &Verb) -> Result<(), StoreError> {
 }
 
 /// True for verbs whose first reply is kept under the request id. The others are either reads or idempotent by
-/// their own guard (start, heartbeat, register, rescue, prune, renewing and releasing a lock: repeating them does what was wanted).
+/// their own guard (start, heartbeat, register, rescue, prune, cleaning, renewing and releasing a lock: repeating them does what was wanted).
 pub const fn keeps_receipt(verb: &Verb) -> bool {
     matches!(
         verb,
@@ -288,5 +301,7 @@ pub const fn keeps_receipt(verb: &Verb) -> bool {
             | Verb::Requeue(_)
             | Verb::AcquireLock(_)
             | Verb::Enqueue(_)
+            | Verb::UpdateItem(_)
+            | Verb::DeleteItems(_)
     )
 }

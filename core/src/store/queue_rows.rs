@@ -1,7 +1,7 @@
 //! Owns the row access that queues need beside [`super::Rows`]; no decisions.
 
-use super::StoreError;
-use crate::model::{ExecutionId, JobName, State};
+use super::{ListItems, QueueStats, StoreError};
+use crate::model::{Execution, ExecutionId, JobName, State, Timestamp};
 
 /// Row access for the verbs of queues, inside the same transaction.
 ///
@@ -14,4 +14,23 @@ pub trait QueueRows {
     fn live_with_key(&mut self, key: &str) -> Result<Option<ExecutionId>, StoreError>;
     /// Of the finished rows with this unique key and one of these states the greatest by (`finished_at`, `id`).
     fn finished_with_key(&mut self, key: &str, states: &[State]) -> Result<Option<ExecutionId>, StoreError>;
+    /// See [`ListItems`].
+    fn list_items(&mut self, filter: &ListItems, now: Timestamp) -> Result<Vec<Execution>, StoreError>;
+    /// See [`ReadQueueStats`](super::ReadQueueStats).
+    fn queue_stats(&mut self, queue: &JobName, now: Timestamp) -> Result<QueueStats, StoreError>;
+    /// Replaces payload, priority and due time of a live row, beside what [`super::Rows::update`] replaces.
+    fn revise(&mut self, was: &Execution, row: &Execution) -> Result<(), StoreError>;
+    /// Items of this queue that are not live and whose newest generation ended in one of `states` before `before`, as
+    /// that generation; the first `limit` by (`finished_at`, `id`).
+    fn ended_items(
+        &mut self,
+        queue: &JobName,
+        states: &[State],
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Execution>, StoreError>;
+    /// Removes all generations of an execution, the live one included. Its audit events stay.
+    fn remove(&mut self, id: ExecutionId) -> Result<(), StoreError>;
+    /// Whether audit events tell of this execution.
+    fn is_audited(&mut self, id: ExecutionId) -> Result<bool, StoreError>;
 }

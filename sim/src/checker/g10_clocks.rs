@@ -54,6 +54,11 @@ fn answered_now(reply: &Reply) -> Option<Timestamp> {
         Reply::LockRenewed(reply) => Some(reply.now),
         Reply::LockReleased(reply) => Some(reply.now),
         Reply::LockPage(reply) => Some(reply.now),
+        Reply::ItemPage(reply) => Some(reply.now),
+        Reply::QueueStats(reply) => Some(reply.now),
+        Reply::ItemUpdated(reply) => Some(reply.now),
+        Reply::ItemsDeleted(reply) => Some(reply.now),
+        Reply::ItemsCleaned(reply) => Some(reply.now),
         Reply::Registered(_)
         | Reply::CancelOutcomes(_)
         | Reply::Requeued(_)

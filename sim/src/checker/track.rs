@@ -356,7 +356,9 @@ impl<'h> Track<'h> {
             | Reply::Enqueued(_)
             | Reply::Settled(_)
             | Reply::CancelOutcomes(_)
-            | Reply::Requeued(_) => true,
+            | Reply::Requeued(_)
+            | Reply::ItemUpdated(_)
+            | Reply::ItemsDeleted(_) => true,
             _ => false,
         };
         match self.receipts.entry(request.id) {

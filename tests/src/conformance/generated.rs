@@ -13,10 +13,11 @@ use tourbillon::{
         Timestamp, Token, transition::Charge,
     },
     store::{
-        AcquireLock, Cancel, Claim, Counts, Due, Enqueue, Heartbeat, ListAudit, ListExecutions, ListLocks,
-        ListSkipped, MAX_BATCH, ManualClock, MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors,
-        ReadStats, Register, Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue, Settle,
-        Settlement, Start, Store, Unique, Verb,
+        AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Heartbeat,
+        ItemOrder, ListAudit, ListExecutions, ListItems, ListLocks, ListSkipped, Lives, MAX_BATCH, ManualClock,
+        MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors, ReadQueueStats, ReadStats, Register,
+        Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue, Settle, Settlement, Start, Store,
+        Unique, UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
@@ -187,6 +188,9 @@ impl Pair {
                 let Some(lock) = self.lock(*pick) else { return Ok(()) };
                 self.ask(ReleaseLock { lock }).await?
             }
+            Step::UpdateItem { .. } | Step::DeleteItems { .. } | Step::CleanItems { .. } | Step::ListItems { .. } => {
+                return self.operate(step).await;
+            }
             Step::List { job, states, back, limit } => {
                 let listed = self.list(*job, *states, *back, *limit);
                 self.ask(listed).await?
@@ -196,6 +200,42 @@ impl Pair {
             self.leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
         }
         Ok(())
+    }
+
+    /// What operators do with items.
+    async fn operate(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::UpdateItem { job, back, payload, priority, delay_ms, run_ms } => {
+                let Some(id) = from_the_end(&self.rows, *back).copied() else { return Ok(()) };
+                let payload = payload.and_then(|n| Json::new(&serde_json::json!({ "n": n })).ok());
+                let run_at = run_ms.map(|ms| Due::At(self.now().offset_micros(ms * 1_000)));
+                let due = delay_ms.map(Due::AfterMs).or(run_at);
+                self.ask(UpdateItem { queue: job_of(*job), id, payload, priority: *priority, due }).await
+            }
+            Step::DeleteItems { job, backs } => {
+                let ids = self.ids(backs);
+                self.ask(DeleteItems { queue: job_of(*job), ids, actor: None }).await
+            }
+            Step::CleanItems { job, states, finished_ms, limit } => {
+                let states = chosen(*states << 3);
+                let (finished_ms, limit) = (*finished_ms, *limit);
+                self.ask(CleanItems { queue: job_of(*job), states, finished_ms, limit }).await
+            }
+            Step::ListItems { job, states, due_now, order, descending, newest, offset, limit } => {
+                let list = ListItems {
+                    states: chosen(*states),
+                    due: if *due_now { DueFilter::DueNow } else { DueFilter::Any },
+                    order: ItemOrder::ALL[usize::from(*order)],
+                    direction: if *descending { Direction::Descending } else { Direction::Ascending },
+                    lives: if *newest { Lives::Newest } else { Lives::All },
+                    offset: *offset,
+                    ..ListItems::new(job_of(*job), *limit)
+                };
+                self.ask(list).await
+            }
+            _ => return Ok(()),
+        }
+        .map(drop)
     }
 
     /// Plans as a planner would: from the cursor it reads, on a grid.
@@ -328,11 +368,10 @@ impl Pair {
     }
 
     fn list(&self, job: u8, states: u8, back: u8, limit: u32) -> ListExecutions {
-        let states = (0u8..).zip(State::ALL).filter(|(bit, _)| states & (1 << bit) != 0).map(|(_, state)| state);
         ListExecutions {
             job: (job < 3).then(|| job_of(job)),
             id: None,
-            states: states.collect(),
+            states: chosen(states),
             after: from_the_end(&self.rows, back).map(|id| (*id, tourbillon::model::Generation::FIRST)),
             limit,
         }
@@ -343,6 +382,10 @@ impl Pair {
         self.ask(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await?;
         self.ask(ListAudit { limit: MAX_BATCH, ..ListAudit::default() }).await?;
         self.ask(ReadStats {}).await?;
+        for queue in JOBS.map(job) {
+            self.ask(ReadQueueStats { queue: queue.clone() }).await?;
+            self.ask(ListItems::new(queue, MAX_BATCH)).await?;
+        }
         self.ask(ListLocks { after: None, limit: MAX_BATCH }).await?;
         self.ask(ReadCursors { jobs: JOBS.map(job).to_vec() }).await.map(drop)
     }
@@ -356,6 +399,11 @@ fn register(job: u8, spec: u8, schedule: u8) -> Register {
 
 fn job_of(n: u8) -> tourbillon::model::JobName {
     job(JOBS[usize::from(n) % JOBS.len()])
+}
+
+/// The states whose bits are set.
+fn chosen(states: u8) -> Vec<State> {
+    (0u8..).zip(State::ALL).filter(|(bit, _)| states & (1 << bit) != 0).map(|(_, state)| state).collect()
 }
 
 fn scope_of(n: u8) -> Scope {

@@ -42,6 +42,8 @@ mod enqueue_unique;
 mod fixture;
 mod generated;
 mod heartbeat;
+mod item_life;
+mod items;
 mod limits;
 mod list;
 mod lock;
@@ -103,6 +105,8 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("audit", audit_pages::CASES),
     ("list", list::CASES),
     ("prune", prune::CASES),
+    ("items", items::CASES),
+    ("items", item_life::CASES),
     ("lock", lock::CASES),
     ("bounds", bounds::CASES),
 ];

@@ -117,6 +117,37 @@ pub(super) enum Step {
     },
     Renew(Pick),
     ReleaseLock(Pick),
+    /// Of the row counted from the newest, with a new payload, a priority, and a delay or a time.
+    UpdateItem {
+        job: u8,
+        back: u8,
+        payload: Option<u8>,
+        priority: Option<i16>,
+        delay_ms: Option<u64>,
+        run_ms: Option<i64>,
+    },
+    DeleteItems {
+        job: u8,
+        backs: Vec<u8>,
+    },
+    CleanItems {
+        job: u8,
+        /// Bits of the four terminal states.
+        states: u8,
+        finished_ms: u64,
+        limit: u32,
+    },
+    ListItems {
+        job: u8,
+        states: u8,
+        due_now: bool,
+        /// Index into `ItemOrder::ALL`.
+        order: u8,
+        descending: bool,
+        newest: bool,
+        offset: u32,
+        limit: u32,
+    },
     List {
         job: u8,
         states: u8,
@@ -156,9 +187,41 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..3u8, select(vec![1, 5_000, 60_000])).prop_map(|(lock, ttl_ms)| Step::Acquire { lock, ttl_ms }),
         3 => pick().prop_map(Step::Renew),
         2 => pick().prop_map(Step::ReleaseLock),
+        2 => (0..3u8, 0..12u8, rarely(0..3u8), rarely(-1..2i16), rarely(0..20_000u64), rarely(-9_000..9_000i64))
+            .prop_map(|(job, back, payload, priority, delay_ms, run_ms)| Step::UpdateItem {
+                job,
+                back,
+                payload,
+                priority,
+                delay_ms,
+                run_ms,
+            }),
+        2 => (0..3u8, vec(0..12u8, 1..4)).prop_map(|(job, backs)| Step::DeleteItems { job, backs }),
+        2 => (0..3u8, 0..16u8, 0..3u64, 1..4u32).prop_map(|(job, states, finished, limit)| Step::CleanItems {
+            job,
+            states,
+            finished_ms: finished * 10_000,
+            limit,
+        }),
+        1 => (0..3u8, any::<u8>(), 0..4u8, any::<[bool; 3]>(), 0..3u32, 1..5u32).prop_map(
+            |(job, states, order, [due_now, descending, newest], offset, limit)| Step::ListItems {
+                job,
+                states,
+                due_now,
+                order,
+                descending,
+                newest,
+                offset,
+                limit,
+            },
+        ),
         1 => (0..4u8, any::<u8>(), 0..12u8, 1..5u32)
             .prop_map(|(job, states, back, limit)| Step::List { job, states, back, limit }),
     ]
+}
+
+fn rarely<T: std::fmt::Debug>(values: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    proptest::option::weighted(0.4, values)
 }
 
 fn plan() -> impl Strategy<Value = Step> {

@@ -14,9 +14,9 @@ use tourbillon::{
         Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, transition::Charge,
     },
     store::{
-        Cancel, Claim, Counts, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH, ManualClock, MemoryStore, NewItem,
-        Operation, Plan, PlanEntry, Register, Registration, Reply, Request, Requeue, Rescue, Settle, Settlement,
-        SpecHash, Start, Unique, Verb,
+        Cancel, Claim, CleanItems, Counts, DeleteItems, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH,
+        ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry, Register, Registration, Reply, Request,
+        Requeue, Rescue, Settle, Settlement, SpecHash, Start, Unique, UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
@@ -61,10 +61,16 @@ pub(crate) enum Kind {
     Enqueue,
     /// The same, where finished ones count, into a queue with too little room.
     EnqueueCounted,
+    /// Of an item that waits.
+    UpdateItem,
+    DeleteWaiting,
+    /// Of an item that has ended.
+    DeleteDead,
+    CleanItems,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
@@ -85,6 +91,10 @@ impl Kind {
         Self::Edit,
         Self::Enqueue,
         Self::EnqueueCounted,
+        Self::UpdateItem,
+        Self::DeleteWaiting,
+        Self::DeleteDead,
+        Self::CleanItems,
     ];
 }
 
@@ -96,6 +106,10 @@ pub(crate) enum Side {
     /// Its batches are in opposite order.
     B,
 }
+
+/// The items of [`ROWS`] that operators change and remove.
+const WAITING_ITEM: u128 = 13;
+const DEAD_ITEM: u128 = 17;
 
 /// Lowest id: only A asks for it, so holding it stops A alone, with a snapshot that grows old.
 pub(crate) const PRIVATE: u128 = 1;
@@ -252,6 +266,12 @@ impl Scene {
             }
             Kind::Enqueue => enqueue(side, None, Counts::Live).into(),
             Kind::EnqueueCounted => enqueue(side, Some(3), Counts::Succeeded).into(),
+            Kind::UpdateItem => update_item(side).into(),
+            Kind::DeleteWaiting => delete_item(WAITING_ITEM).into(),
+            Kind::DeleteDead => delete_item(DEAD_ITEM).into(),
+            Kind::CleanItems => {
+                CleanItems { queue: row_job(DEAD_ITEM), states: vec![State::Dead], finished_ms: 0, limit: 10 }.into()
+            }
         }
     }
 
@@ -272,7 +292,10 @@ impl Scene {
             Kind::EnqueueCounted => {
                 rows.filter(|row| row.unique_key.is_some()).filter(live).map(|row| row.id).collect()
             }
+            Kind::UpdateItem | Kind::DeleteWaiting => BTreeSet::from([row_id(WAITING_ITEM)]),
             Kind::Enqueue
+            | Kind::DeleteDead
+            | Kind::CleanItems
             | Kind::Requeue
             | Kind::Plan
             | Kind::PlanOne
@@ -388,6 +411,16 @@ fn enqueue(side: Side, max_items: Option<u64>, counts: Counts) -> Enqueue {
         items.reverse();
     }
     Enqueue { queue: name("fresh"), max_items, items }
+}
+
+fn update_item(side: Side) -> UpdateItem {
+    let priority = if side == Side::A { 1 } else { 2 };
+    let (queue, id) = (row_job(WAITING_ITEM), row_id(WAITING_ITEM));
+    UpdateItem { queue, id, payload: None, priority: Some(priority), due: Some(Due::AfterMs(0)) }
+}
+
+fn delete_item(number: u128) -> DeleteItems {
+    DeleteItems { queue: row_job(number), ids: vec![row_id(number)], actor: None }
 }
 
 fn new_item(number: u128, limit: Option<(&str, u32)>, key: &str, counts: Counts) -> NewItem {

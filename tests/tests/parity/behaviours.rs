@@ -16,10 +16,7 @@ pub(super) const OPEN: &[(u32, &str)] = &[
     (28, "the session lock of Postgres; `Locker` is its seam"),
     (43, "a row that cannot be read is logged and skipped"),
     (44, "migrations in the simulation, and a replica killed between two of them"),
-    (62, "update, delete and cleanup of items; a list by every filter"),
-    (63, "statistics by queue beyond live counts and the worker's own"),
     (64, "the defaults of the store-and-forward client as one preset"),
-    (69, "cleanup of dead items by policy"),
 ];
 
 pub(super) const BEHAVIOURS: &[Part] = &[

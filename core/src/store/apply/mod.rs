@@ -3,15 +3,16 @@
 //! Runs inside one serialisable transaction of whichever database implements `Rows`. It decides only what spans
 //! rows; what may happen to a single row is decided in [`crate::model::transition`].
 
+mod item;
 mod lock;
 mod queue;
 
 use super::{
     AuditPage, CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind,
-    ExecutionPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry, PlanOutcome, Planned,
-    Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request, RequeueOutcome, Requeued,
-    Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError, Verb, check,
-    keeps_receipt,
+    ExecutionPage, ItemPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry,
+    PlanOutcome, Planned, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request,
+    RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError,
+    Verb, check, keeps_receipt,
 };
 use crate::model::{
     self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, SkipReason, SkippedSlots, State,
@@ -98,6 +99,11 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
             let outcome = lock::change(rows, &verb.lock, |row| model::lock::release(row, &verb.lock, now))?;
             Reply::LockReleased(LockReleased { now, outcome })
         }
+        Verb::ListItems(verb) => Reply::ItemPage(ItemPage { now, items: rows.list_items(verb, now)? }),
+        Verb::ReadQueueStats(verb) => Reply::QueueStats(rows.queue_stats(&verb.queue, now)?),
+        Verb::UpdateItem(verb) => Reply::ItemUpdated(item::update(rows, now, verb)?),
+        Verb::DeleteItems(verb) => Reply::ItemsDeleted(item::delete(rows, now, verb)?),
+        Verb::CleanItems(verb) => Reply::ItemsCleaned(item::clean(rows, now, verb)?),
         Verb::ListLocks(verb) => {
             Reply::LockPage(LockPage { now, locks: rows.locks(verb.after.as_ref(), verb.limit)? })
         }

@@ -32,7 +32,7 @@ pub(super) fn enqueue(rows: &mut impl Rows, now: Timestamp, verb: &Enqueue) -> R
 
 /// What the item would be a duplicate of.
 fn existing(rows: &mut impl Rows, now: Timestamp, item: &NewItem) -> Result<Option<ExecutionId>, StoreError> {
-    if rows.live(item.id)?.is_some() || rows.finished(item.id)?.is_some() {
+    if rows.live(item.id)?.is_some() || rows.finished(item.id)?.is_some() || rows.is_audited(item.id)? {
         return Ok(Some(item.id));
     }
     let Some(unique) = &item.unique else { return Ok(None) };
@@ -44,12 +44,21 @@ fn existing(rows: &mut impl Rows, now: Timestamp, item: &NewItem) -> Result<Opti
     }
 }
 
+/// From when a claim may take an item that is due so.
+pub(super) fn claimable_from(now: Timestamp, due: Due) -> Timestamp {
+    match due {
+        Due::AfterMs(ms) => transition::after_ms(now, ms),
+        Due::At(at) => at,
+    }
+}
+
 /// The row that an item becomes.
 fn fresh(queue: &JobName, item: &NewItem, now: Timestamp) -> Execution {
-    let (due_at, claimable_at) = match item.due {
-        Due::AfterMs(ms) => (now, transition::after_ms(now, ms)),
-        Due::At(at) => (at, at),
+    let due_at = match item.due {
+        Due::AfterMs(_) => now,
+        Due::At(at) => at,
     };
+    let claimable_at = claimable_from(now, item.due);
     let new = NewExecution {
         id: item.id,
         slot_at: None,

@@ -5,12 +5,17 @@
 //! the database's time inside. Outcomes are per row and in the order of the request.
 
 mod audit;
+mod item;
 mod lock;
 mod queue;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use audit::{AuditPage, ListAudit};
+pub use item::{
+    CleanItems, DeleteItems, DeleteOutcome, Direction, DueFilter, ItemOrder, ItemPage, ItemUpdated, ItemsCleaned,
+    ItemsDeleted, ListItems, Lives, QueueStats, ReadQueueStats, UpdateItem, UpdateOutcome,
+};
 pub use lock::{AcquireLock, ListLocks, LockPage, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock};
 
 use serde::{Deserialize, Serialize};
@@ -125,6 +130,16 @@ verbs! {
     ReleaseLock => LockReleased as "release_lock";
     /// Lists locks.
     ListLocks => LockPage as "list_locks";
+    /// Lists items of a queue.
+    ListItems => ItemPage as "list_items";
+    /// Counts items of a queue, live and finished.
+    ReadQueueStats => QueueStats as "read_queue_stats";
+    /// Changes a waiting item.
+    UpdateItem => ItemUpdated as "update_item";
+    /// Removes items.
+    DeleteItems => ItemsDeleted as "delete_items";
+    /// Removes old finished items of a queue.
+    CleanItems => ItemsCleaned as "clean_items";
 }
 
 /// Reads the database clock.

@@ -27,7 +27,8 @@ pub struct Enqueue {
 /// An item about to be stored; id made by the caller.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct NewItem {
-    /// Identity. An id that is taken, live or finished, makes the item a duplicate of itself.
+    /// Identity. An id that is taken makes the item a duplicate of itself: a live execution has it, or history keeps
+    /// it, or audit events tell of it.
     pub id: ExecutionId,
     /// Whom or what it is for; `global/global` is usual.
     pub scope: Scope,

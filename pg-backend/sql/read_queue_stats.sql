@@ -1,0 +1,27 @@
+-- Counts the items of one queue by state, and their retries.
+--
+-- $1 timestamptz  now, or null for the server's clock
+-- $2 text         queue
+--
+-- Index: execution_item and history_item: it reads the rows of the queue once.
+with item as materialized (
+    select e.state, e.created_at, e.attempt, e.started_at, true as live
+    from {schema}.execution e where e.job = $2::text and e.slot_at is null
+    union all
+    select h.state, h.created_at, h.attempt, h.started_at, false
+    from {schema}.history h where h.job = $2::text and h.slot_at is null
+)
+select json_build_object('queue_stats', json_build_object(
+    'now', {schema}.micros(coalesce($1::timestamptz, clock_timestamp())),
+    'scheduled', count(*) filter (where i.state = 'scheduled'),
+    'running', count(*) filter (where i.state = 'running'),
+    'retryable', count(*) filter (where i.state = 'retryable'),
+    'succeeded', count(*) filter (where i.state = 'succeeded'),
+    'dead', count(*) filter (where i.state = 'dead'),
+    'cancelled', count(*) filter (where i.state = 'cancelled'),
+    'skipped', count(*) filter (where i.state = 'skipped'),
+    'oldest_at', {schema}.micros(min(i.created_at) filter (where i.live)),
+    'newest_at', {schema}.micros(max(i.created_at) filter (where i.live)),
+    'retries', coalesce(sum(greatest(i.attempt - 1, 0)), 0),
+    'last_retry_at', {schema}.micros(max(i.started_at) filter (where i.attempt > 1))))::text as reply
+from item i
