@@ -120,13 +120,14 @@ pub(crate) struct TableArgs {
     /// Seeds per column and variant. Default: those of the committed tables.
     #[arg(long)]
     pub(crate) seeds: Option<u64>,
-    /// What answers inside the database host. The tables do not depend on it.
-    #[arg(long, value_enum, default_value_t = Engine::Sqlite)]
-    pub(crate) engine: Engine,
+    /// What answers inside the database host; the tables do not depend on it. Default: sqlite, and memory for a
+    /// workload that asks nothing of SQL.
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<Engine>,
     /// Simulations at once. Default: one per core.
     #[arg(long)]
     pub(crate) threads: Option<usize>,
-    /// Write each table here, as Markdown and as one page of HTML.
+    /// Write each table here, as Markdown, as one page of HTML, and as JSON.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     /// Exit with 1 when the tables in `--out`, or in scenarios/tables, are not these.

@@ -13,7 +13,7 @@ use tourbillon_sim::{
 };
 
 use crate::{
-    args::{ReplayArgs, TableArgs},
+    args::{Engine, ReplayArgs, TableArgs},
     output,
     sim::{Verdict, write_history},
 };
@@ -24,10 +24,11 @@ const COMMITTED: &str = "scenarios/tables";
 /// `sim table`.
 pub(crate) fn run(args: &TableArgs) -> Result<Verdict, String> {
     let workloads = chosen(args.workload.as_deref())?;
-    let engine = args.engine.kind().factory().map_err(|error| error.to_string())?;
     let elapsed = stopwatch();
     let mut tables = Vec::new();
     for workload in &workloads {
+        let default = if workload.wants_sql() { Engine::Sqlite } else { Engine::Memory };
+        let engine = args.engine.unwrap_or(default).kind().factory().map_err(|error| error.to_string())?;
         tables.push(compute(workload.as_ref(), args, &engine)?);
     }
     if args.json {
@@ -101,10 +102,13 @@ fn summary(table: &Table) -> String {
         let _ = writeln!(text, "✓ {held} held, ✗ {broken} broken, ◦ {open} not covered (worst/bound)\n");
     }
     for finding in &table.findings {
-        let _ = writeln!(text, "{}: documented \"{}\": {:?}", finding.name, finding.documented.text, finding.outcome);
-        if let (Some(example), Some(class)) = (&finding.example, finding.class) {
-            let line = table::replay_line(table, &finding.variant, class, example.seed);
-            let _ = writeln!(text, "  {}\n  {line}", example.reading.evidence);
+        let outcome = table::outcome(finding.outcome);
+        let _ = writeln!(text, "{}: documented \"{}\": {outcome}", finding.name, finding.documented.text);
+        for (story, replay) in table::stories(table, finding) {
+            let _ = writeln!(text, "  {story}");
+            if let Some(line) = replay {
+                let _ = writeln!(text, "    {line}");
+            }
         }
     }
     for broken in &table.broken {
@@ -130,9 +134,13 @@ fn is_broken(table: &Table, workload: &dyn Workload) -> bool {
 }
 
 /// The files of a table, as (path, content).
-fn files(table: &Table, folder: &Path) -> [(PathBuf, String); 2] {
+fn files(table: &Table, folder: &Path) -> [(PathBuf, String); 3] {
     let path = |extension: &str| folder.join(format!("{}.{extension}", table.workload));
-    [(path("md"), table::markdown(table)), (path("html"), table::html(table))]
+    [
+        (path("md"), table::markdown(table)),
+        (path("html"), table::html(table)),
+        (path("json"), table::json_lines(table)),
+    ]
 }
 
 fn write(tables: &[Table], folder: &Path) -> Result<(), String> {

@@ -18,7 +18,7 @@ use super::{
     tables::Operator,
 };
 use crate::{
-    history::{JobFacts, RunFacts},
+    history::{JobFacts, RunFacts, ServiceFacts},
     world::{
         App, Host, ReceiverSpec,
         application::{self, ApplicationFactory},
@@ -56,31 +56,48 @@ impl fmt::Display for Variant {
     }
 }
 
-/// How often replicas of the operator poll at least; the default of a second would be most of a simulation.
-const POLL: Duration = Duration::from_secs(5);
+/// How often replicas of the operator poll at least; the default of a second would be most of a simulation. What is
+/// planned is claimed when it is due all the same.
+const POLL: Duration = Duration::from_secs(30);
+/// How often the naive operator's replicas look after jobs, of which they have none.
+const SELDOM: Duration = Duration::from_secs(3600);
 
 /// How soon after a heal whatever is due has ended or been given its next wait. The worst row is a network scan:
 ///
 /// 120 s a claim that is applied late + 1,810 s its lease + 60 s calls and repeated marks + 15 s rescue + 30 s plan +
-/// 15 s polls and calls, and 5 % for the slowest clock: 2,153 s.
+/// 90 s polls and calls, and 5 % for the slowest clock: 2,232 s.
 pub const SETTLE_WITHIN: Duration = Duration::from_secs(40 * 60);
 
 /// The driver settings of its replicas.
-pub fn settings() -> Settings {
-    Settings { poll_interval: POLL, ..Settings::default() }
+pub fn settings(variant: Variant) -> Settings {
+    let defaults = Settings::default();
+    match variant {
+        Variant::Naive => {
+            Settings { poll_interval: SELDOM, plan_interval: SELDOM, rescue_interval: SELDOM, ..defaults }
+        }
+        Variant::Hardened => Settings { poll_interval: POLL, ..defaults },
+    }
 }
 
-/// Of every loop that is claimed, how long a silent replica keeps a tick; for faults that aim at the ends of leases.
+/// Of every loop, how long a silent replica keeps a tick; for faults that aim at the ends of leases.
 pub(crate) fn leases() -> impl Iterator<Item = Duration> {
     let config = Config::default();
-    let claimed = config.loops().filter(|(which, _)| is_claimed(*which)).map(|(_, timing)| hardened::lease(timing));
-    claimed.collect::<Vec<_>>().into_iter()
+    config.loops().map(|(which, timing)| held(which, timing)).collect::<Vec<_>>().into_iter()
+}
+
+/// How long a silent replica of the hardened operator keeps a tick of this loop.
+pub(super) fn held(which: Loop, timing: Timing) -> Duration {
+    if is_claimed(which) { hardened::lease(timing) } else { hardened::TTL }
 }
 
 /// What every replica runs.
 pub fn app(variant: Variant, config: Config) -> App {
     Arc::new(move |host: &Host| {
-        let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings());
+        let mut builder = Scheduler::builder(host.store()).runtime(host.runtime()).settings(settings(variant));
+        let leads = |which| variant == Variant::Hardened && hardened::mode(which) == Mode::Leader;
+        if config.loops().any(|(which, _)| leads(which)) {
+            builder = builder.leadership(hardened::leadership());
+        }
         for (which, timing) in config.loops() {
             builder = match variant {
                 Variant::Naive => builder.service(naive::service(host, which, timing)),
@@ -103,7 +120,7 @@ pub fn receivers() -> Vec<ReceiverSpec> {
 
 /// What checkers may assume of a run.
 pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunFacts {
-    let settings = settings();
+    let settings = settings(variant);
     let claimed = config.loops().filter(|(which, _)| variant == Variant::Hardened && is_claimed(*which));
     RunFacts {
         scenario: format!("certificate-operator ({variant})"),
@@ -117,8 +134,17 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
         // Filled in by the world.
         granularity: Duration::ZERO,
         settle_within: SETTLE_WITHIN,
-        services: Vec::new(),
+        services: match variant {
+            Variant::Naive => Vec::new(),
+            Variant::Hardened => services(config),
+        },
     }
+}
+
+/// Of the loops that run under locks, those that tick often enough for a heal to show that they do.
+fn services(config: &Config) -> Vec<ServiceFacts> {
+    let often = config.loops().filter(|(_, timing)| timing.every * 2 <= SETTLE_WITHIN);
+    often.filter_map(|(which, _)| hardened::service_facts(which)).collect()
 }
 
 fn is_claimed(which: Loop) -> bool {

@@ -120,7 +120,7 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
     let phases = read_phases(table, settle_within)?;
     let operator = table.or("variant", None, read_variant)?;
     let driver = match operator {
-        Some(_) => operator::settings(),
+        Some(variant) => operator::settings(variant),
         None => read_driver(table)?,
     };
     let scenario = Scenario {

@@ -69,7 +69,7 @@ pub struct Scenario {
 pub struct Phases {
     /// Faults come and go.
     pub chaos: Duration,
-    /// A random working core is healed.
+    /// A random working core is healed; zero leaves this phase out.
     pub partial_heal: Duration,
     /// Everything is healed.
     pub heal: Duration,

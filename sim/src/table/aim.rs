@@ -8,8 +8,8 @@ use crate::{
     fault::{self, Bad, Fault, FaultPlan, Then, Trigger, TriggerPoint},
 };
 
-/// Rows that one run is aimed at, at most: more would hardly leave a row undisturbed by the aims at others.
-const AIMS: usize = 6;
+/// Aims of one run: more would hardly leave a row undisturbed by the aims at others.
+const AIMS: usize = 8;
 
 /// The plan of a cell: always the same for the same workload, variant, class and seed.
 pub fn plan(cell: &Cell<'_>, trial: &Trial, rows: &[Row]) -> FaultPlan {
@@ -41,10 +41,9 @@ impl Aim<'_> {
         if present.is_empty() {
             return plan;
         }
-        let turn = usize::try_from(self.cell.seed).unwrap_or(0);
-        let aims = AIMS.min(present.len());
-        for n in 0..aims {
-            let number = turn * aims + n;
+        let turn = usize::try_from(self.trial.turn).unwrap_or(0);
+        for n in 0..AIMS {
+            let number = turn * AIMS + n;
             let row = present[number % present.len()];
             let shots = shots(self.cell.class, row);
             // Each time round the rows, the next shot at each.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     CellVerdict, Judged, Row, Table,
-    report::{details, figure, outcome, story, tally, word},
+    report::{details, figure, outcome, stories, tally, word},
 };
 
 /// The whole report. Equal tables are equal texts.
@@ -126,18 +126,20 @@ fn findings(body: &mut String, table: &Table, variant: &str) {
     }
     body.push_str(
         "<h3>What is documented, and what was found</h3>\n<table>\n<thead><tr><th>row</th><th>documented</th>\
-         <th>found</th><th>example</th></tr></thead>\n<tbody>\n",
+         <th>found</th><th>examples</th></tr></thead>\n<tbody>\n",
     );
     for finding in findings {
-        let (example, replay) = story(table, finding);
-        let replay = replay.map_or_else(String::new, |line| format!("<code>{}</code>", escape(&line)));
+        let example = |(text, replay): (String, Option<String>)| {
+            let replay = replay.map_or_else(String::new, |line| format!(" <code>{}</code>", escape(&line)));
+            format!("<p>{}{replay}</p>", escape(&text))
+        };
+        let examples: String = stories(table, finding).into_iter().map(example).collect();
         let _ = writeln!(
             body,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}{replay}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{examples}</td></tr>",
             escape(&finding.name),
             escape(finding.documented.text),
             outcome(finding.outcome),
-            escape(&example)
         );
     }
     body.push_str("</tbody>\n</table>\n");

@@ -70,9 +70,9 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Whether everything that the class consists of fired in the window, and something was read.
+    /// Whether everything that the class consists of fired in the window, and the row's own measure was read.
     pub fn is_covered(&self) -> bool {
-        self.seeds > 0 && self.hits.values().all(|hits| *hits > 0)
+        self.worst.is_some() && self.hits.values().all(|hits| *hits > 0)
     }
 }
 
@@ -147,6 +147,8 @@ fn keep_worst(kept: &mut Option<Witness>, seed: u64, reading: &Reading) {
 pub enum Outcome {
     /// What is documented was seen, and nothing that contradicts it.
     Confirmed,
+    /// The documented duplicates were seen, and more of them than their bound allows.
+    Exceeded,
     /// A counterexample was found.
     Refuted,
     /// Nothing contradicts it, but too little was covered, or the documented duplicates never showed.
@@ -166,38 +168,66 @@ pub struct Finding {
     pub documented: Documented,
     /// What became of it.
     pub outcome: Outcome,
-    /// The column of the example: of the duplicate that was documented, or of the counterexample.
-    pub class: Option<FaultClass>,
-    /// The example with the smallest fault: columns are tried in order.
-    pub example: Option<Witness>,
+    /// What shows it, each with the smallest fault: columns are tried in order.
+    pub examples: Vec<Example>,
+}
+
+/// One run that shows something about a documented claim.
+#[derive(Clone, Debug, Serialize)]
+pub struct Example {
+    /// What it shows.
+    pub shows: Shows,
+    /// The column.
+    pub class: FaultClass,
+    /// What was read.
+    pub witness: Witness,
+}
+
+/// What an example shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shows {
+    /// The duplicates that are documented.
+    Documented,
+    /// That the claim does not hold.
+    Counterexample,
+    /// Harm of another sort, which the documents do not mention.
+    NotDocumented,
 }
 
 /// Holds a documented claim against the cells of its row, which are in the order of the columns. `None` for a row
 /// without one.
 pub fn find(variant: &str, row: &Row, cells: &[&Judged]) -> Option<Finding> {
     let documented = row.documented.clone()?;
-    let broken = cells.iter().find_map(|cell| Some((cell.class, cell.broken.clone()?)));
-    let duplicated = cells.iter().find_map(|cell| {
-        let worst = cell.worst.clone().filter(|worst| worst.reading.count > 1)?;
-        Some((cell.class, worst))
-    });
-    let all_covered = cells.iter().all(|cell| cell.verdict != CellVerdict::NotCovered);
-    let (outcome, example) = match (broken, documented.claim) {
-        (Some(example), _) => (Outcome::Refuted, Some(example)),
-        (None, Claim::Duplicates) if duplicated.is_some() => (Outcome::Confirmed, duplicated),
-        (None, Claim::Safe) if all_covered => (Outcome::Confirmed, None),
-        (None, _) => (Outcome::NotShown, None),
+    let first = |pick: &dyn Fn(&Judged) -> Option<Witness>, shows: Shows| {
+        cells.iter().find_map(|cell| Some(Example { shows, class: cell.class, witness: pick(cell)? }))
     };
-    let (class, example) = example.map_or((None, None), |(class, witness)| (Some(class), Some(witness)));
-    Some(Finding {
-        variant: variant.to_owned(),
-        row: row.id,
-        name: row.name.clone(),
-        documented,
-        outcome,
-        class,
-        example,
-    })
+    let is_own = |witness: &Witness| witness.reading.measure == row.measure;
+    let any = first(&|cell| cell.broken.clone(), Shows::Counterexample);
+    let (outcome, examples) = match documented.claim {
+        Claim::Safe if any.is_some() => (Outcome::Refuted, vec![any]),
+        Claim::Safe => {
+            let all_covered = cells.iter().all(|cell| cell.verdict != CellVerdict::NotCovered);
+            (if all_covered { Outcome::Confirmed } else { Outcome::NotShown }, Vec::new())
+        }
+        Claim::Duplicates => {
+            let repeated = |cell: &Judged| {
+                cell.worst.clone().filter(|worst| worst.reading.count > 1 && !worst.reading.is_broken())
+            };
+            let shown = first(&repeated, Shows::Documented);
+            let above = first(&|cell| cell.broken.clone().filter(&is_own), Shows::Counterexample);
+            let other = |cell: &Judged| cell.others.values().find(|worst| worst.reading.is_broken()).cloned();
+            let beyond = first(&other, Shows::NotDocumented);
+            let outcome = match (&shown, &above) {
+                (_, Some(_)) => Outcome::Exceeded,
+                (Some(_), None) => Outcome::Confirmed,
+                (None, None) => Outcome::NotShown,
+            };
+            (outcome, vec![shown, above, beyond])
+        }
+    };
+    let examples = examples.into_iter().flatten().collect();
+    Some(Finding { variant: variant.to_owned(), row: row.id, name: row.name.clone(), documented, outcome, examples })
 }
 
 #[cfg(test)]
@@ -250,7 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_in_which_nothing_was_read_is_not_covered() {
+    fn a_cell_whose_own_measure_was_not_read_is_not_covered() {
+        assert_eq!(
+            judged(&row("digest"), &[seen(0, vec![reading("lost", 0, 0)], 5)]).verdict,
+            CellVerdict::NotCovered
+        );
         let cell = judged(&row("digest"), &[seen(0, Vec::new(), 5)]);
         assert_eq!((cell.verdict, cell.seeds), (CellVerdict::NotCovered, 0));
         assert_eq!(judged(&row("digest"), &[]).verdict, CellVerdict::NotCovered);
@@ -289,7 +323,7 @@ mod tests {
     fn outcome(row: &Row, runs: &[Seen]) -> (Outcome, Option<u64>) {
         let cell = judged(row, runs);
         let finding = find("naive", row, &[&cell]).expect("it is documented");
-        (finding.outcome, finding.example.map(|example| example.seed))
+        (finding.outcome, finding.examples.last().map(|example| example.witness.seed))
     }
 
     #[test]
@@ -301,11 +335,15 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_duplicates_is_confirmed_by_one_and_refuted_by_too_many() {
+    fn a_claim_of_duplicates_is_confirmed_by_one_and_exceeded_by_too_many() {
         let row = documented(Claim::Duplicates);
         assert_eq!(outcome(&row, &[seen(0, vec![reading("effects", 1, 3)], 1)]), (Outcome::NotShown, None));
         assert_eq!(outcome(&row, &[seen(1, vec![reading("effects", 3, 3)], 1)]), (Outcome::Confirmed, Some(1)));
-        assert_eq!(outcome(&row, &[seen(1, vec![reading("effects", 4, 3)], 1)]), (Outcome::Refuted, Some(1)));
+        let runs = [seen(1, vec![reading("effects", 3, 3)], 1), seen(2, vec![reading("effects", 4, 3)], 1)];
+        assert_eq!(outcome(&row, &runs), (Outcome::Exceeded, Some(2)));
+        // What another measure shows is not what is documented, and does not refute it.
+        let runs = [seen(1, vec![reading("effects", 3, 3)], 1), seen(2, vec![reading("lost", 1, 0)], 1)];
+        assert_eq!(outcome(&row, &runs), (Outcome::Confirmed, Some(2)));
         assert!(find("naive", &super::super::workload::tests::row("digest"), &[]).is_none());
     }
 }

@@ -21,10 +21,10 @@ pub use class::{Facet, FaultClass, Window};
 pub use compute::{Broken, CellRun, Span, Table, compute, run_cell, runs_of};
 pub use cover::{Hits, hits};
 pub use html::html;
-pub use judge::{CellVerdict, Finding, Judged, Outcome, Seen, Witness, find, judge};
+pub use judge::{CellVerdict, Example, Finding, Judged, Outcome, Seen, Shows, Witness, find, judge};
 pub use markdown::markdown;
 pub use modes::Modes;
-pub use report::{JsonCell, json, replay_line, tally};
+pub use report::{JsonCell, json, json_lines, outcome, replay_line, stories, tally};
 pub use workload::{Cell, Claim, Documented, Promise, Reading, Row, Trial, Workload};
 
 use crate::operator::OperatorWorkload;

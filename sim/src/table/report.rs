@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{CellVerdict, Finding, Judged, Outcome, Row, Table};
+use super::{CellVerdict, Example, Finding, Judged, Outcome, Reading, Row, Shows, Table};
 
 /// One cell for programs, as `sim table --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +50,13 @@ pub fn json(table: &Table) -> Vec<JsonCell> {
         }
     };
     table.cells.iter().map(cell).collect()
+}
+
+/// The same as a JSON array with a line for each cell, so that a change shows as changed lines.
+pub fn json_lines(table: &Table) -> String {
+    let line = |cell: &JsonCell| serde_json::to_string(cell).expect("plain data");
+    let lines: Vec<_> = json(table).iter().map(line).collect();
+    format!("[\n{}\n]\n", lines.join(",\n"))
 }
 
 /// How a variant is called in commands and reports.
@@ -109,26 +116,32 @@ pub(super) const fn word(verdict: CellVerdict) -> &'static str {
     }
 }
 
-pub(super) const fn outcome(outcome: Outcome) -> &'static str {
+/// What became of a claim, in a few words.
+pub const fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Confirmed => "confirmed",
+        Outcome::Exceeded => "confirmed, and more than that",
         Outcome::Refuted => "refuted",
         Outcome::NotShown => "not shown",
     }
 }
 
-/// What a finding rests on: the example in a sentence, and the line that replays it.
-pub(super) fn story(table: &Table, finding: &Finding) -> (String, Option<String>) {
-    match (&finding.example, finding.class) {
-        (Some(example), Some(class)) => {
-            let reading = &example.reading;
-            let (measure, count, bound) = (reading.measure, reading.count, reading.bound);
-            let text =
-                format!("under {}: {measure} {count}, documented {bound}: {}", class.short(), reading.evidence);
-            (text, Some(replay_line(table, &finding.variant, class, example.seed)))
-        }
-        _ if finding.outcome == Outcome::Confirmed => ("nothing contradicts it in any column".to_owned(), None),
-        _ => ("nothing contradicts it, but it is not covered in every column".to_owned(), None),
+/// What a finding rests on: examples in a sentence each, with the line that replays it.
+pub fn stories(table: &Table, finding: &Finding) -> Vec<(String, Option<String>)> {
+    let told = |example: &Example| {
+        let Reading { measure, count, bound, evidence, .. } = &example.witness.reading;
+        let shows = match example.shows {
+            Shows::Documented => "seen",
+            Shows::Counterexample => "counterexample",
+            Shows::NotDocumented => "not documented",
+        };
+        let text = format!("{shows}, under {}: {measure}: {count}, bound {bound}: {evidence}", example.class.short());
+        (text, Some(replay_line(table, &finding.variant, example.class, example.witness.seed)))
+    };
+    match (finding.examples.as_slice(), finding.outcome) {
+        ([], Outcome::Confirmed) => vec![("nothing contradicts it in any column".to_owned(), None)],
+        ([], _) => vec![("nothing contradicts it, but it is not covered in every column".to_owned(), None)],
+        (examples, _) => examples.iter().map(told).collect(),
     }
 }
 

@@ -29,6 +29,10 @@ pub trait Workload: Send + Sync {
     /// Seeds per column and variant of the committed table: as few as cover every cell.
     fn seeds(&self) -> u64;
 
+    /// Whether its rows rest on the SQL of the library, so that it is run on an engine with SQL unless one is chosen.
+    /// The table is the same on every engine; others are quicker.
+    fn wants_sql(&self) -> bool;
+
     /// The rows of a variant, in the order of the table. Ids are equal in all variants that have the row.
     fn rows(&self, variant: &str) -> Vec<Row>;
 
@@ -70,6 +74,9 @@ pub struct Trial {
     pub app: App,
     /// Ids of the rows that have work in this world; faults are aimed at them in turn. Empty: all.
     pub rows: Vec<&'static str>,
+    /// How many smaller seeds have a world of this kind: the seed itself, unless kinds are drawn from it. Rows and
+    /// ways to aim at them are gone through in its order.
+    pub turn: u64,
 }
 
 /// A row: a loop, a job, a mode.
@@ -91,7 +98,8 @@ pub struct Row {
     /// Whether a unit has an effect at an outside receiver. If not, the window between effect and mark is that in
     /// which its write is under way.
     pub has_effect: bool,
-    /// How often there is a unit of work, over all replicas, about; for aiming.
+    /// How often there is a unit of work, over all replicas, about; for aiming. Rather too seldom than too often: what is
+    /// aimed at a unit that never comes misses.
     pub every: Duration,
     /// How long a unit is held by a replica that does not give a sign of life: what a pause must exceed.
     pub lease: Duration,

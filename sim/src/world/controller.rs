@@ -201,7 +201,9 @@ impl Controller {
             let replica = Arc::clone(replica);
             self.carrier.add(HostId::Replica(replica.number), Box::new(move || replica.boot()));
         }
-        self.schedule(self.phases.chaos, Act::Phase(Phase::PartialHeal));
+        if !self.phases.partial_heal.is_zero() {
+            self.schedule(self.phases.chaos, Act::Phase(Phase::PartialHeal));
+        }
         self.schedule(self.phases.chaos + self.phases.partial_heal, Act::Phase(Phase::Heal));
     }
 

@@ -10,11 +10,10 @@ mod upkeep;
 use std::time::Duration;
 
 use tourbillon::{
-    driver::SchedulerBuilder,
+    driver::{SchedulerBuilder, Settings},
     job::{BoxError, Completion, Context, HandlerError, Job},
-    model::{Reentry, Scope},
-    service::{HaMode, Service, Tick},
-    store::StoreError,
+    model::{LockName, Reentry, Scope, ServiceName},
+    service::{FirstTick, HaMode, Leadership, Service, Tick},
 };
 
 pub(super) use mode::{Mode, mode, why};
@@ -26,8 +25,12 @@ use super::{
     naive,
     tables::{RECIPIENTS, SOURCES, TARGETS},
 };
-use crate::world::Host;
+use crate::{history::ServiceFacts, world::Host};
 
+/// Name of the one leadership group.
+const GROUP: &str = "operator";
+/// How long a replica that gives no sign of life keeps the lock of a tick, or leads.
+pub(super) const TTL: Duration = Duration::from_secs(60);
 /// How long a lease outlives the longest run: a job's lease must be longer than its run timeout.
 const GRACE: Duration = Duration::from_secs(10);
 /// Attempts of a claimed tick.
@@ -36,22 +39,48 @@ pub(super) const MAX_ATTEMPTS: u32 = 3;
 /// Adds a loop in its mode.
 pub(super) fn add(builder: SchedulerBuilder, host: &Host, which: Loop, timing: Timing) -> SchedulerBuilder {
     match mode(which) {
-        Mode::Guarded => builder.service(service(host, which, timing)),
+        Mode::TickLock => builder.service(service(host, which, timing).mode(HaMode::TickLock).ttl(TTL)),
+        Mode::Leader => builder.service(service(host, which, timing).mode(HaMode::Leader).led_by(GROUP)),
         Mode::Claimed | Mode::AtMostOnce => builder.job(job(host, which, timing)),
     }
 }
 
 fn service(host: &Host, which: Loop, timing: Timing) -> Service {
     let desk = Desk::new(host, which);
-    Service::new(which.id())
-        .every(timing.every)
-        .timeout(timing.timeout)
-        .mode(HaMode::EveryReplica)
-        .first(naive::first(which))
-        .run(move |_: Tick| {
-            let desk = desk.clone();
-            async move { tick(which, &desk).await.map_err(BoxError::from) }
-        })
+    Service::new(which.id()).every(timing.every).timeout(timing.timeout).first(first(which)).run(move |tick: Tick| {
+        let desk = desk.clone();
+        async move { pass(which, &desk, &tick).await }
+    })
+}
+
+/// A new leader publishes a list at once: if it waited for an interval, leaders that change more often would never
+/// publish one.
+fn first(which: Loop) -> FirstTick {
+    match which {
+        Loop::CrlGeneration => FirstTick::Immediately,
+        _ => naive::first(which),
+    }
+}
+
+/// The group of all loops that run on a leader.
+pub(super) fn leadership() -> Leadership {
+    Leadership::new(GROUP).ttl(TTL)
+}
+
+/// What checkers may assume of a loop's ticks; `None` for a loop that is claimed.
+pub(super) fn service_facts(which: Loop) -> Option<ServiceFacts> {
+    let (mode, lock) = match mode(which) {
+        Mode::TickLock => (HaMode::TickLock, which.id()),
+        Mode::Leader => (HaMode::Leader, GROUP),
+        Mode::Claimed | Mode::AtMostOnce => return None,
+    };
+    let trusted_percent = u32::from(100 - Settings::default().lease_margin_percent);
+    Some(ServiceFacts {
+        service: ServiceName::new(which.id()).expect("a short id"),
+        mode,
+        lock: Some(LockName::new(lock).expect("a short name")),
+        trusted: TTL * trusted_percent / 100,
+    })
 }
 
 /// One durable execution per slot, and per recipient, network or cloud where there are several.
@@ -101,8 +130,9 @@ pub(super) fn scopes(which: Loop) -> Vec<Scope> {
     }
 }
 
-async fn tick(which: Loop, desk: &Desk) -> Result<u64, StoreError> {
-    match which {
+async fn pass(which: Loop, desk: &Desk, tick: &Tick) -> Result<u64, BoxError> {
+    let rows = match which {
+        Loop::CrlGeneration => return upkeep::generate_crl(desk, tick).await,
         Loop::RenewalCheck => certificates::check_renewals(desk).await,
         Loop::JobRetry => certificates::retry_jobs(desk).await,
         Loop::JobTimeout => certificates::time_jobs_out(desk).await,
@@ -111,7 +141,8 @@ async fn tick(which: Loop, desk: &Desk) -> Result<u64, StoreError> {
         Loop::AcmeGc => upkeep::collect_acme(desk).await,
         Loop::SessionGc => upkeep::collect_sessions(desk).await,
         other => unreachable!("{other} is claimed"),
-    }
+    };
+    Ok(rows?)
 }
 
 async fn attempt(which: Loop, desk: &Desk, ctx: &Context) -> Result<u64, HandlerError> {
@@ -123,7 +154,6 @@ async fn attempt(which: Loop, desk: &Desk, ctx: &Context) -> Result<u64, Handler
         Loop::Digest => messages::send_digest(desk, ctx).await,
         Loop::HealthCheck => scans::check_endpoints(desk, ctx).await,
         Loop::CloudDiscovery => scans::discover_cloud(desk, ctx).await,
-        Loop::CrlGeneration => upkeep::generate_crl(desk, ctx).await,
         other => unreachable!("{other} is not claimed"),
     }
 }

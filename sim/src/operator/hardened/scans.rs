@@ -6,6 +6,7 @@ use tourbillon::{
 };
 
 use crate::{
+    history::CallAnswer,
     operator::{
         desk::{Desk, is_done, odd},
         naive::findings,
@@ -32,11 +33,13 @@ pub(super) async fn discover_cloud(desk: &Desk, ctx: &Context) -> Result<u64, Ha
 async fn scan(desk: &Desk, ctx: &Context, outside: Outside) -> Result<u64, HandlerError> {
     let (kind, target) = (ctx.scope().kind().to_owned(), target(ctx)?);
     let unit = desk.unit(format!("{kind} {target}"));
-    if !is_done(&desk.call(&unit, outside, Call::new(format!("{kind} {target}")).by(ctx)).await) {
-        return Err(HandlerError::new("no answer from what was scanned"));
-    }
+    let found = match desk.call(&unit, outside, Call::new(format!("{kind} {target}")).by(ctx)).await? {
+        CallAnswer::Done | CallAnswer::Duplicate => findings(&kind, target),
+        // That nobody is there is what was found: no reason to probe again.
+        CallAnswer::Failed | CallAnswer::Fenced => Vec::new(),
+    };
     unit.marking();
-    match desk.insist(Verb::StoreFound { found: findings(&kind, target) }).await? {
+    match desk.insist(Verb::StoreFound { found }).await? {
         Reply::Count(rows) => Ok(rows.into()),
         other => Err(odd(&other).into()),
     }
@@ -63,6 +66,6 @@ fn target(ctx: &Context) -> Result<u32, HandlerError> {
     ctx.scope().id().parse().map_err(|_| HandlerError::new(format!("{} is no target", ctx.scope())).never_retry())
 }
 
-pub(super) fn slot(ctx: &Context) -> Result<Timestamp, HandlerError> {
+fn slot(ctx: &Context) -> Result<Timestamp, HandlerError> {
     ctx.slot_at().ok_or_else(|| HandlerError::new("not made by a schedule").never_retry())
 }

@@ -12,7 +12,7 @@ use crate::{
     operator::{
         loops::Loop,
         outside::Outside,
-        tables::{CertState, Change, JobState, MAX_ATTEMPTS, STALL, Verb, expiry_audit, retry_audit},
+        tables::{Audit, CertState, Change, JobState, MAX_ATTEMPTS, STALL, Verb, expiry_audit, retry_audit},
     },
     table::Reading,
 };
@@ -60,7 +60,14 @@ pub(super) fn jobs(record: &Record<'_>, readings: &mut Vec<Reading>) {
     for call in record.calls(Outside::Signer, "issue ").filter(|call| call.is_effect()) {
         issues.add(call.call.key.clone(), call.event);
     }
-    if let Some((key, count, bound, events)) = issues.worst(|_| 1) {
+    // A claim that was lost is made again, as the same attempt.
+    let mut lost: BTreeMap<String, u64> = BTreeMap::new();
+    for change in record.lost_changes() {
+        if let Change::Job { id, to: JobState::Running, attempt, .. } = change {
+            *lost.entry(format!("issue job {id} attempt {attempt}")).or_default() += 1;
+        }
+    }
+    if let Some((key, count, bound, events)) = issues.worst(|key| 1 + lost.get(key).copied().unwrap_or(0)) {
         readings.push(own(which, count, bound, format!("`{key}`: {count} times"), events));
     }
     let mut illegal = Vec::new();
@@ -116,8 +123,11 @@ pub(super) fn retries(record: &Record<'_>, readings: &mut Vec<Reading>) {
             _ => {}
         }
     }
-    if !edges.by_key.is_empty() {
-        readings.push(unpaired(Loop::JobRetry, &edges, &audits));
+    if record.units_of(Loop::JobRetry) > 0 {
+        let unequal = unpaired(&edges, &audits);
+        let passes = format!("{} retries, each with its audit event", edges.by_key.len());
+        let (evidence, events) = unequal.first().cloned().unwrap_or((passes, Vec::new()));
+        readings.push(own(Loop::JobRetry, unequal.len() as u64, 0, evidence, &events));
     }
     let over = record.changes().filter_map(|(event, _, _, change)| match change {
         Change::Job { to: JobState::Running, attempt, .. } if *attempt > MAX_ATTEMPTS => Some(event),
@@ -128,28 +138,28 @@ pub(super) fn retries(record: &Record<'_>, readings: &mut Vec<Reading>) {
     readings.push(other(Loop::JobRetry, "attempts over budget", (over.len() as u64, 0), evidence, &over));
 }
 
-/// Keys whose edges and audit events are not equal in number.
-fn unpaired<K: Ord + std::fmt::Debug>(which: Loop, edges: &Tally<K>, audits: &Tally<K>) -> Reading {
+/// Keys whose edges and audit events are not equal in number, each with the events that show it.
+fn unpaired(edges: &Tally<Audit>, audits: &Tally<Audit>) -> Vec<(String, Vec<usize>)> {
     let keys: BTreeSet<_> = edges.by_key.keys().chain(audits.by_key.keys()).collect();
-    let of = |tally: &Tally<K>, key: &K| tally.by_key.get(key).cloned().unwrap_or_default();
-    let unequal: Vec<_> = keys.into_iter().filter(|key| of(edges, key).len() != of(audits, key).len()).collect();
-    let Some(first) = unequal.first() else { return own(which, 0, 0, String::new(), &[]) };
-    let (edges, audits) = (of(edges, first), of(audits, first));
-    let evidence = format!("{first:?}: {} transitions, {} audit events", edges.len(), audits.len());
-    let mut events = edges;
-    events.extend(audits);
-    events.sort_unstable();
-    own(which, unequal.len() as u64, 0, evidence, &events)
+    let of = |tally: &Tally<Audit>, key: &Audit| tally.by_key.get(key).cloned().unwrap_or_default();
+    let unequal = keys.into_iter().filter_map(|key| {
+        let (mut events, audits) = (of(edges, key), of(audits, key));
+        let Audit { subject, nth, .. } = key;
+        let counts = format!("{} transitions, {} audit events", events.len(), audits.len());
+        let is_paired = events.len() == audits.len();
+        events.extend(audits);
+        events.sort_unstable();
+        (!is_paired).then(|| (format!("retry {nth} of {subject}: {counts}"), events))
+    });
+    unequal.collect()
 }
 
 /// Only jobs that stand still fail by the timeout.
 pub(super) fn timeouts(record: &Record<'_>, readings: &mut Vec<Reading>) {
     let mut early = Vec::new();
-    let mut seen = false;
     for (event, now, verb, change) in record.changes() {
         let Verb::FailStalled { as_of } = verb else { continue };
         let Change::Job { id, from, began_at: Some(began_at), .. } = change else { continue };
-        seen = true;
         // With a lease its end decides, which is for the verb to judge: the history shows that the clock was the
         // database's own.
         let is_early = as_of.is_some() && now.since(*began_at) < STALL;
@@ -157,9 +167,7 @@ pub(super) fn timeouts(record: &Record<'_>, readings: &mut Vec<Reading>) {
             early.push((event, format!("job {id} had run for {:?} when it was failed", now.since(*began_at))));
         }
     }
-    if seen {
-        readings.push(listed(Loop::JobTimeout, &early));
-    }
+    readings.extend(listed(record, Loop::JobTimeout, &early));
 }
 
 /// Revoked and renewed certificates stay so; one audit event per expiry.
@@ -187,16 +195,16 @@ pub(super) fn expiries(record: &Record<'_>, readings: &mut Vec<Reading>) {
             broken.push((*event, format!("certificate {id} expired once, with {audits} audit events")));
         }
     }
-    if !expired.is_empty() {
-        readings.push(listed(Loop::ShortLivedExpiry, &broken));
-    }
+    readings.extend(listed(record, Loop::ShortLivedExpiry, &broken));
 }
 
-pub(super) fn listed(which: Loop, broken: &[(usize, String)]) -> Reading {
-    let evidence = broken.first().map_or_else(String::new, |(_, what)| what.clone());
+/// Every harm that a loop did; `None` when it did nothing at all.
+pub(super) fn listed(record: &Record<'_>, which: Loop, broken: &[(usize, String)]) -> Option<Reading> {
+    let units = record.units_of(which);
+    let evidence = broken.first().map_or_else(|| format!("none in {units} passes"), |(_, what)| what.clone());
     let mut events: Vec<_> = broken.iter().map(|(event, _)| *event).collect();
     events.sort_unstable();
-    own(which, broken.len() as u64, 0, evidence, &events)
+    (units > 0 || !broken.is_empty()).then(|| own(which, broken.len() as u64, 0, evidence, &events))
 }
 
 pub(super) fn at(now: Timestamp, what: String) -> String {

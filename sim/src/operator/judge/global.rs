@@ -9,8 +9,8 @@ use crate::{history::What, operator::loops::Loop, table::Reading};
 pub(super) fn one_tick_at_once(record: &Record<'_>, which: Loop, readings: &mut Vec<Reading>) {
     let mut running = BTreeMap::new();
     let (mut worst, mut shown) = (0, Vec::new());
-    for (event, at) in record.history.events.iter().enumerate() {
-        match &at.what {
+    for event in record.ticks.iter().copied() {
+        match &record.history.events[event].what {
             What::TickStarted { incarnation, tick, service, .. } if service.as_str() == which.id() => {
                 running.insert((*tick, *incarnation), event);
                 let here = running.iter().filter(|((_, who), _)| who == incarnation);

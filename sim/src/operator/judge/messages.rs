@@ -46,7 +46,8 @@ fn sends(record: &Record<'_>, which: Loop, readings: &mut Vec<Reading>) {
     let mut claims: BTreeMap<&str, u64> = BTreeMap::new();
     let mut failed: BTreeSet<&str> = BTreeSet::new();
     let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
-    for (event, _, _, change) in record.changes() {
+    let survived = record.changes().map(|(event, _, _, change)| (Some(event), change));
+    for (event, change) in survived.chain(record.lost_changes().map(|change| (None, change))) {
         let Change::Notice { key, to, attempt, .. } = change else { continue };
         match to {
             NoticeState::Sending => {
@@ -59,7 +60,9 @@ fn sends(record: &Record<'_>, which: Loop, readings: &mut Vec<Reading>) {
                 failed.insert(key);
             }
             NoticeState::Sent => {
-                sent.entry(key).or_insert(event);
+                if let Some(event) = event {
+                    sent.entry(key).or_insert(event);
+                }
             }
             NoticeState::Pending => {}
         }
@@ -74,7 +77,7 @@ fn sends(record: &Record<'_>, which: Loop, readings: &mut Vec<Reading>) {
             effects.add(key, call.event);
         }
     }
-    // Of a claimed one, u + s is the number of its claims: each sends at most once.
+    // Of a claimed one, u + s is the number of its claims, those included that were lost: each sends at most once.
     let bound = |key: &&str| match record.variant {
         Variant::Naive => record.replicas,
         Variant::Hardened => claims.get(*key).copied().unwrap_or(0),
@@ -108,11 +111,14 @@ pub(super) fn digests(record: &Record<'_>, readings: &mut Vec<Reading>) {
     }
 }
 
-/// The unit that a call belongs to, and how often it may be done: the execution and its starts, or else the period by
+/// The unit that a call belongs to, and how often it may be done: the slot and the starts for it, or else the period by
 /// the database clock, and once per replica.
 pub(super) fn unit(record: &Record<'_>, call: &super::record::Received<'_>, which: Loop) -> (String, u64) {
-    match &call.call.effect {
-        Some(effect) => (format!("execution {}", effect.execution), record.starts_of(call.call)),
+    match record.slot_of(call.call) {
+        Some(slot) => {
+            let at = slot.2.map_or_else(|| "no slot".to_owned(), |at| format!("slot {at}"));
+            (at, record.starts_of(&slot))
+        }
         None => {
             let period = which.interval().as_micros();
             let since = record.facts.map_or(Duration::ZERO, |facts| call.now.since(facts.epoch));

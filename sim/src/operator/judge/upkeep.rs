@@ -14,18 +14,14 @@ use crate::{
 /// Nobody who reports is set offline.
 pub(super) fn agents(record: &Record<'_>, readings: &mut Vec<Reading>) {
     let mut live = Vec::new();
-    let mut seen = false;
     for (event, now, _, change) in record.changes() {
         let Change::Offline { id, reported_at } = change else { continue };
-        seen = true;
         let silent = now.since(*reported_at);
         if silent <= SILENCE {
             live.push((event, format!("{now}: agent {id} had reported {silent:?} ago and was set offline")));
         }
     }
-    if seen {
-        readings.push(listed(Loop::AgentHealth, &live));
-    }
+    readings.extend(listed(record, Loop::AgentHealth, &live));
 }
 
 /// The counter of an endpoint is the number of its failed probes.
@@ -44,26 +40,18 @@ pub(super) fn checks(record: &Record<'_>, readings: &mut Vec<Reading>) {
         let what = format!("endpoint {id}: {failed} probes failed, {counted} are counted");
         off.extend((0..missed).map(|_| (*event, what.clone())));
     }
-    if !last.is_empty() {
-        readings.push(listed(Loop::HealthCheck, &off));
-    }
+    readings.extend(listed(record, Loop::HealthCheck, &off));
 }
 
 /// Only what has expired goes.
 pub(super) fn deletions(record: &Record<'_>, which: Loop, readings: &mut Vec<Reading>) {
     let is_mine = |shelf: &Shelf| (*shelf == Shelf::Acme) == (which == Loop::AcmeGc);
     let mut early = Vec::new();
-    let mut seen = false;
     for (event, now, _, change) in record.changes() {
         let Change::Deleted { shelf, id, expires_at } = change else { continue };
-        if is_mine(shelf) {
-            seen = true;
-            if *expires_at > now {
-                early.push((event, format!("{now}: {shelf:?} {id} was to live until {expires_at}")));
-            }
+        if is_mine(shelf) && *expires_at > now {
+            early.push((event, format!("{now}: {shelf:?} {id} was to live until {expires_at}")));
         }
     }
-    if seen {
-        readings.push(listed(which, &early));
-    }
+    readings.extend(listed(record, which, &early));
 }

@@ -41,12 +41,13 @@ impl Operator {
         Ok(count(self.discovered.len() - before))
     }
 
-    pub(super) fn reserve_call(&mut self, source: u32, slot: Timestamp) -> Told {
+    pub(super) fn reserve_call(&mut self, source: u32, slot: Timestamp, changes: &mut Vec<Change>) -> Told {
         let scan = Scan { source, slot };
         if self.reserved.contains(&scan) {
             return Ok(Reply::Refused);
         }
         self.reserved.push(scan);
+        changes.push(Change::Reserved { source, slot });
         Ok(Reply::Done)
     }
 }

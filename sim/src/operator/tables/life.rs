@@ -15,10 +15,11 @@ pub(crate) const RECIPIENTS: u32 = 3;
 pub(crate) const TARGETS: u32 = 4;
 /// Clouds that are asked.
 pub(crate) const SOURCES: u32 = 3;
+/// Endpoints that are probed.
+pub(crate) const CHECKS: u32 = 5;
 
 const LONG_LIVED: u32 = 24;
 const AGENTS: u32 = 8;
-const CHECKS: u32 = 5;
 /// Life moves in steps of this length.
 const STEP: Duration = Duration::from_secs(10);
 
@@ -139,8 +140,8 @@ impl Operator {
             }
         }
         for row in self.shelves.iter_mut().filter(|row| row.shelf == Shelf::Session) {
-            let in_use = life.draw("in use", row.id, 0).is_multiple_of(3);
-            if in_use && row.expires_at > at && row.expires_at.since(at) <= STEP {
+            let is_ending = row.expires_at > at && row.expires_at.since(at) <= STEP;
+            if is_ending && life.draw("in use", row.id, 0).is_multiple_of(3) {
                 row.expires_at = after(row.expires_at, Duration::from_secs(1_800));
             }
         }

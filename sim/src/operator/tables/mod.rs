@@ -26,9 +26,9 @@ pub(crate) use certificates::{Alert, Cert, CertState, expiry_audit};
 pub(crate) use discovery::{Discovered, Found, Scan};
 pub(crate) use expiry::{Perishable, Shelf};
 pub(crate) use jobs::{Job, JobState, MAX_ATTEMPTS, retry_audit};
-pub(crate) use life::{RECIPIENTS, SOURCES, TARGETS};
+pub(crate) use life::{CHECKS, RECIPIENTS, SOURCES, TARGETS};
 pub(crate) use notices::{Channel, Notice, NoticeState};
-pub(crate) use revocations::{Crl, Term};
+pub(crate) use revocations::Crl;
 
 use crate::world::application::Tables;
 
@@ -94,8 +94,8 @@ pub(crate) enum Verb {
     ReadRevocations {},
     /// Loop 13, naive: publishes a list; the last writer wins.
     PublishCrl { number: u64, revoked: u32 },
-    /// Loop 13, hardened: publishes the next list, unless a later term or a larger list was published.
-    PublishNext { term: Term, revoked: u32 },
+    /// Loop 13, hardened: publishes the next list, unless a later leader or a larger list has been published.
+    PublishNext { epoch: u64, revoked: u32 },
     /// Loops 14 and 15: deletes what has expired.
     DeleteExpired { shelf: Shelf, as_of: AsOf },
 }
@@ -168,6 +168,8 @@ pub(crate) enum Change {
     Notice { id: u32, key: String, from: Option<NoticeState>, to: NoticeState, attempt: u32 },
     /// A discovered row was inserted.
     Discovered { row: Discovered },
+    /// A billed call was reserved.
+    Reserved { source: u32, slot: Timestamp },
     /// A probe was recorded.
     Probe { id: u32, ok: bool, failures: u32 },
     /// A list was published over the one before it.
@@ -264,13 +266,13 @@ impl Tables for Operator {
             Verb::SetExpired { id } => self.set_expired(id, changes),
             Verb::ExpireEnded {} => self.expire_ended(now, changes),
             Verb::StoreFound { found } => self.store_found(found, changes),
-            Verb::ReserveCall { source, slot } => self.reserve_call(source, slot),
+            Verb::ReserveCall { source, slot } => self.reserve_call(source, slot, changes),
             Verb::ReadChecks {} => self.read_checks(),
             Verb::WriteCheck { id, ok, failures } => self.write_check(id, ok, failures, changes),
             Verb::RecordProbe { id, ok, slot } => self.record_probe(id, ok, slot, changes),
             Verb::ReadRevocations {} => self.read_revocations(),
             Verb::PublishCrl { number, revoked } => self.publish_crl(number, revoked, changes),
-            Verb::PublishNext { term, revoked } => self.publish_next(term, revoked, changes),
+            Verb::PublishNext { epoch, revoked } => self.publish_next(epoch, revoked, changes),
             Verb::DeleteExpired { shelf, as_of } => self.delete_expired(shelf, as_of.unwrap_or(now), changes),
         }
     }

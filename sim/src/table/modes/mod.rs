@@ -8,11 +8,16 @@ mod ticks;
 
 use std::{sync::Arc, time::Duration};
 
-use tourbillon::{job::Delivery, service::HaMode};
+use tourbillon::{
+    driver::Settings,
+    job::Delivery,
+    model::{LockName, ServiceName},
+    service::HaMode,
+};
 
 use super::{Cell, FaultClass, Promise, Reading, Row, Trial, Workload};
 use crate::{
-    history::{History, RunFacts},
+    history::{History, RunFacts, ServiceFacts},
     scenario::planned,
     world::{Lane, ReceiverSpec, application},
 };
@@ -20,6 +25,8 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(20);
 const REPLICAS: u64 = 3;
+/// Name of the one leadership group.
+const GROUP: &str = "leader";
 
 pub(super) const EFFECTS: &str = "effects per slot";
 pub(super) const PASSES: &str = "effects per half interval";
@@ -101,6 +108,21 @@ impl Ticking {
             every: if self.mode == HaMode::Leader { EVERY } else { EVERY / 3 },
             lease: LEASE,
             documented: None,
+        }
+    }
+
+    fn facts(&self) -> ServiceFacts {
+        let lock = match self.mode {
+            HaMode::EveryReplica => None,
+            HaMode::TickLock => Some(self.id),
+            HaMode::Leader => Some(GROUP),
+        };
+        let trusted_percent = u32::from(100 - Settings::default().lease_margin_percent);
+        ServiceFacts {
+            service: ServiceName::new(self.id).expect("a short id"),
+            mode: self.mode,
+            lock: lock.map(|lock| LockName::new(lock).expect("a short name")),
+            trusted: LEASE * trusted_percent / 100,
         }
     }
 
@@ -214,6 +236,10 @@ impl Workload for Modes {
         8
     }
 
+    fn wants_sql(&self) -> bool {
+        true
+    }
+
     fn rows(&self, _: &str) -> Vec<Row> {
         SERVICES.iter().map(Ticking::row).chain(CLAIMED.iter().map(|mode| mode.row())).collect()
     }
@@ -248,7 +274,7 @@ impl Workload for Modes {
             rescue_interval: scenario.rescue_interval,
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
-            services: Vec::new(),
+            services: SERVICES.iter().map(Ticking::facts).collect(),
         };
         Trial {
             facts,
@@ -258,6 +284,7 @@ impl Workload for Modes {
             lane: Lane::Event,
             app: Arc::new(move |host| probe::scheduler(&scenario, host)),
             rows: Vec::new(),
+            turn: cell.seed,
         }
     }
 

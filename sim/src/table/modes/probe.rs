@@ -9,7 +9,7 @@ use tourbillon::{
 };
 
 use super::{
-    CLAIMED, LEASE, SERVICES,
+    CLAIMED, GROUP, LEASE, SERVICES,
     marks::{Mark, Marks},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
             async move { attempt(&host, &ctx).await }
         }));
     }
-    builder = builder.leadership(Leadership::new("leader").ttl(LEASE));
+    builder = builder.leadership(Leadership::new(GROUP).ttl(LEASE));
     for probe in SERVICES {
         let (host, row) = (host.clone(), probe.id);
         let service = Service::new(row)
