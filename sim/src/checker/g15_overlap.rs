@@ -108,6 +108,41 @@ mod tests {
         story.is_fine();
     }
 
+    /// Three rows that could run, one after the other; each takes its lease while those before hold theirs.
+    fn three_at_once(max: u32) -> Story {
+        let mut story = Story::with(|facts| facts.jobs[0].overlap_max = Some(max));
+        for n in 1..=3 {
+            story.make(n).claim(n).start(n).fail(n, 0).wait(60);
+        }
+        story.claim(1).by(1).claim(2).by(2).claim(3);
+        story
+    }
+
+    #[test]
+    fn as_many_as_the_limit_says_run_at_once() {
+        three_at_once(3).is_fine();
+        three_at_once(2).flagged_by(&["G15"]);
+    }
+
+    #[test]
+    fn what_has_ended_or_has_expired_makes_room() {
+        let mut story = Story::with(at_most_one);
+        story.make(1).claim(1).start(1).fail(1, 0).wait(60).make(2).claim(2).start(2).handler(2).effect(2).succeed(2);
+        story.by(1).claim(1).start(1).wait(60).make(3).by(0).claim(3);
+        story.is_fine();
+    }
+
+    /// Limits of jobs and scopes that share a key are one limit.
+    #[test]
+    fn rows_of_one_key_count_together_whatever_the_facts_know() {
+        let mut story = Story::with(at_most_one);
+        story.make(1).claim(1).start(1).fail(1, 0).wait(60).make(2).claim(2).by(1).claim(1);
+        if let crate::history::What::Began { facts } = &mut story.history.events[0].what {
+            facts.jobs[0].overlap_max = None;
+        }
+        story.flagged_by(&["G15"]);
+    }
+
     #[test]
     fn the_scenario_limits_even_rows_that_carry_none() {
         let mut story = Story::new();
