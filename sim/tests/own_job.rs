@@ -9,11 +9,11 @@ use tourbillon::{
     plan::{Backoff, Cadence, CatchUp, Planner, Schedule},
 };
 use tourbillon_sim::{
-    checker,
-    fault::{FaultPlan, Then, Trigger, TriggerPoint},
-    history::{JobFacts, RunFacts, What},
+    checker::{self, Violation},
+    fault::{Bad, Fault, FaultPlan, Then, Trigger, TriggerPoint},
+    history::{History, JobFacts, RunFacts, What},
     scenario::Phases,
-    world::{self, Host, Lane, ReceiverSpec, RunSetup, engine},
+    world::{self, App, Host, Lane, ReceiverSpec, RunSetup, engine},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -65,6 +65,65 @@ fn a_digest_is_sent_at_most_twice_when_its_replica_dies_after_sending() {
         assert!(sent.values().all(|times| *times <= 2), "seed {seed}: {sent:?}");
         assert!(sent.values().any(|times| *times == 2), "seed {seed}: the power loss was not noticed: {sent:?}");
     }
+}
+
+/// Every replica's machine is suspended at once; each goes on with its handler as if no time had passed.
+#[test]
+fn a_timer_stands_still_with_its_machine() {
+    let suspended = Duration::from_secs(20);
+    let mut spanning = 0;
+    for seed in 0..8 {
+        let freeze = |replica| Fault { at_s: 61, lasts_s: 20, replica, bad: Bad::FreezeMonotonic };
+        let plan = FaultPlan { faults: (0..3).map(freeze).collect(), triggers: Vec::new() };
+        let history = run(seed, plan, Arc::new(digest));
+        assert_eq!(broken(&history), [], "seed {seed}");
+        let began = Duration::from_secs(61);
+        let at = |wanted: fn(&What) -> bool| {
+            let found = history.events.iter().find(|event| wanted(&event.what));
+            Duration::from_micros(found.expect("the first digest is sent").at_us)
+        };
+        let started = at(|what| matches!(what, What::HandlerStarted { .. }));
+        let sent = at(|what| matches!(what, What::EffectSent { .. }));
+        if started < began && sent > began {
+            spanning += 1;
+            let took = sent - started;
+            let expected = Duration::from_secs(2) + suspended;
+            assert!(took >= expected && took < expected + Duration::from_millis(10), "seed {seed}: {took:?}");
+        }
+    }
+    assert!(spanning > 0, "no handler was under way");
+}
+
+#[test]
+fn a_task_past_the_spawner_fails_the_seed_with_advice() {
+    #[expect(clippy::disallowed_methods, reason = "the mistake that is to be found")]
+    fn careless(host: &Host) -> Scheduler {
+        let job = Job::new("digest").every(MINUTE).run_timeout(RUN_TIMEOUT).lease(LEASE).run(|_: Context| async {
+            tokio::spawn(async {});
+            Ok::<_, HandlerError>(())
+        });
+        Scheduler::builder(host.store()).runtime(host.runtime()).job(job).build().expect("the rules of the job hold")
+    }
+    let broken = broken(&run(0, FaultPlan::default(), Arc::new(careless)));
+    assert!(broken.iter().any(|violation| violation.message.contains("not with `tokio::spawn`")), "{broken:?}");
+}
+
+fn run(seed: u64, plan: FaultPlan, app: App) -> History {
+    let setup = RunSetup {
+        facts: facts(seed),
+        receivers: vec![ReceiverSpec::default()],
+        phases: Phases { chaos: 10 * MINUTE, partial_heal: 4 * MINUTE, heal: 4 * MINUTE },
+        plan,
+        lane: Lane::Event,
+        engine: engine::memory(),
+        application: None,
+        app,
+    };
+    world::run(setup).expect("the world itself works").history
+}
+
+fn broken(history: &History) -> Vec<Violation> {
+    checker::check_all(history).into_iter().flat_map(|(_, findings)| findings.violations).collect()
 }
 
 /// What the checkers may assume: the rules of the job and of the driver once more.

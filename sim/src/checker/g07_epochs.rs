@@ -1,9 +1,10 @@
 //! G7: one holder per epoch, epochs grow, a lock is taken only when it is free, and the work of two epochs does not
 //! overlap.
 //!
-//! The last is demanded while the clocks stay within the margin. When the database clock went forwards so that a lock
-//! expired earlier in true time than its holder could trust it, overlap is excused for that change of holder; a lock
-//! that was given back excuses nothing. A process that is paused does nothing meanwhile.
+//! The last is demanded while the clocks stay within the margin. When the database clock went forwards, or the holder's
+//! monotonic clock stood still, so that a lock expired earlier in true time than its holder could trust it, overlap is
+//! excused for that change of holder; a lock that was given back excuses nothing. A process that is paused does nothing
+//! meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use tourbillon::{
 };
 
 use super::{Findings, docket::Docket, track::Track};
-use crate::history::{HostId, RunFacts, What};
+use crate::history::{HostId, STANDSTILL_PPM, What};
 
 /// A lock as it must be if every accepted write did what is promised.
 struct Shadow {
@@ -87,7 +88,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
             let overlap = overlap_us(older, newer);
             let tolerance = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX) * 2;
             let ppm = slowest_ppm.get(&older.host).copied().unwrap_or(0);
-            let excused = overlap > tolerance && is_excused(facts, &grants, older, newer, ppm);
+            let excused = overlap > tolerance && is_excused(track, &grants, (older, newer), ppm);
             docket.demand(overlap <= tolerance || excused, &[older.started, newer.started], || {
                 format!(
                     "work under epochs {} ({}) and {} ({}) of lock {} overlaps by {} ms",
@@ -106,19 +107,25 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
 
 /// Whether the clocks alone let the newer epoch begin while the older could still be trusted.
 fn is_excused(
-    facts: &RunFacts,
+    track: &Track<'_>,
     grants: &BTreeMap<(&LockName, Epoch), Grant>,
-    older: &Tick<'_>,
-    newer: &Tick<'_>,
+    (older, newer): (&Tick<'_>, &Tick<'_>),
     slowest_ppm: i32,
 ) -> bool {
-    let trusted = facts.services.iter().find(|service| service.lock.as_ref() == Some(older.lock));
+    let services = track.facts.into_iter().flat_map(|facts| &facts.services);
+    let trusted = services.into_iter().find(|service| service.lock.as_ref() == Some(older.lock));
     let Some(trusted) = trusted.map(|service| service.trusted) else { return false };
     // What a slow monotonic clock makes of it in true time.
     let rate = (1_000_000 + i64::from(slowest_ppm.min(0))).unsigned_abs().max(1);
     let trusted_us = u64::try_from(trusted.as_micros() * 1_000_000 / u128::from(rate)).unwrap_or(u64::MAX);
     let later = grants.range((older.lock, Epoch(older.epoch.0 + 1))..=(newer.lock, newer.epoch)).next();
-    later.and_then(|(_, grant)| grant.since_renewal_us).is_some_and(|since_us| since_us < trusted_us)
+    later.is_some_and(|(_, grant)| {
+        let at_us = track.history.events[grant.event].at_us;
+        grant.since_renewal_us.is_some_and(|since_us| {
+            let unseen_us = track.stood_still_us(older.host, at_us - since_us, at_us);
+            since_us < trusted_us.saturating_add(unseen_us)
+        })
+    })
 }
 
 fn overlap_us(a: &Tick<'_>, b: &Tick<'_>) -> u64 {
@@ -261,7 +268,8 @@ fn collect<'h>(track: &Track<'h>) -> (Vec<Tick<'h>>, BTreeMap<HostId, i32>) {
             }
             What::ClockSet { drift_ppm, .. } => {
                 let slowest = slowest.entry(event.host).or_default();
-                *slowest = (*slowest).min(*drift_ppm);
+                // A standstill is counted by its length.
+                *slowest = (*slowest).min(if *drift_ppm == STANDSTILL_PPM { 0 } else { *drift_ppm });
             }
             _ => {}
         }
@@ -283,6 +291,7 @@ fn stop(tick: &mut Tick<'_>, at_us: u64) {
 #[cfg(test)]
 mod tests {
     use super::super::story::Story;
+    use crate::history::STANDSTILL_PPM;
 
     /// Replica 0 has the lock and ticks under it.
     fn ticking() -> Story {
@@ -365,6 +374,19 @@ mod tests {
         };
         late(40, 0).is_fine();
         late(0, 31).flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn a_holder_whose_clock_stood_still_is_excused_for_as_long() {
+        let resumed_after = |standstill| {
+            let mut story = ticking();
+            let after = 31 - standstill;
+            story.drift(STANDSTILL_PPM).wait(standstill).drift(0).wait(after);
+            story.by(1).acquire(2).tick_starts(2).wait(5).by(0).tick_ends(1);
+            story
+        };
+        resumed_after(5).is_fine();
+        resumed_after(4).flagged_by(&["G7"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! G8: losing a lease cancels the handler. It sends nothing after its trust window, nothing after it was told that
 //! the lease is lost, and no store write of a superseded lease is accepted. An expired lease that nobody took may
-//! still finish.
+//! still finish. Time during which the replica's monotonic clock stood still is none to the replica.
 
 use std::collections::BTreeMap;
 
@@ -153,7 +153,8 @@ impl Judge<'_, '_> {
         let (Some((sent_us, sent)), Some(row)) = (trust, track.row_at(effect.execution)) else { return };
         let (Some(policy), Some(facts)) = (track.rows[row].policy, track.facts) else { return };
         let granularity_us = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX);
-        let until_us = sent_us.saturating_add(policy.lease_ms * 1_000).saturating_add(granularity_us);
+        let unseen_us = track.stood_still_us(track.history.events[event].host, *sent_us, at_us);
+        let until_us = sent_us.saturating_add(policy.lease_ms * 1_000 + unseen_us).saturating_add(granularity_us);
         self.docket.demand(at_us <= until_us, &[*sent, event], || {
             let lease_ms = policy.lease_ms;
             format!(
@@ -206,7 +207,7 @@ fn each_verdict(request: &Request, reply: &Reply, mut see: impl FnMut(LeaseRef, 
 #[cfg(test)]
 mod tests {
     use super::super::story::{Story, failed};
-    use crate::history::Answer;
+    use crate::history::{Answer, STANDSTILL_PPM};
     use tourbillon::{
         model::{Fence, Outcome, Retry, State},
         store::{ErrorKind, Reply},
@@ -220,6 +221,17 @@ mod tests {
         let mut story = Story::new();
         story.make(1).run(1).wait(20).heartbeat(1).wait(31).send(1);
         story.flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn time_that_its_clock_did_not_see_is_none_to_a_replica() {
+        let sent_after = |seen| {
+            let mut story = Story::new();
+            story.make(1).run(1).wait(10).drift(STANDSTILL_PPM).wait(60).drift(0).wait(seen).send(1);
+            story
+        };
+        sent_after(20).is_fine();
+        sent_after(21).flagged_by(&["G8"]);
     }
 
     #[test]

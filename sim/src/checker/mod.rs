@@ -109,7 +109,7 @@ checkers! {
     "G13" g13_shutdown "a shutdown that says ok has stopped everything and given back what it interrupted";
     "G14" g14_progress "unstarted claims cost nothing; store calls have deadlines; services tick after a heal";
     "G15" g15_overlap "at most n unexpired leases per limit key";
-    "PANIC" panics "no task panicked";
+    "PANIC" panics "no task panicked, and none was started past the spawner";
 }
 
 /// All checkers that judge a single history, in the order of their numbers. [`same_decisions`] judges a pair.

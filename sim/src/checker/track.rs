@@ -20,7 +20,7 @@ use tourbillon::{
 };
 
 use super::shadow::{Shadow, after_ms};
-use crate::history::{Effect, FinalState, History, JobFacts, RunFacts, What};
+use crate::history::{Effect, FinalState, History, HostId, JobFacts, RunFacts, STANDSTILL_PPM, What};
 
 /// A history, sorted.
 pub(super) struct Track<'h> {
@@ -40,6 +40,8 @@ pub(super) struct Track<'h> {
     pub(super) lost_charges: BTreeSet<LeaseRef>,
     /// Events of commits that a fail-over lost: what they did is not so.
     lost: BTreeSet<usize>,
+    /// When monotonic clocks stood still, in true time; the last span of a host may be open.
+    standstills: BTreeMap<HostId, Vec<(u64, u64)>>,
     /// Finished rows and ledger entries older than this may have been pruned.
     pub(super) history_pruned_before: Option<Timestamp>,
     index: BTreeMap<ExecutionId, usize>,
@@ -123,6 +125,21 @@ fn lost(history: &History) -> BTreeSet<usize> {
     lost.flatten().copied().collect()
 }
 
+fn standstills(history: &History) -> BTreeMap<HostId, Vec<(u64, u64)>> {
+    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for event in &history.events {
+        let What::ClockSet { drift_ppm, .. } = event.what else { continue };
+        let last = all.get_mut(&event.host).and_then(|spans: &mut Vec<(u64, u64)>| spans.last_mut());
+        let open = last.filter(|span| span.1 == u64::MAX);
+        match (open, drift_ppm == STANDSTILL_PPM) {
+            (None, true) => all.entry(event.host).or_default().push((event.at_us, u64::MAX)),
+            (Some(span), false) => span.1 = event.at_us,
+            _ => {}
+        }
+    }
+    all
+}
+
 impl<'h> Track<'h> {
     pub(super) fn of(history: &'h History) -> Self {
         let mut track = Self {
@@ -135,6 +152,7 @@ impl<'h> Track<'h> {
             broken_repeats: Vec::new(),
             lost_charges: BTreeSet::new(),
             lost: lost(history),
+            standstills: standstills(history),
             history_pruned_before: None,
             index: BTreeMap::new(),
             series_index: BTreeMap::new(),
@@ -224,6 +242,12 @@ impl<'h> Track<'h> {
     fn revision_of<'f>(&self, facts: &'f JobFacts, spec: &SpecHash) -> Option<&'f Planner> {
         let version = self.specs.get(&(&facts.job, spec)).copied().unwrap_or(0);
         facts.revised.as_ref().filter(|_| version % 2 == 1)
+    }
+
+    /// For how long the host's monotonic clock stood still between two instants of true time.
+    pub(super) fn stood_still_us(&self, host: HostId, from_us: u64, to_us: u64) -> u64 {
+        let spans = self.standstills.get(&host).into_iter().flatten();
+        spans.map(|(began_us, ended_us)| (*ended_us).min(to_us).saturating_sub((*began_us).max(from_us))).sum()
     }
 
     /// Whether a fail-over lost commits, so that fences may repeat.

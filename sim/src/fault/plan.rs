@@ -137,6 +137,9 @@ pub enum Bad {
         /// By how much the new server's clock differs from the old one's, in signed milliseconds.
         by_ms: i64,
     },
+    /// The replica's machine is suspended: its process stands still, and so does its monotonic clock, while its wall
+    /// clock and everybody else go on. Afterwards it knows of no time that passed.
+    FreezeMonotonic,
 }
 
 macro_rules! kinds {
@@ -193,6 +196,7 @@ kinds! {
     Slow = "slow", "requests are applied and answered late";
     PoolExhaustion = "pool_exhaustion", "requests wait for a connection";
     FailOver = "fail_over", "the database fails over and loses the last commits";
+    FreezeMonotonic = "freeze_monotonic", "a replica and its monotonic clock stand still";
 }
 
 impl fmt::Display for FaultKind {
@@ -268,6 +272,7 @@ impl Bad {
             Self::Slow { .. } => FaultKind::Slow,
             Self::PoolExhaustion { .. } => FaultKind::PoolExhaustion,
             Self::FailOver { .. } => FaultKind::FailOver,
+            Self::FreezeMonotonic => FaultKind::FreezeMonotonic,
         }
     }
 }

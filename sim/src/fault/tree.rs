@@ -245,6 +245,7 @@ fn numbers_of_fault(fault: &mut Fault) -> Vec<Number<'_>> {
             numbers.push(Number { place: Place::U32(delay_s), neutral: 1 });
         }
         Bad::Pause
+        | Bad::FreezeMonotonic
         | Bad::Crash
         | Bad::PowerLoss
         | Bad::Partition

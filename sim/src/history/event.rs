@@ -55,6 +55,9 @@ pub struct Event {
     pub what: What,
 }
 
+/// The drift of a monotonic clock that stands still: none of its seconds passes. See [`What::ClockSet`].
+pub const STANDSTILL_PPM: i32 = -1_000_000;
+
 /// What happened.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -268,7 +271,8 @@ pub enum What {
     ClockSet {
         /// Signed microseconds.
         offset_us: i64,
-        /// Drift of the monotonic clock in parts per million; positive runs fast.
+        /// Drift of the monotonic clock in parts per million; positive runs fast. [`STANDSTILL_PPM`]: it stands still,
+        /// and the wall clock does not.
         drift_ppm: i32,
     },
     /// The database goes on as a server that lacks the newest commits. Host: database.
@@ -285,6 +289,11 @@ pub enum What {
     Panicked {
         /// The panic message.
         message: String,
+    },
+    /// Tasks were started past the runtime that the process was given. Always a violation. Host: replica.
+    Strayed {
+        /// How many since the last such event, or since the process began; one or more.
+        tasks: u64,
     },
     /// The application's own remark about what it does: the stage of a loop, for example. Host: replica.
     Noted {

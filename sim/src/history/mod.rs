@@ -8,6 +8,6 @@ mod log;
 
 pub use event::{
     Answer, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, RunFacts,
-    ServiceFacts, ShutdownOutcome, Stage, What,
+    STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
 };
 pub use log::{History, HistoryHash, Recorder};

@@ -64,7 +64,8 @@ fn numbers_of(kind: FaultKind) -> &'static [&'static str] {
         | FaultKind::DatabaseRestart
         | FaultKind::RestartAll
         | FaultKind::Deploy
-        | FaultKind::SessionDrop => &[],
+        | FaultKind::SessionDrop
+        | FaultKind::FreezeMonotonic => &[],
     }
 }
 
@@ -126,6 +127,7 @@ fn read_fault(value: &Value<'_, '_>, chaos_s: u64) -> Result<Fault, ScenarioErro
         FaultKind::RestartAll => Bad::RestartAll,
         FaultKind::Deploy => Bad::Deploy,
         FaultKind::SessionDrop => Bad::SessionDrop,
+        FaultKind::FreezeMonotonic => Bad::FreezeMonotonic,
         FaultKind::FailOver => Bad::FailOver {
             commits: table.or("commits", 1, |value| value.integer(1, 1_000_000))?,
             by_ms: table.or("by_ms", 0, |value| value.integer(-MAX_STEP_MS, MAX_STEP_MS))?,
@@ -229,7 +231,8 @@ fn write_fault(text: &mut String, fault: &Fault) {
         | Bad::DatabaseRestart
         | Bad::RestartAll
         | Bad::Deploy
-        | Bad::SessionDrop => Ok(()),
+        | Bad::SessionDrop
+        | Bad::FreezeMonotonic => Ok(()),
     };
 }
 

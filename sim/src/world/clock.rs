@@ -10,6 +10,8 @@ use std::{
 
 use tourbillon::{model::Timestamp, runtime::Monotonic};
 
+use crate::history::STANDSTILL_PPM;
+
 /// True time since the start of the run, in microseconds, as the lane tells it.
 #[derive(Clone)]
 pub struct TrueTime {
@@ -43,8 +45,14 @@ impl TrueTime {
     }
 }
 
-/// A replica's clocks. The monotonic one has a rate; the wall clock follows it at an offset that can jump. Wall
-/// never touches monotonic.
+/// Waits in true time: tokio's paused time is that, on both lanes.
+#[expect(clippy::disallowed_methods, reason = "the one home of waits in true time")]
+pub(super) fn wait(duration: Duration) -> tokio::time::Sleep {
+    tokio::time::sleep(duration)
+}
+
+/// A replica's clocks. The monotonic one has a rate, and may stand still; the wall clock follows it at an offset that
+/// can jump, and does not stand still with it. Wall never touches monotonic.
 #[derive(Clone)]
 pub struct HostClock {
     truth: TrueTime,
@@ -58,15 +66,37 @@ struct ClockState {
     base_us: u64,
     /// Monotonic reading then.
     monotonic_us: u64,
+    /// For how long it had stood still by then.
+    stood_still_us: u64,
+    is_frozen: bool,
     drift_ppm: i32,
     offset_us: i64,
 }
 
 impl ClockState {
-    fn monotonic_us(&self, true_us: u64) -> u64 {
-        let passed = u128::from(true_us.saturating_sub(self.base_us));
+    /// What has passed since the last change: by the monotonic clock, and while that stood still.
+    fn passed_us(&self, true_us: u64) -> (u64, u64) {
+        let passed = true_us.saturating_sub(self.base_us);
+        if self.is_frozen {
+            return (0, passed);
+        }
         let rate = u128::from((1_000_000 + i64::from(self.drift_ppm)).unsigned_abs());
-        self.monotonic_us + u64::try_from(passed * rate / 1_000_000).unwrap_or(u64::MAX)
+        (u64::try_from(u128::from(passed) * rate / 1_000_000).unwrap_or(u64::MAX), 0)
+    }
+
+    fn monotonic_us(&self, true_us: u64) -> u64 {
+        self.monotonic_us + self.passed_us(true_us).0
+    }
+
+    fn stood_still_us(&self, true_us: u64) -> u64 {
+        self.stood_still_us + self.passed_us(true_us).1
+    }
+
+    /// Before a change of rate: what has passed so far passed at the old one.
+    fn settle(&mut self, true_us: u64) {
+        self.monotonic_us = self.monotonic_us(true_us);
+        self.stood_still_us = self.stood_still_us(true_us);
+        self.base_us = true_us;
     }
 }
 
@@ -88,8 +118,8 @@ impl HostClock {
     /// The wall clock.
     pub fn wall(&self) -> Timestamp {
         self.with(|state, now| {
-            let monotonic = i64::try_from(state.monotonic_us(now)).unwrap_or(i64::MAX);
-            self.epoch.offset_micros(monotonic).offset_micros(state.offset_us)
+            let passed = state.monotonic_us(now) + state.stood_still_us(now);
+            self.epoch.offset_micros(i64::try_from(passed).unwrap_or(i64::MAX)).offset_micros(state.offset_us)
         })
     }
 
@@ -100,11 +130,23 @@ impl HostClock {
         Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
     }
 
+    /// For how much true time the monotonic clock has stood still so far.
+    pub fn stood_still(&self) -> Duration {
+        Duration::from_micros(self.with(|state, now| state.stood_still_us(now)))
+    }
+
     pub(super) fn set_drift(&self, ppm: i32) {
         self.with(|state, now| {
-            state.monotonic_us = state.monotonic_us(now);
-            state.base_us = now;
+            state.settle(now);
             state.drift_ppm = ppm;
+        });
+    }
+
+    /// The monotonic clock stands still from now on, or goes on.
+    pub(super) fn freeze(&self, is_frozen: bool) {
+        self.with(|state, now| {
+            state.settle(now);
+            state.is_frozen = is_frozen;
         });
     }
 
@@ -114,7 +156,7 @@ impl HostClock {
 
     /// (offset, drift) for the history.
     pub(super) fn error(&self) -> (i64, i32) {
-        self.with(|state, _| (state.offset_us, state.drift_ppm))
+        self.with(|state, _| (state.offset_us, if state.is_frozen { STANDSTILL_PPM } else { state.drift_ppm }))
     }
 }
 
@@ -166,5 +208,19 @@ mod tests {
         assert_eq!(clock.wall().as_micros(), 2_100_000 - 5_000_000);
         assert_eq!(clock.monotonic().0, Duration::from_micros(2_100_000));
         assert_eq!(clock.true_duration(Duration::from_micros(1_100_000)), Duration::from_micros(1_000_000));
+    }
+
+    #[test]
+    fn a_frozen_clock_is_the_monotonic_one_alone() {
+        let (truth, clock) = clock();
+        truth.set(1_000_000);
+        clock.freeze(true);
+        truth.set(5_000_000);
+        assert_eq!(clock.monotonic().0, Duration::from_secs(1));
+        assert_eq!((clock.wall().as_micros(), clock.stood_still()), (5_000_000, Duration::from_secs(4)));
+        clock.freeze(false);
+        truth.set(6_000_000);
+        assert_eq!(clock.monotonic().0, Duration::from_secs(2));
+        assert_eq!((clock.wall().as_micros(), clock.stood_still()), (6_000_000, Duration::from_secs(4)));
     }
 }

@@ -91,6 +91,7 @@ pub(super) enum Act {
     Strike(Fault),
     Unlink(u8, LinkState, FaultKind),
     Resume(u8),
+    Thaw(u8),
     EndLeak(u8, u32, FaultKind),
     Unlimit(u8, u8),
     /// The replica, and the version that it gets.
@@ -107,11 +108,18 @@ pub(super) struct Standing {
     pub(super) links: Vec<LinkState>,
     pub(super) link: Option<LinkState>,
     pub(super) pauses: u32,
+    pub(super) freezes: u32,
     /// Its process is dead, or was told to shut down.
     pub(super) down: bool,
     /// Cut off from everything, as after a power loss.
     pub(super) isolated: bool,
     pub(super) leaks: Vec<u32>,
+}
+
+impl Standing {
+    pub(super) const fn stands_still(&self) -> bool {
+        self.pauses + self.freezes > 0
+    }
 }
 
 pub(super) struct Controller {
@@ -195,7 +203,7 @@ impl Controller {
         self.carrier.add(HostId::Database, Box::new(move || Arc::clone(&database).software()));
         for (number, spec) in (0..).zip(self.receivers.clone()) {
             let receiver = Arc::new(Receiver::new(Arc::clone(&self.world), number, spec));
-            self.carrier.add(HostId::Receiver(number), Box::new(move || Box::pin(Arc::clone(&receiver).serve())));
+            self.carrier.add(HostId::Receiver(number), Box::new(move || Arc::clone(&receiver).software()));
         }
         for replica in &self.replicas {
             let replica = Arc::clone(replica);
@@ -216,6 +224,12 @@ impl Controller {
         self.world.truth.set(micros(self.carrier.elapsed()));
         for message in watch.take() {
             self.record(HostId::World, What::Panicked { message });
+        }
+        for replica in &self.replicas {
+            let tasks = replica.gate().map_or(0, |gate| gate.take_strays());
+            if tasks > 0 {
+                self.record(HostId::Replica(replica.number), What::Strayed { tasks });
+            }
         }
         for pulled in self.world.strikes.take_pulled() {
             self.carry_out(pulled);
@@ -240,6 +254,7 @@ impl Controller {
             Act::Strike(fault) => self.strike(&fault),
             Act::Unlink(replica, cause, kind) => self.unlink(replica, cause, kind),
             Act::Resume(replica) => self.resume(replica),
+            Act::Thaw(replica) => self.thaw(replica),
             Act::EndLeak(replica, number, kind) => self.end_leak(replica, number, kind),
             Act::Unlimit(replica, connections) => self.unlimit(replica, connections),
             Act::Deploy(replica, version) => self.deploy(replica, version),
@@ -317,6 +332,8 @@ impl Controller {
         self.relink(replica);
         self.standing(replica).pauses = self.standing(replica).pauses.min(1);
         self.resume(replica);
+        self.standing(replica).freezes = self.standing(replica).freezes.min(1);
+        self.thaw(replica);
         self.restart(replica);
     }
 

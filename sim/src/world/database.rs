@@ -19,7 +19,7 @@ use tourbillon::{
 
 use super::{
     application::{ApplicationFactory, ApplicationReply, ApplicationRequest, Done, Held},
-    clock::ServerClock,
+    clock::{self, ServerClock},
     commits::Commits,
     engine::Engine,
     gate::Gate,
@@ -207,7 +207,6 @@ impl Database {
         .await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "true time is the database host's time")]
     async fn session(self: Arc<Self>, mut connection: BoxConnection) {
         let mut dropped = None;
         while let Some(Ask { replica, asked }) = Self::next_ask(&mut connection, &mut dropped).await {
@@ -232,7 +231,7 @@ impl Database {
                 Fate::Slow(delay) => {
                     struck(FaultKind::Slow);
                     let told = self.apply(asked);
-                    tokio::time::sleep(delay).await;
+                    clock::wait(delay).await;
                     told
                 }
                 Fate::LoseReply => {
@@ -264,11 +263,10 @@ impl Database {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "true time is the database host's time")]
     fn apply_late(self: &Arc<Self>, asked: Asked, delay: Duration) {
         let database = Arc::clone(self);
         self.gate().spawn(async move {
-            tokio::time::sleep(delay).await;
+            clock::wait(delay).await;
             let _ = database.apply(asked);
         });
     }

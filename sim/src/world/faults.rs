@@ -49,6 +49,7 @@ impl Controller {
             }
             Bad::DatabaseClockStep { by_ms } => self.database_clock_step(by_ms),
             Bad::Pause => self.pause(replica, lasts),
+            Bad::FreezeMonotonic => self.freeze(replica, lasts),
             Bad::Crash => self.crash(replica, lasts),
             Bad::PowerLoss => self.power_loss(replica, lasts),
             Bad::Shutdown { grace_s } => self.shutdown(replica, grace_s, lasts),
@@ -142,19 +143,12 @@ impl Controller {
     }
 
     fn pause(&mut self, replica: u8, lasts: u32) {
-        // A process that is shutting down can be paused too; a trigger has closed its gate already, and somebody has
-        // to open it again.
-        if self.standing(replica).down && !self.carrier.is_running(HostId::Replica(replica)) {
+        if self.is_gone(replica) {
             return;
         }
-        if let Some(gate) = self.replicas[usize::from(replica)].gate() {
-            gate.pause();
-        }
         self.began(HostId::Replica(replica), FaultKind::Pause, format!("for {lasts} s"));
+        self.stand_still(replica);
         self.standing(replica).pauses += 1;
-        if self.standing(replica).pauses == 1 {
-            self.record(HostId::Replica(replica), What::Paused);
-        }
         self.schedule_in(lasts, Act::Resume(replica));
     }
 
@@ -164,28 +158,82 @@ impl Controller {
         }
         self.standing(replica).pauses -= 1;
         self.ended(HostId::Replica(replica), FaultKind::Pause);
-        if self.standing(replica).pauses == 0 {
-            self.record(HostId::Replica(replica), What::Resumed);
-            if let Some(gate) = self.replicas[usize::from(replica)].gate() {
-                gate.resume();
-            }
+        self.go_on(replica);
+    }
+
+    /// The machine is suspended: its process stands still, and so does what it measures time by.
+    fn freeze(&mut self, replica: u8, lasts: u32) {
+        if self.is_gone(replica) {
+            return;
+        }
+        self.began(HostId::Replica(replica), FaultKind::FreezeMonotonic, format!("for {lasts} s"));
+        self.stand_still(replica);
+        self.standing(replica).freezes += 1;
+        self.set_frozen(replica, true);
+        self.schedule_in(lasts, Act::Thaw(replica));
+    }
+
+    pub(super) fn thaw(&mut self, replica: u8) {
+        if self.standing(replica).freezes == 0 {
+            return;
+        }
+        self.standing(replica).freezes -= 1;
+        self.ended(HostId::Replica(replica), FaultKind::FreezeMonotonic);
+        if self.standing(replica).freezes == 0 {
+            self.set_frozen(replica, false);
+        }
+        self.go_on(replica);
+    }
+
+    fn set_frozen(&self, replica: u8, is_frozen: bool) {
+        self.replicas[usize::from(replica)].clock.freeze(is_frozen);
+        self.clock_set(replica);
+    }
+
+    /// Its process is dead. One that is shutting down can still be paused; a trigger has closed its gate already, and
+    /// somebody has to open it again.
+    fn is_gone(&mut self, replica: u8) -> bool {
+        self.standing(replica).down && !self.carrier.is_running(HostId::Replica(replica))
+    }
+
+    /// Before one more reason to stand still is noted.
+    fn stand_still(&mut self, replica: u8) {
+        if let Some(gate) = self.replicas[usize::from(replica)].gate() {
+            gate.pause();
+        }
+        if !self.standing(replica).stands_still() {
+            self.record(HostId::Replica(replica), What::Paused);
         }
     }
 
-    /// A process is gone: so are its pauses.
+    /// After one reason to stand still has gone.
+    fn go_on(&mut self, replica: u8) {
+        if self.standing(replica).stands_still() {
+            return;
+        }
+        self.record(HostId::Replica(replica), What::Resumed);
+        if let Some(gate) = self.replicas[usize::from(replica)].gate() {
+            gate.resume();
+        }
+    }
+
+    /// A process is gone: so is all that made it stand still.
     fn gone(&mut self, replica: u8) {
-        let was_paused = self.standing(replica).pauses > 0;
         let standing = self.standing(replica);
-        standing.pauses = 0;
+        let (was_frozen, stood_still) = (standing.freezes > 0, standing.stands_still());
+        (standing.pauses, standing.freezes) = (0, 0);
         standing.down = true;
-        if was_paused {
+        if was_frozen {
+            self.set_frozen(replica, false);
+        }
+        if stood_still {
             self.record(HostId::Replica(replica), What::Resumed);
         }
     }
 
     fn crash(&mut self, replica: u8, lasts: u32) {
         let host = HostId::Replica(replica);
-        if self.standing(replica).down && !self.carrier.is_running(host) {
+        if self.is_gone(replica) {
             return;
         }
         self.began(host, FaultKind::Crash, format!("for {lasts} s"));
@@ -197,7 +245,7 @@ impl Controller {
 
     pub(super) fn power_loss(&mut self, replica: u8, lasts: u32) {
         let host = HostId::Replica(replica);
-        if self.standing(replica).down && !self.carrier.is_running(host) {
+        if self.is_gone(replica) {
             return;
         }
         self.began(host, FaultKind::PowerLoss, format!("for {lasts} s"));
@@ -219,7 +267,7 @@ impl Controller {
     fn restart_all(&mut self, lasts: u32) {
         self.began(HostId::World, FaultKind::RestartAll, format!("for {lasts} s"));
         for replica in 0..self.facts.replicas {
-            if !self.standing(replica).down || self.carrier.is_running(HostId::Replica(replica)) {
+            if !self.is_gone(replica) {
                 self.cut_power(replica);
             }
             self.schedule_in(lasts, Act::Restart(replica));

@@ -3,6 +3,9 @@
 //! A pause is a gate that lets nothing through: timers fire and messages arrive meanwhile, and everything that is
 //! late happens at once when it opens. A power loss is a gate that never opens again.
 //!
+//! A task that was started past the gate is reached by none of this. It is counted, whoever of ours started it: while a
+//! task is polled, nobody else starts any, so those that appear meanwhile came through the gate, or past it.
+//!
 //! The gate also owns the tasks, so that a crash drops them in the order in which they were started. The executor
 //! would drop them in an order that depends on task numbers, which all threads of the real process share: the same
 //! seed would then have two histories.
@@ -14,7 +17,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::{
+    runtime::Handle,
+    task::{AbortHandle, JoinHandle},
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mode {
@@ -34,7 +40,13 @@ struct State {
     waiting: Vec<Waker>,
     tasks: BTreeMap<u64, (Slot, Option<AbortHandle>)>,
     next_task: u64,
+    strays: u64,
     ending: bool,
+}
+
+/// Tasks of the executor that this thread runs in.
+fn alive() -> u64 {
+    Handle::try_current().map_or(0, |executor| executor.metrics().num_alive_tasks() as u64)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,9 +55,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Gate {
     pub(super) fn open() -> Self {
-        let state =
-            State { mode: Mode::Open, waiting: Vec::new(), tasks: BTreeMap::new(), next_task: 0, ending: false };
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(State {
+            mode: Mode::Open,
+            waiting: Vec::new(),
+            tasks: BTreeMap::new(),
+            next_task: 0,
+            strays: 0,
+            ending: false,
+        })))
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -78,6 +95,11 @@ impl Gate {
         let mut state = lock(&self.0);
         state.mode = Mode::Dead;
         state.waiting.clear();
+    }
+
+    /// How many tasks were started past it since the last call.
+    pub(super) fn take_strays(&self) -> u64 {
+        std::mem::take(&mut lock(&self.0).strays)
     }
 
     /// Drops all tasks, and tells the executor that they are over: for an executor that goes on.
@@ -143,12 +165,18 @@ impl Future for Gated {
         if state.mode != Mode::Open {
             return Poll::Pending;
         }
+        let (alive_before, started_before) = (alive(), state.next_task);
         drop(state);
         let mut slot = lock(&self.slot);
-        match slot.as_mut() {
+        let polled = match slot.as_mut() {
             Some(task) => task.as_mut().poll(cx),
             None => Poll::Ready(()),
-        }
+        };
+        drop(slot);
+        let mut state = lock(&self.gate.0);
+        let started = state.next_task - started_before;
+        state.strays += alive().saturating_sub(alive_before + started);
+        polled
     }
 }
 

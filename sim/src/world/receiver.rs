@@ -11,9 +11,12 @@ use tourbillon::{
     job::{Context, HandlerError},
     model::{ExecutionId, Fence},
     runtime::Runtime,
+    store::BoxFuture,
 };
 
 use super::{
+    clock,
+    gate::Gate,
     net::BoxConnection,
     process::{Process, WorldShared},
     strikes::Struck,
@@ -99,6 +102,8 @@ pub(super) struct Receiver {
     world: Arc<WorldShared>,
     number: u8,
     spec: ReceiverSpec,
+    /// Open for ever: a receiver is not a replica.
+    gate: Gate,
     seen: Mutex<Seen>,
 }
 
@@ -111,15 +116,19 @@ struct Seen {
 
 impl Receiver {
     pub(super) fn new(world: Arc<WorldShared>, number: u8, spec: ReceiverSpec) -> Self {
-        Self { world, number, spec, seen: Mutex::default() }
+        Self { world, number, spec, gate: Gate::open(), seen: Mutex::default() }
     }
 
     /// The host's software.
-    #[expect(clippy::disallowed_methods, reason = "a receiver is not a replica: it is never paused")]
-    pub(super) async fn serve(self: Arc<Self>) {
+    pub(super) fn software(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        let gate = self.gate.clone();
+        Box::pin(gate.guard(self.serve()))
+    }
+
+    async fn serve(self: Arc<Self>) {
         let Ok(mut listener) = self.world.net.listen(HostId::Receiver(self.number)).await else { return };
         while let Ok(connection) = listener.accept().await {
-            tokio::spawn(Arc::clone(&self).session(connection));
+            self.gate.spawn(Arc::clone(&self).session(connection));
         }
     }
 
@@ -149,7 +158,6 @@ impl Receiver {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a receiver's time is true time: it is never paused")]
     async fn handle(&self, sent: Sent) -> CallAnswer {
         match sent {
             Sent::Effect(effect) => {
@@ -159,7 +167,7 @@ impl Receiver {
             }
             Sent::Call { incarnation, call } => {
                 if !self.spec.takes.is_zero() {
-                    tokio::time::sleep(self.spec.takes).await;
+                    clock::wait(self.spec.takes).await;
                 }
                 let answer = self.answer(&call);
                 if let Some(effect) = call.effect.clone() {

@@ -8,7 +8,12 @@ use tourbillon::{
     store::BoxFuture,
 };
 
-use super::{clock::HostClock, gate::Gate, process::Process, strikes::Struck};
+use super::{
+    clock::{self, HostClock},
+    gate::Gate,
+    process::Process,
+    strikes::Struck,
+};
 use crate::{chance::Stream, fault::TriggerPoint, history::What};
 
 struct SimClock(HostClock);
@@ -22,9 +27,20 @@ impl Clock for SimClock {
         self.0.wall()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one home of virtual sleep: tokio's paused time is true time")]
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(self.0.true_duration(duration)))
+        let own = self.0.clone();
+        let mut stood_still = own.stood_still();
+        let first = clock::wait(own.true_duration(duration));
+        Box::pin(async move {
+            first.await;
+            // For as long as the clock stood still meanwhile, a timer of the machine stood still with it.
+            while let left = own.stood_still() - stood_still
+                && !left.is_zero()
+            {
+                stood_still += left;
+                clock::wait(left).await;
+            }
+        })
     }
 }
 
