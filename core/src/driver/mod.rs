@@ -14,6 +14,7 @@
 
 mod call;
 mod claimer;
+mod forwarder;
 mod heartbeater;
 mod keeper;
 mod lease;
@@ -32,6 +33,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub use forwarder::{Forwarded, Forwarder, ForwarderBuilder, Parcel};
 pub use queue::{QueueHandle, UnknownQueue};
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};
 pub use service::{Services, UnknownService};

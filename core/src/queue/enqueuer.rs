@@ -211,7 +211,17 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
         if self.is_closed() {
             return Err(EnqueueError::Closed(self.queue().clone()));
         }
-        let enqueue = self.request(items)?;
+        self.send(self.request(items)?).await
+    }
+
+    /// Enqueues what [`Enqueuer::request`] made of items, whose payloads the caller need not keep.
+    ///
+    /// # Errors
+    /// [`EnqueueError::Closed`] and [`EnqueueError::Store`]; `Full` is an outcome here.
+    pub async fn send(&self, enqueue: Enqueue) -> Result<Vec<EnqueueOutcome>, EnqueueError> {
+        if self.is_closed() {
+            return Err(EnqueueError::Closed(self.queue().clone()));
+        }
         let outcomes = send(&self.inner.store, &self.inner.runtime, enqueue).await?.outcomes;
         if let Some(worker) = &self.inner.worker
             && outcomes.iter().any(|outcome| matches!(outcome, EnqueueOutcome::Enqueued(_)))

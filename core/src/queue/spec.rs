@@ -171,6 +171,33 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         }
     }
 
+    /// A queue with the usual rules of a client for store and forward (P-64): looks every 5 minutes and takes 10 items
+    /// at a time, 10 attempts with waits of 5, 10, 20 … 1,280 minutes (±10 %, 42 hours 35 minutes in all), 1,000 live
+    /// items, 7 days to the first attempt, equal payloads are duplicates. All can be changed.
+    pub fn store_and_forward(name: &str) -> Self {
+        Self::new(name)
+            .poll_every(Duration::from_secs(300))
+            .batch(10)
+            .max_attempts(10)
+            .backoff(Backoff::exponential(Duration::from_secs(300)))
+            .capacity(1_000)
+            .ttl(Duration::from_secs(7 * 86_400))
+            .unique(Unique::by_payload())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn waits(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// How long an attempt may run.
+    pub(crate) fn longest_run(&self) -> Duration {
+        self.run_timeout
+    }
+
     /// Handlers running at once in one replica, on top of the scheduler's own `max_concurrency`: 1 to 10,000.
     #[must_use]
     pub fn workers(self, workers: u32) -> Self {
@@ -291,8 +318,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         self.told(Told::Failure, told)
     }
 
-    /// Called for a failure that leaves the item dead, before [`Queue::on_failure`] is. (An item that a rescue ends,
-    /// since its runner died, has nobody to call.)
+    /// Called for a failure that leaves the item dead, before [`Queue::on_failure`] is. An item that a rescue
+    /// ends, since its runner is gone, is told by the replica that rescued it; if that one dies too, by nobody.
     #[must_use]
     pub fn on_exhausted(self, told: impl Fn(&AttemptReport) + Send + Sync + 'static) -> Self {
         self.told(Told::Exhaustion, told)

@@ -1,10 +1,11 @@
-//! The example service as real processes on one real database: they share the work, a killed one is replaced
+//! The examples as real processes on one real database. The service: they share the work, a killed one is replaced
 //! within its lease, a stopped one gives back what it ran, and all may boot at once.
 //!
 //! Without a Postgres its trials are ignored; with `CI=true` they fail. Everything is judged from the database's
 //! listing and from what each process logged; nothing is waited for but conditions.
 
 mod judge;
+mod outbox;
 mod replica;
 mod scene;
 
@@ -62,8 +63,12 @@ fn main() {
         Err(missing) => Trial::test(*name, || Ok(())).with_kind(missing.reason).with_ignored_flag(true),
     });
     let on_sqlite = ON_SQLITE.iter().map(|(name, case)| Trial::test(*name, || case(Database::SqliteFile)));
+    // P-64, P-68: in a process of its own, killed.
+    let outbox = Trial::test("a_killed_outbox_loses_nothing_that_it_accepted", || {
+        block_on(outbox::kill_with_parcels_waiting())
+    });
     let on_nothing = Trial::test("the_judge_refuses_falsified_listings", || Ok(judge::refuses_falsified_listings()?));
-    libtest_mimic::run(&arguments, on_postgres.chain(on_sqlite).chain([on_nothing]).collect()).exit();
+    libtest_mimic::run(&arguments, on_postgres.chain(on_sqlite).chain([outbox, on_nothing]).collect()).exit();
 }
 
 /// Runs `case` on a runtime of its own.

@@ -1,8 +1,10 @@
-//! Owns one process of the service: its start, its signals, its log, and its certain end.
+//! Owns one process: its start, its signals, its log, and its certain end; and what the log of a service says.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io,
+    ops::{Deref, DerefMut},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
@@ -11,11 +13,28 @@ use std::{
 use tourbillon::model::{ExecutionId, Incarnation};
 
 /// A running, or ended, process. Dropping it kills the process.
-pub(crate) struct Replica {
+pub(crate) struct Program {
     child: Child,
     /// Kills the process should the test process be killed itself.
     watchdog: Child,
     log: PathBuf,
+}
+
+/// A process of the service.
+pub(crate) struct Replica(Program);
+
+impl Deref for Replica {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.0
+    }
+}
+
+impl DerefMut for Replica {
+    fn deref_mut(&mut self) -> &mut Program {
+        &mut self.0
+    }
 }
 
 /// A handler's first line in the log.
@@ -29,12 +48,12 @@ pub(crate) struct Start {
     pub(crate) fence: u64,
 }
 
-impl Replica {
-    /// Starts the service on the database at `place`; it logs to `log`.
-    pub(crate) fn start(place: &str, log: PathBuf) -> io::Result<Self> {
+impl Program {
+    /// Starts it; it logs to `log`.
+    pub(crate) fn start(binary: &str, arguments: Vec<OsString>, log: PathBuf) -> io::Result<Self> {
         let output = File::create(&log)?;
-        let child = Command::new(env!("CARGO_BIN_EXE_service"))
-            .arg(place)
+        let child = Command::new(binary)
+            .args(arguments)
             .env("RUST_LOG", "info,tourbillon=debug")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -73,6 +92,20 @@ impl Replica {
         Ok(status)
     }
 
+    /// What it logged so far, whole lines only.
+    pub(crate) fn log(&self) -> String {
+        let mut log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.truncate(log.rfind('\n').map_or(0, |end| end + 1));
+        log
+    }
+}
+
+impl Replica {
+    /// Starts the service on the database at `place`; it logs to `log`.
+    pub(crate) fn start(place: &str, log: PathBuf) -> io::Result<Self> {
+        Program::start(env!("CARGO_BIN_EXE_service"), vec![place.into()], log).map(Self)
+    }
+
     /// Its identity in leases, once it serves.
     pub(crate) fn incarnation(&self) -> Option<Incarnation> {
         let log = self.log();
@@ -93,16 +126,9 @@ impl Replica {
             .map(|line| start(line).unwrap_or_else(|| panic!("an attempt is logged in another form: {line}")))
             .collect()
     }
-
-    /// What it logged so far, whole lines only.
-    pub(crate) fn log(&self) -> String {
-        let mut log = fs::read_to_string(&self.log).unwrap_or_default();
-        log.truncate(log.rfind('\n').map_or(0, |end| end + 1));
-        log
-    }
 }
 
-impl Drop for Replica {
+impl Drop for Program {
     fn drop(&mut self) {
         // The watchdog before the child is reaped, so that it can kill no other process of the same id.
         drop(self.child.kill());
@@ -129,6 +155,6 @@ fn end(child: &mut Child) {
 }
 
 /// The value of `name=value` in a line.
-fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }

@@ -4,7 +4,7 @@ use std::{
     cell::OnceCell,
     fmt::Write,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -251,10 +251,38 @@ impl Scene {
     }
 }
 
-struct Folder(PathBuf);
+/// Waits for conditions, up to the longest that one test may take.
+pub(crate) struct Watch {
+    runtime: Runtime,
+    ends_at: Monotonic,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        let runtime = Runtime::tokio();
+        let ends_at = runtime.monotonic() + LIMIT;
+        Self { runtime, ends_at }
+    }
+
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
+        while !holds() {
+            if self.runtime.monotonic() >= self.ends_at {
+                return Err(format!("not within the {LIMIT:?} of this test: {what}").into());
+            }
+            self.runtime.sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn new() -> std::io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tourbillon-processes-{}-{number}", std::process::id()));

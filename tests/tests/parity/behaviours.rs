@@ -16,7 +16,6 @@ pub(super) const OPEN: &[(u32, &str)] = &[
     (28, "the session lock of Postgres; `Locker` is its seam"),
     (43, "a row that cannot be read is logged and skipped"),
     (44, "migrations in the simulation, and a replica killed between two of them"),
-    (64, "the defaults of the store-and-forward client as one preset"),
 ];
 
 pub(super) const BEHAVIOURS: &[Part] = &[
