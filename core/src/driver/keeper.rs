@@ -2,8 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Shared, stop::Stage};
-use crate::store::{Prune, Rescue, StoreError};
+use super::{Shared, runner, stop::Stage};
+use crate::{
+    job::AttemptReport,
+    model::{ExecutionId, State},
+    store::{ListExecutions, MAX_BATCH, Prune, Rescue, StoreError},
+};
 
 /// Rows handled by one rescue or prune call.
 const BATCH: u32 = 500;
@@ -47,9 +51,27 @@ async fn rescue_all(shared: &Shared) -> Result<(), StoreError> {
                 "the database clock stepped back; waits were shortened to what they were meant to last"
             );
         }
+        tell(shared, &rescued.ended).await?;
         if rescued.ended.len() < BATCH as usize {
             break;
         }
+    }
+    Ok(())
+}
+
+/// Tells a queue's callbacks of the items that were rescued: whoever ran them is gone and cannot. At most once: a rescuer
+/// that dies here tells nobody.
+async fn tell(shared: &Shared, ended: &[(ExecutionId, State)]) -> Result<(), StoreError> {
+    if shared.queues.is_empty() {
+        return Ok(());
+    }
+    for (id, _) in ended.iter().filter(|(_, state)| *state == State::Dead) {
+        let generations = ListExecutions { id: Some(*id), limit: MAX_BATCH, ..ListExecutions::default() };
+        let Some(row) = shared.caller.once(generations).await?.reply.executions.pop() else { continue };
+        let Some(crew) = shared.queues.crew(&row.job) else { continue };
+        let took = Duration::from_millis(row.duration_ms.unwrap_or(0));
+        let (queue, attempt, state, error) = (row.job, row.attempt, row.state, row.error);
+        runner::report(shared, crew, &AttemptReport { queue, id: *id, attempt, state, error, took });
     }
     Ok(())
 }

@@ -93,6 +93,14 @@ impl Queues {
     pub(super) fn add(&mut self, name: JobName, crew: Arc<Crew>, rules: Arc<dyn Any + Send + Sync>) {
         self.0.insert(name, (crew, rules));
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn crew(&self, name: &JobName) -> Option<&Crew> {
+        self.0.get(name).map(|(crew, _)| &**crew)
+    }
 }
 
 /// There is no such queue here.

@@ -95,7 +95,8 @@ pub(super) async fn delivered_already(
     }
 }
 
-fn report(shared: &Shared, crew: &Crew, end: &AttemptReport) {
+/// Counts the end, and calls the callbacks.
+pub(super) fn report(shared: &Shared, crew: &Crew, end: &AttemptReport) {
     crew.tally.ended(end, shared.runtime.monotonic());
     if let Some(told) = shared.work(&end.queue).and_then(|work| work.report.as_ref())
         && let Err(message) = guard(|| told(end))

@@ -255,3 +255,29 @@ async fn a_queue_is_found_by_name_and_type() {
     assert_eq!(running.queue::<u32>("p").err(), Some(UnknownQueue::Name("p".to_owned())));
     assert_eq!(running.queue::<String>("q").err(), Some(UnknownQueue::Type("q".to_owned())));
 }
+
+// P-64: also when the process that ran it is gone.
+#[tokio::test(start_paused = true)]
+async fn exhaustion_is_told_by_whoever_rescues_the_item() {
+    let stage = Stage::new();
+    let hangs = |_: u32, _: Context| std::future::pending::<Result<(), HandlerError>>();
+    let gone = stage.start(queue().delivery(Delivery::AtMostOnce).run(hangs));
+    let handle: QueueHandle<u32> = gone.queue("q").expect("it was added");
+    let id = put(&handle, 1).await;
+    while stage.item(id).await.attempt == 0 {
+        stage.runtime.sleep(SECOND / 10).await;
+    }
+    drop(gone);
+    let heard = Heard::default();
+    let queue = queue().delivery(Delivery::AtMostOnce).on_exhausted(heard.by("exhausted"));
+    let (calls, queue) = counted(queue.on_failure(heard.by("failure")));
+    let rescuer = stage.start(queue);
+    assert_eq!(stage.ended(id).await.state, State::Dead);
+    stage.runtime.sleep(SECOND).await;
+    let told: Vec<_> = heard.all().into_iter().map(|(which, end)| (which, end.id, end.attempt, end.state)).collect();
+    assert_eq!(told, [("exhausted", id, 1, State::Dead), ("failure", id, 1, State::Dead)]);
+    assert_eq!(heard.all()[0].1.error.as_ref().map(|error| error.code.as_str()), Some("stale_timeout"));
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+    let handle: QueueHandle<u32> = rescuer.queue("q").expect("it was added");
+    assert_eq!(handle.stats().exhausted, 1);
+}
