@@ -18,6 +18,7 @@ mod session;
 mod sql;
 mod store;
 mod transaction;
+mod unreadable;
 mod wire;
 
 pub use builder::{DEFAULT_SCHEMA, PgStoreBuilder};

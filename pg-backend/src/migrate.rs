@@ -21,10 +21,11 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "add_queues", sql: include_str!("../migrations/0003_add_queues.sql") },
     Migration { version: 4, name: "audit", sql: include_str!("../migrations/0004_audit.sql") },
     Migration { version: 5, name: "items", sql: include_str!("../migrations/0005_items.sql") },
+    Migration { version: 6, name: "unreadable", sql: include_str!("../migrations/0006_unreadable.sql") },
 ];
 
 /// The schema version that this program works with.
-pub const SCHEMA_VERSION: i64 = 5;
+pub const SCHEMA_VERSION: i64 = 6;
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].version == SCHEMA_VERSION);
 

@@ -141,6 +141,7 @@ statements![
     renew_lock,
     requeue_executions,
     rescue_executions,
+    set_aside,
     settle_executions,
     start_executions,
     update_item,

@@ -147,7 +147,10 @@ impl Inner {
             text
         };
         match (&request.verb, text) {
-            (_, Some(text)) => decode(&text).map_err(Fault::Final),
+            (verb, Some(text)) => match (decode(&text), verb) {
+                (Err(_), Verb::Claim(_)) => self.claimed_in_part(session, request.id, &text).await,
+                (reply, _) => reply.map_err(Fault::Final),
+            },
             (Verb::Rescue(verb), None) => self.rescue_after_step_back(session, *verb).await,
             // Somebody else made the lock's row meanwhile: from now on it is there. See `acquire_lock.sql`.
             (Verb::AcquireLock(_), None) => {

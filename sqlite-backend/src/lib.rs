@@ -33,6 +33,7 @@ mod session;
 mod sql;
 mod store;
 mod transaction;
+mod unreadable;
 mod writer;
 
 pub use builder::{Builder, Migrate, Synchronous};

@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct SqliteRows<'c> {
     pub(crate) connection: &'c Connection,
     pub(crate) name: &'c str,
+    /// Of the request.
+    pub(crate) now: Timestamp,
 }
 
 impl SqliteRows<'_> {
@@ -84,7 +86,7 @@ impl SqliteRows<'_> {
 
 impl Rows for SqliteRows<'_> {
     fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError> {
-        self.first(sql::SELECT_LIVE, [id.0.as_bytes()], row::read)
+        self.live_row(id.0)
     }
 
     fn insert(&mut self, row: &Execution) -> Result<(), StoreError> {
@@ -121,7 +123,7 @@ impl Rows for SqliteRows<'_> {
             let Some(priority) = next else { break };
             let room = limit as usize - rows.len();
             let params = (&names, now.as_micros(), priority, room as i64);
-            rows.extend(self.all(sql::SELECT_CLAIMABLE, params, row::read)?);
+            rows.extend(self.live_rows(sql::SELECT_CLAIMABLE, params)?);
             visited = priority;
         }
         Ok(rows)
@@ -132,11 +134,11 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn rescuable(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
-        self.all(sql::SELECT_RESCUABLE, (now.as_micros(), limit), row::read)
+        self.live_rows(sql::SELECT_RESCUABLE, (now.as_micros(), limit))
     }
 
     fn withdrawn(&mut self, now: Timestamp) -> Result<Vec<Execution>, StoreError> {
-        self.all(sql::SELECT_WITHDRAWN, [now.as_micros()], row::read)
+        self.live_rows(sql::SELECT_WITHDRAWN, [now.as_micros()])
     }
 
     fn swap_last_rescue(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {

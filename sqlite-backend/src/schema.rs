@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "add_queues", script: include_str!("../migrations/0003_add_queues.sql") },
     Migration { version: 4, name: "audit", script: include_str!("../migrations/0004_audit.sql") },
     Migration { version: 5, name: "items", script: include_str!("../migrations/0005_items.sql") },
+    Migration { version: 6, name: "unreadable", script: include_str!("../migrations/0006_unreadable.sql") },
 ];
 
 /// The schema version that this program reads and writes.

@@ -129,7 +129,7 @@ impl Session {
     fn run(&self, request: &Request) -> Result<Reply, StoreError> {
         // Read here and not before: the wait for the write lock is over.
         let now = clock::now(&self.clock);
-        let mut rows = SqliteRows { connection: &self.connection, name: &self.name };
+        let mut rows = SqliteRows { connection: &self.connection, name: &self.name, now };
         apply::apply(&mut rows, now, request)
     }
 

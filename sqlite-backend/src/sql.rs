@@ -24,6 +24,7 @@ statements! {
     INSERT_MIGRATION = "insert_migration";
     INSERT_RECEIPT = "insert_receipt";
     INSERT_SKIPPED = "insert_skipped";
+    INSERT_UNREADABLE = "insert_unreadable";
     LIST_AUDIT = "list_audit";
     LIST_EXECUTIONS = "list_executions";
     LIST_ITEMS = "list_items";

@@ -90,8 +90,8 @@ fn apply_in<V: Operation>(
     schema::check(transaction, name)?;
     run("savepoint tourbillon")?;
     let request = Request { id, verb: verb.into() };
-    let mut rows = SqliteRows { connection: transaction, name };
-    let reply = apply::apply(&mut rows, clock::now(database_clock), &request);
+    let now = clock::now(database_clock);
+    let reply = apply::apply(&mut SqliteRows { connection: transaction, name, now }, now, &request);
     if reply.is_err() {
         run("rollback to tourbillon")?;
     }

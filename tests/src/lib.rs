@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod engines;
 pub mod races;
+mod spoil;
 pub mod stores;
 
 /// The code in the README is compiled.

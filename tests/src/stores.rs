@@ -17,7 +17,11 @@ use tourbillon::{
 use tourbillon_pg::{PgStore, PgStoreBuilder};
 use tourbillon_sqlite::{Builder, SqliteInline, SqliteStore, Synchronous};
 
-use crate::{cluster::Cluster, conformance::Fixture};
+use crate::{
+    cluster::Cluster,
+    conformance::{Fixture, Spoilable},
+    spoil::{SpoilPostgres, SpoilSqlite},
+};
 
 type Made<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -121,6 +125,15 @@ impl Fixture for SqliteFile {
         })
     }
 
+    fn with_spoiler(&self, clock: ManualClock) -> Made<'_, Option<Spoilable>> {
+        Box::pin(async {
+            let folder = Arc::new(Folder::new()?);
+            let store = Self::builder(&folder).clock(DatabaseClock::Manual(clock)).open()?;
+            let spoiler = SpoilSqlite(folder.0.join("jobs.db"));
+            Ok(Some((Arc::new(InFolder { store, _folder: folder }) as Arc<dyn Store>, Box::new(spoiler) as _)))
+        })
+    }
+
     fn sequences(&self) -> u32 {
         60
     }
@@ -169,6 +182,11 @@ impl Postgres {
     /// # Errors
     /// `Unavailable` when there is no server to test against.
     pub fn builder() -> Result<PgStoreBuilder, StoreError> {
+        Self::place().map(|(url, schema)| PgStore::builder(&url).schema(&schema))
+    }
+
+    /// The database of this process, and a schema that nobody else uses.
+    fn place() -> Result<(String, String), StoreError> {
         static DATABASE: OnceLock<Result<String, String>> = OnceLock::new();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // On a thread of its own: starting a server blocks, and the callers are asynchronous.
@@ -180,7 +198,7 @@ impl Postgres {
             Err(panic) => std::panic::resume_unwind(panic),
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(PgStore::builder(url).schema(&format!("store_{number}")))
+        Ok((url.clone(), format!("store_{number}")))
     }
 }
 
@@ -211,6 +229,16 @@ impl Fixture for Postgres {
                 stores.push(Arc::new(store) as Arc<dyn Store>);
             }
             Ok(stores)
+        })
+    }
+
+    fn with_spoiler(&self, clock: ManualClock) -> Made<'_, Option<Spoilable>> {
+        Box::pin(async {
+            let (url, schema) = Self::place()?;
+            let builder = PgStore::builder(&url).schema(&schema);
+            let store = builder.max_connections(1).clock(DatabaseClock::Manual(clock)).connect().await?;
+            store.migrate().await?;
+            Ok(Some((Arc::new(store) as Arc<dyn Store>, Box::new(SpoilPostgres { url, schema }) as _)))
         })
     }
 

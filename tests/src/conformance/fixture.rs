@@ -2,10 +2,25 @@
 
 use std::sync::Arc;
 
-use tourbillon::store::{BoxFuture, ManualClock, Store, StoreError};
+use tourbillon::{
+    model::ExecutionId,
+    store::{BoxFuture, ManualClock, Store, StoreError},
+};
 
 /// Generated sequences unless a fixture or `TOURBILLON_CASES` says otherwise.
 pub const DEFAULT_SEQUENCES: u32 = 200;
+
+/// A store, and the way to spoil its rows.
+pub type Spoilable = (Arc<dyn Store>, Box<dyn Spoiler>);
+
+/// Does by hand what no store does.
+pub trait Spoiler: Send + Sync {
+    /// Makes a live row such that the store cannot read it.
+    fn spoil(&self, id: ExecutionId) -> BoxFuture<'_, ()>;
+
+    /// What the store keeps aside as unreadable, each with the reason, ordered by id.
+    fn set_aside(&self) -> BoxFuture<'_, Vec<(ExecutionId, String)>>;
+}
 
 /// A store under test: how to make empty ones.
 ///
@@ -28,6 +43,12 @@ pub trait Fixture: Send + Sync + 'static {
     /// `handles` (1 or more) independent ways into one empty store on the database's own clock: connections of their
     /// own where there are connections. For races.
     fn on_own_clock(&self, handles: usize) -> BoxFuture<'_, Result<Vec<Arc<dyn Store>>, StoreError>>;
+
+    /// As [`Fixture::on_manual_clock`], with a way to spoil rows behind the store's back. `None`, the default, for a
+    /// store whose rows cannot be spoilt: its trials of them show nothing.
+    fn with_spoiler(&self, _clock: ManualClock) -> BoxFuture<'_, Result<Option<Spoilable>, StoreError>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// How many generated sequences are compared with the memory store. `TOURBILLON_CASES` overrides it.
     fn sequences(&self) -> u32 {

@@ -58,10 +58,11 @@ mod settle;
 mod start;
 mod step;
 mod subject;
+mod unreadable;
 
 use std::{future::Future, sync::Arc};
 
-pub use fixture::{DEFAULT_SEQUENCES, Fixture};
+pub use fixture::{DEFAULT_SEQUENCES, Fixture, Spoilable, Spoiler};
 pub use libtest_mimic::{Arguments, Trial, run};
 use tourbillon::store::BoxFuture;
 
@@ -125,6 +126,11 @@ pub fn trials(fixture: impl Fixture) -> Vec<Trial> {
             let fixture = Arc::clone(&fixture);
             trials.push(trial(name, absent.as_deref(), move || run_case(&*fixture, case)));
         }
+    }
+    for (case, run) in unreadable::CASES {
+        let name = format!("{}::unreadable::{case}", fixture.name());
+        let fixture = Arc::clone(&fixture);
+        trials.push(trial(name, absent.as_deref(), move || block_on(run(&*fixture))));
     }
     let name = format!("{}::generated::sequences_equal_the_memory_store", fixture.name());
     trials.push(trial(name.clone(), absent.as_deref(), move || generated::run(&*fixture, &name)));

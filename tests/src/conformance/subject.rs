@@ -167,30 +167,13 @@ impl Subject {
             priority: 0,
             payload: None,
             unique_key: None,
-            policy: Policy {
-                max_attempts: 3,
-                lease_ms: LEASE_MS,
-                reentry: Reentry::Allow,
-                supersede: Supersede::Never,
-                limit: None,
-                audit: Audit::All,
-            },
+            policy: policy(),
         }
     }
 
     /// A queue item, due now: lease 60 s, three attempts, re-entry allowed, no limit, no key.
     pub(crate) fn item(&self) -> NewItem {
-        let row = self.row();
-        NewItem {
-            id: row.id,
-            scope: Scope::global(),
-            due: Due::AfterMs(0),
-            ttl_ms: None,
-            priority: 0,
-            payload: None,
-            unique: None,
-            policy: row.policy,
-        }
+        item_of(self.id())
     }
 
     /// [`Subject::item`], changed.
@@ -396,6 +379,32 @@ impl Subject {
 pub(crate) fn claim_of(jobs: &[&JobName], limit: u32) -> Claim {
     let jobs = jobs.iter().map(|job| (*job).clone()).collect();
     Claim { runner: runner(), jobs, limit, charge: Charge::AtStart }
+}
+
+/// See [`Subject::row`].
+fn policy() -> Policy {
+    Policy {
+        max_attempts: 3,
+        lease_ms: LEASE_MS,
+        reentry: Reentry::Allow,
+        supersede: Supersede::Never,
+        limit: None,
+        audit: Audit::All,
+    }
+}
+
+/// [`Subject::item`] under this id.
+pub(crate) fn item_of(id: ExecutionId) -> NewItem {
+    NewItem {
+        id,
+        scope: Scope::global(),
+        due: Due::AfterMs(0),
+        ttl_ms: None,
+        priority: 0,
+        payload: None,
+        unique: None,
+        policy: policy(),
+    }
 }
 
 pub(crate) fn runner() -> Incarnation {
