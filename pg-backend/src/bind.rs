@@ -36,8 +36,8 @@ pub(crate) fn statements(
         Verb::Register(verb) => register(sql, now, verb),
         Verb::ReadCursors(verb) => vec![at(&sql.read_cursors, now).bind(names(&verb.jobs))],
         Verb::Plan(verb) => vec![plan(sql, now, id, verb)?],
-        // Its locks, which say what time it is, come first: see `queue`.
-        Verb::Enqueue(_) => Vec::new(),
+        // Its locks, which say what time it is, come first: see `queue`; or a whole transaction of its own: `migrate`.
+        Verb::Enqueue(_) | Verb::Migrate(_) => Vec::new(),
         Verb::Claim(verb) => vec![
             at(sql.claim(verb.limit), now)
                 .bind(id)

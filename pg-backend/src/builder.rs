@@ -1,6 +1,6 @@
 //! Owns the settings of a store and its first contact with the server.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, sync::atomic::AtomicBool, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
@@ -153,6 +153,7 @@ impl PgStoreBuilder {
             call_timeout: self.call_timeout,
             lock_timeout: self.lock_timeout,
             migration_timeout: self.migration_timeout,
+            is_complete: AtomicBool::new(false),
         });
         store.refuse_newer_schema().await?;
         Ok(store)

@@ -22,7 +22,8 @@ mod unreadable;
 mod wire;
 
 pub use builder::{DEFAULT_SCHEMA, PgStoreBuilder};
-pub use migrate::SCHEMA_VERSION;
 /// The driver, so that a caller can open transactions for [`PgStore::enqueue_in`] with the very same version.
 pub use sqlx;
 pub use store::PgStore;
+/// The schema version that this program works with.
+pub use tourbillon::store::SCHEMA_VERSION;

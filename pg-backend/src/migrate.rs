@@ -1,6 +1,8 @@
 //! Owns the schema's versions: applied once, in order, under any number of booting replicas and crashes (G12).
 
-use tourbillon::store::{ErrorKind, StoreError};
+use std::sync::atomic::Ordering;
+
+use tourbillon::store::{Migrated, SCHEMA_VERSION, StoreError, apply};
 
 use crate::{
     error::Fault,
@@ -10,7 +12,7 @@ use crate::{
 
 /// One step of the schema. Forward only; a published file never changes.
 struct Migration {
-    version: i64,
+    version: u32,
     name: &'static str,
     sql: &'static str,
 }
@@ -23,9 +25,6 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "items", sql: include_str!("../migrations/0005_items.sql") },
     Migration { version: 6, name: "unreadable", sql: include_str!("../migrations/0006_unreadable.sql") },
 ];
-
-/// The schema version that this program works with.
-pub const SCHEMA_VERSION: i64 = 6;
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].version == SCHEMA_VERSION);
 
@@ -40,34 +39,46 @@ impl PgStore {
     /// another session holds a needed lock longer than the builder's `lock_timeout`; `Unknown` when the connection
     /// was lost (call it again).
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        while self.migrate_once(SCHEMA_VERSION).await?.to < SCHEMA_VERSION {}
+        Ok(())
+    }
+
+    /// The verb: at most the next pending step.
+    pub(crate) async fn migrate_once(&self, known: u32) -> Result<Migrated, StoreError> {
         let inner = self.inner();
-        for migration in MIGRATIONS {
-            // The usual boot takes no lock.
-            if self.checked_version().await? < migration.version {
-                let apply = inner.with_session(async |session| inner.apply(session, migration).await);
-                inner.within("migration_timeout", inner.migration_timeout, apply).await??;
-            }
+        // The usual boot takes no lock.
+        let version = self.schema_version().await?;
+        if apply::next_step(&inner.database(), version, known)?.is_none() {
+            return Ok(Migrated { from: version, to: version });
         }
-        self.checked_version().await.map(drop)
+        let step = inner.with_session(async |session| inner.apply_next(session, known).await);
+        inner.within("migration_timeout", inner.migration_timeout, step).await?
     }
 
     /// The schema's version: 0 when there is none yet.
     ///
     /// # Errors
     /// As a call of the store.
-    pub async fn schema_version(&self) -> Result<i64, StoreError> {
+    pub async fn schema_version(&self) -> Result<u32, StoreError> {
         let inner = self.inner();
         let read = inner.with_session(async |session| inner.read_version(session).await);
-        inner.within("call_timeout", inner.call_timeout, read).await?
+        let version = inner.within("call_timeout", inner.call_timeout, read).await??;
+        // Migrations only add, so that what was complete once stays so.
+        inner.is_complete.fetch_or(version == SCHEMA_VERSION, Ordering::Relaxed);
+        Ok(version)
+    }
+
+    /// Looks at the server until the schema was once seen to be complete.
+    pub(crate) async fn require_schema(&self) -> Result<(), StoreError> {
+        let inner = self.inner();
+        if inner.is_complete.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        apply::require_complete(&inner.database(), self.schema_version().await?)
     }
 
     pub(crate) async fn refuse_newer_schema(&self) -> Result<(), StoreError> {
-        self.checked_version().await.map(drop)
-    }
-
-    async fn checked_version(&self) -> Result<i64, StoreError> {
-        let version = self.schema_version().await?;
-        self.inner().check_version(version)
+        apply::next_step(&self.inner().database(), self.schema_version().await?, SCHEMA_VERSION).map(drop)
     }
 }
 
@@ -87,21 +98,14 @@ impl Inner {
         })
     }
 
-    fn check_version(&self, version: i64) -> Result<i64, StoreError> {
-        if version > SCHEMA_VERSION {
-            let message = format!(
-                "schema `{}` at {} has version {version}, this program knows {SCHEMA_VERSION}: deploy a newer program",
-                self.schema.name(),
-                self.place.server
-            );
-            return Err(StoreError::new(ErrorKind::Invalid, message));
-        }
-        Ok(version)
+    /// What errors call it.
+    fn database(&self) -> String {
+        format!("schema `{}` at {}", self.schema.name(), self.place.server)
     }
 
     /// Two statements: naming a table that does not exist is an error, even behind a condition. The catalogue is read
     /// as a table: `to_regclass` answers from a cache that behind the lock may not know yet what its last holder made.
-    async fn read_version(&self, session: &mut Session<'_>) -> Result<i64, Fault> {
+    async fn read_version(&self, session: &mut Session<'_>) -> Result<u32, Fault> {
         let exists = sqlx::query(
             "select (select c.oid from pg_catalog.pg_class c
                      join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -116,7 +120,7 @@ impl Inner {
         Ok(version.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
-    async fn apply(&self, session: &mut Session<'_>, migration: &Migration) -> Result<(), Fault> {
+    async fn apply_next(&self, session: &mut Session<'_>, known: u32) -> Result<Migrated, Fault> {
         session.begin().await?;
         let bounded = sqlx::query("select set_config('lock_timeout', $1, true)");
         session.ask(bounded.bind(format!("{}ms", self.lock_timeout.as_millis()))).await?;
@@ -124,7 +128,9 @@ impl Inner {
         session.ask(sqlx::query(lock).bind(self.schema.name().to_owned())).await?;
         // A statement of its own, behind the lock: its snapshot shows what the last holder committed.
         let version = self.read_version(session).await?;
-        if version < migration.version {
+        let next = apply::next_step(&self.database(), version, known).map_err(Fault::Final)?;
+        let migration = MIGRATIONS.iter().find(|migration| Some(migration.version) == next);
+        if let Some(migration) = migration {
             tracing::info!(schema = self.schema.name(), version = migration.version, "applying migration");
             if version == 0 {
                 self.create_ledger(session).await?;
@@ -134,9 +140,11 @@ impl Inner {
                 "insert into {schema}.migration (version, name, applied_at) values ($1, $2, clock_timestamp())
                  returning version::text",
             );
-            session.ask(sqlx::query(record).bind(migration.version).bind(migration.name)).await?;
+            let record = sqlx::query(record).bind(i64::from(migration.version)).bind(migration.name);
+            session.ask(record).await?;
         }
-        session.commit().await
+        session.commit().await?;
+        Ok(Migrated { from: version, to: migration.map_or(version, |migration| migration.version) })
     }
 
     async fn create_ledger(&self, session: &mut Session<'_>) -> Result<(), Fault> {

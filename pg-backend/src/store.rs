@@ -1,6 +1,9 @@
 //! Owns [`PgStore`]: one call, from connection to reply, with its deadlines and retries.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use sqlx::PgPool;
 use tourbillon::{
@@ -47,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) call_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) migration_timeout: Duration,
+    /// Whether the schema was seen to be complete. Relaxed: it guards nothing but a look at the server.
+    pub(crate) is_complete: AtomicBool,
 }
 
 impl PgStore {
@@ -70,6 +75,10 @@ impl PgStore {
 
     async fn carry_out(&self, request: &Request) -> Result<Reply, StoreError> {
         check(&request.verb)?;
+        if let Verb::Migrate(verb) = request.verb {
+            return self.migrate_once(verb.known).await.map(Reply::Migrated);
+        }
+        self.require_schema().await?;
         let mut backoff = FIRST_BACKOFF;
         let mut tries = 1;
         loop {

@@ -31,6 +31,7 @@ impl PgStore {
         enqueue: &Enqueue,
     ) -> Result<Enqueued, StoreError> {
         check(&enqueue.clone().into())?;
+        self.require_schema().await?;
         let inner = self.inner();
         let exchange = inner.enqueue_within(transaction, request, enqueue);
         match inner.within("call_timeout", inner.call_timeout, exchange).await?? {
@@ -69,6 +70,7 @@ impl PgStore {
         let settle = Settle { settlements: vec![Settlement { lease, outcome }] };
         let request = Request { id: request, verb: settle.into() };
         check(&request.verb)?;
+        self.require_schema().await?;
         let inner = self.inner();
         let exchange = inner.ask_within(transaction, &request);
         let reply = inner.within("call_timeout", inner.call_timeout, exchange).await??;

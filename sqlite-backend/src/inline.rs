@@ -43,11 +43,19 @@ impl SqliteInline {
     /// # Errors
     /// `Unavailable` when there is no memory left.
     pub fn in_memory(clock: DatabaseClock) -> Result<Self, StoreError> {
-        let connection = Connection::open_in_memory()
-            .map_err(|error| translate("the database in memory", Phase::Statement, error))?;
-        let store = Self::new(connection, clock)?;
+        let store = Self::unmigrated(clock)?;
         store.migrate()?;
         Ok(store)
+    }
+
+    /// A store in memory without any table: until it is migrated, every call but `migrate` is refused.
+    ///
+    /// # Errors
+    /// As [`SqliteInline::in_memory`].
+    pub fn unmigrated(clock: DatabaseClock) -> Result<Self, StoreError> {
+        let connection = Connection::open_in_memory()
+            .map_err(|error| translate("the database in memory", Phase::Statement, error))?;
+        Self::new(connection, clock)
     }
 
     /// Brings the schema up to date. Safe to call from any number of connections at once.

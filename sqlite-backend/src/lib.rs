@@ -40,5 +40,6 @@ pub use builder::{Builder, Migrate, Synchronous};
 pub use inline::SqliteInline;
 /// The driver, so that a caller can open the connection of a [`SqliteInline`] with the very same version.
 pub use rusqlite;
-pub use schema::SCHEMA_VERSION;
 pub use store::SqliteStore;
+/// The schema version that this program reads and writes.
+pub use tourbillon::store::SCHEMA_VERSION;

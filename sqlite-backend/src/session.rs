@@ -3,7 +3,11 @@
 //! Knows no thread and no channel; both ways to run the store are built on it.
 
 use rusqlite::{Connection, config::DbConfig};
-use tourbillon::store::{DatabaseClock, ErrorKind, Reply, Request, StoreError, Verb, apply};
+use tourbillon::{
+    model::RequestId,
+    store::{DatabaseClock, ErrorKind, Migrate, Reply, Request, SCHEMA_VERSION, StoreError, Verb, apply},
+};
+use uuid::Uuid;
 
 use crate::{
     clock,
@@ -32,7 +36,7 @@ enum Schema {
 enum GroupFailure {
     /// It never began, or its outcome is not known: every request gets this error.
     Final(StoreError),
-    /// It was rolled back as a whole because of some request in it: each is worth a transaction of its own.
+    /// It is undone as a whole because of some request in it: each is worth a transaction of its own.
     RolledBack,
 }
 
@@ -61,14 +65,25 @@ impl Session {
         &self.clock
     }
 
+    /// Applies every pending migration. Any number of processes may do it at once: each step takes the write lock
+    /// first and looks at the ledger under it.
     pub(crate) fn migrate(&mut self) -> Result<(), StoreError> {
-        let now = clock::now(&self.clock);
-        schema::migrate(&mut self.connection, &self.name, now)
+        // Nothing to do, then: without the write lock, so that a busy or read-only file is no obstacle.
+        while schema::version(&self.connection, &self.name)? != SCHEMA_VERSION {
+            // It leaves no receipt, so its id is nobody's.
+            let verb = Verb::Migrate(Migrate { known: SCHEMA_VERSION });
+            self.apply(&Request { id: RequestId(Uuid::nil()), verb })?;
+        }
+        Ok(())
     }
 
     /// Carries out one request in one transaction.
     pub(crate) fn apply(&mut self, request: &Request) -> Result<Reply, StoreError> {
-        self.begin([request])?;
+        if matches!(request.verb, Verb::Migrate(_)) {
+            self.execute(sql::BEGIN_WRITE)?;
+        } else {
+            self.begin([request])?;
+        }
         match self.run(request) {
             Ok(reply) => {
                 self.commit()?;
@@ -96,6 +111,10 @@ impl Session {
     }
 
     fn try_group(&mut self, requests: &[&Request]) -> Result<Vec<Result<Reply, StoreError>>, GroupFailure> {
+        // What else is in the group may need the schema that it makes.
+        if requests.iter().any(|request| matches!(request.verb, Verb::Migrate(_))) {
+            return Err(GroupFailure::RolledBack);
+        }
         self.begin(requests.iter().copied()).map_err(GroupFailure::Final)?;
         let mut replies = Vec::with_capacity(requests.len());
         for request in requests {

@@ -15,7 +15,7 @@ use tourbillon::{
     store::{BoxFuture, DatabaseClock, ErrorKind, ManualClock, MemoryStore, Reply, Request, Store, StoreError},
 };
 use tourbillon_pg::{PgStore, PgStoreBuilder};
-use tourbillon_sqlite::{Builder, SqliteInline, SqliteStore, Synchronous};
+use tourbillon_sqlite::{Builder, Migrate, SqliteInline, SqliteStore, Synchronous};
 
 use crate::{
     cluster::Cluster,
@@ -36,6 +36,10 @@ impl Fixture for Memory {
 
     fn on_manual_clock(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
         Box::pin(async move { Ok(Arc::new(MemoryStore::new(clock)) as Arc<dyn Store>) })
+    }
+
+    fn unmigrated(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async move { Ok(Arc::new(MemoryStore::unmigrated(clock)) as Arc<dyn Store>) })
     }
 
     fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
@@ -82,6 +86,10 @@ impl Fixture for Sqlite {
         Box::pin(async { Ok(Arc::new(SqliteInline::in_memory(DatabaseClock::Manual(clock))?) as Arc<dyn Store>) })
     }
 
+    fn unmigrated(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async { Ok(Arc::new(SqliteInline::unmigrated(DatabaseClock::Manual(clock))?) as Arc<dyn Store>) })
+    }
+
     fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
         Box::pin(async move {
             let store = Arc::new(SqliteInline::in_memory(DatabaseClock::Database)?) as Arc<dyn Store>;
@@ -111,6 +119,14 @@ impl Fixture for SqliteFile {
             let folder = Arc::new(Folder::new()?);
             let store = Self::builder(&folder).clock(DatabaseClock::Manual(clock)).open()?;
             Ok(Arc::new(InFolder { store, _folder: folder }) as Arc<dyn Store>)
+        })
+    }
+
+    fn unmigrated(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async {
+            let folder = Arc::new(Folder::new()?);
+            let builder = Self::builder(&folder).clock(DatabaseClock::Manual(clock)).migrate(Migrate::Manual);
+            Ok(Arc::new(InFolder { store: builder.open()?, _folder: folder }) as Arc<dyn Store>)
         })
     }
 
@@ -215,6 +231,13 @@ impl Fixture for Postgres {
         Box::pin(async {
             let store = Self::builder()?.max_connections(1).clock(DatabaseClock::Manual(clock)).connect().await?;
             store.migrate().await?;
+            Ok(Arc::new(store) as Arc<dyn Store>)
+        })
+    }
+
+    fn unmigrated(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
+        Box::pin(async {
+            let store = Self::builder()?.max_connections(1).clock(DatabaseClock::Manual(clock)).connect().await?;
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }

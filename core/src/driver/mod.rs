@@ -12,6 +12,7 @@
 //! goes through `call`. Leases live in `lease`: the heartbeater renews them, the runner that
 //! polls a handler looks at them before *every* poll (G8).
 
+mod boot;
 mod call;
 mod claimer;
 mod forwarder;
@@ -33,6 +34,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub use boot::migrate;
 pub use forwarder::{Forwarded, Forwarder, ForwarderBuilder, Parcel};
 pub use queue::{QueueHandle, UnknownQueue};
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};

@@ -82,7 +82,7 @@ pub enum BuildError {
 }
 
 impl Scheduler {
-    /// Starts collecting. The store must have been migrated.
+    /// Starts collecting. The store must have been [migrated](super::migrate).
     ///
     /// ```
     /// # use std::{sync::Arc, time::Duration};

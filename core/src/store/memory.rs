@@ -2,16 +2,18 @@
 //! engine of the simulation. Keeps nothing across a restart.
 
 mod queue;
+mod schema;
 
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
     AuditRows, BoxFuture, Cursor, ErrorKind, JobRecord, JobStats, ListAudit, ListExecutions, ListSkipped, LockRows,
-    ManualClock, Prune, Pruned, Reply, Request, Rows, SkippedEntry, Store, StoreError, apply,
+    ManualClock, Prune, Pruned, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows, SkippedEntry, Store, StoreError,
+    Verb, apply,
 };
 use crate::model::{
     AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, RequestId, Scope, State,
@@ -32,8 +34,16 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// An empty store with the newest schema.
     pub fn new(clock: ManualClock) -> Self {
+        let store = Self::unmigrated(clock);
+        store.tables().schema_version = SCHEMA_VERSION;
+        store
+    }
+
+    /// An empty store without a schema: it refuses everything but `migrate`, as a database does, until every step was
+    /// applied.
+    pub fn unmigrated(clock: ManualClock) -> Self {
         Self { clock, tables: Arc::default() }
     }
 
@@ -42,9 +52,16 @@ impl MemoryStore {
     /// # Errors
     /// As [`Store::call`], but never `Unavailable` or `Unknown`.
     pub fn apply(&self, request: &Request) -> Result<Reply, StoreError> {
-        // A panic inside leaves half a transaction; it is our bug, and tests want to see it, not a poisoned lock.
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.tables();
+        if !matches!(request.verb, Verb::Migrate(_)) {
+            apply::require_complete(&tables.database(), tables.schema_version)?;
+        }
         apply::apply(&mut *tables, self.clock.now(), request)
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // A panic inside leaves half a transaction; it is our bug, and tests want to see it, not a poisoned lock.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,6 +75,7 @@ type ClaimKey = (i16, Timestamp, ExecutionId);
 
 #[derive(Debug, Default)]
 struct Tables {
+    schema_version: u32,
     live: BTreeMap<ExecutionId, Execution>,
     claimable: BTreeMap<ClaimKey, JobName>,
     running_by_limit: BTreeMap<String, u32>,

@@ -12,6 +12,7 @@ mod lock_rows;
 mod memory;
 mod queue_rows;
 mod rows;
+mod schema_rows;
 mod verb;
 
 use std::{
@@ -27,6 +28,7 @@ pub use lock_rows::LockRows;
 pub use memory::MemoryStore;
 pub use queue_rows::QueueRows;
 pub use rows::{JobRecord, Rows};
+pub use schema_rows::SchemaRows;
 pub use verb::*;
 
 pub use crate::model::SkippedSlots;
@@ -160,6 +162,13 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
     check_numbers(verb)?;
     let name = verb.name();
     match verb {
+        Verb::Migrate(v) => {
+            if v.known == 0 || v.known > SCHEMA_VERSION {
+                let message = format!("{name}: known is {}, allowed are 1 to {SCHEMA_VERSION}", v.known);
+                return Err(StoreError::new(ErrorKind::Invalid, message));
+            }
+            Ok(())
+        }
         Verb::ReadClock(_) | Verb::ReadStats(_) => Ok(()),
         Verb::Register(v) => {
             batch("jobs", v.jobs.len())?;
@@ -290,7 +299,7 @@ fn check_numbers(verb: &Verb) -> Result<(), StoreError> {
 }
 
 /// True for verbs whose first reply is kept under the request id. The others are either reads or idempotent by
-/// their own guard (start, heartbeat, register, rescue, prune, cleaning, renewing and releasing a lock: repeating them does what was wanted).
+/// their own guard (migrate, start, heartbeat, register, rescue, prune, cleaning, renewing and releasing a lock: repeating them does what was wanted).
 pub const fn keeps_receipt(verb: &Verb) -> bool {
     matches!(
         verb,

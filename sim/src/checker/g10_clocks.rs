@@ -59,7 +59,8 @@ fn answered_now(reply: &Reply) -> Option<Timestamp> {
         Reply::ItemUpdated(reply) => Some(reply.now),
         Reply::ItemsDeleted(reply) => Some(reply.now),
         Reply::ItemsCleaned(reply) => Some(reply.now),
-        Reply::Registered(_)
+        Reply::Migrated(_)
+        | Reply::Registered(_)
         | Reply::CancelOutcomes(_)
         | Reply::Requeued(_)
         | Reply::SkippedPage(_)

@@ -25,7 +25,7 @@ pub trait Spoiler: Send + Sync {
 /// A store under test: how to make empty ones.
 ///
 /// Implement it for your own store and hand it to [`trials`](super::trials). Every call makes a store with no
-/// rows, migrated to its newest schema, that shares nothing with any other. What must be removed afterwards is
+/// rows, migrated to its newest schema (but for [`Fixture::unmigrated`]), that shares nothing with any other. What must be removed afterwards is
 /// best removed when the last [`Arc`] is dropped.
 pub trait Fixture: Send + Sync + 'static {
     /// First part of every trial's name, such as `sqlite`. One word.
@@ -39,6 +39,9 @@ pub trait Fixture: Send + Sync + 'static {
 
     /// An empty store whose database clock is `clock`.
     fn on_manual_clock(&self, clock: ManualClock) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>>;
+
+    /// A store whose database clock is `clock`, on a database without any table of it.
+    fn unmigrated(&self, clock: ManualClock) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>>;
 
     /// `handles` (1 or more) independent ways into one empty store on the database's own clock: connections of their
     /// own where there are connections. For races.

@@ -19,6 +19,9 @@
 //! #     fn on_manual_clock(&self, clock: ManualClock) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
 //! #         Box::pin(async { Ok(Arc::new(MemoryStore::new(clock)) as _) })
 //! #     }
+//! #     fn unmigrated(&self, clock: ManualClock) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
+//! #         Box::pin(async { Ok(Arc::new(MemoryStore::unmigrated(clock)) as _) })
+//! #     }
 //! #     fn on_own_clock(&self, _: usize) -> BoxFuture<'_, Result<Vec<Arc<dyn Store>>, StoreError>> {
 //! #         Box::pin(async { Ok(Vec::new()) })
 //! #     }
@@ -47,6 +50,7 @@ mod items;
 mod limits;
 mod list;
 mod lock;
+mod migrate;
 mod plan;
 mod prune;
 mod receipts;
@@ -71,14 +75,27 @@ use subject::Subject;
 /// One behaviour.
 struct Case {
     name: &'static str,
+    schema: Schema,
     run: for<'a> fn(&'a Subject) -> BoxFuture<'a, ()>,
+}
+
+/// What the database holds before a case begins.
+#[derive(Clone, Copy)]
+enum Schema {
+    /// All tables, empty.
+    Newest,
+    /// Nothing at all.
+    None,
 }
 
 /// Declares the cases of a topic. A function left out is dead code, and the compiler says so.
 macro_rules! cases {
-    ($($name:ident,)*) => {
+    (unmigrated: $($name:ident,)*) => { super::cases! { @None $($name,)* } };
+    ($($name:ident,)*) => { super::cases! { @Newest $($name,)* } };
+    (@$schema:ident $($name:ident,)*) => {
         pub(super) const CASES: &[super::Case] = &[$(super::Case {
             name: stringify!($name),
+            schema: super::Schema::$schema,
             run: |subject| Box::pin($name(subject)),
         },)*];
     };
@@ -86,6 +103,7 @@ macro_rules! cases {
 use cases;
 
 const TOPICS: &[(&str, &[Case])] = &[
+    ("migrate", migrate::CASES),
     ("register", register::CASES),
     ("plan", plan::CASES),
     ("enqueue", enqueue::CASES),
@@ -152,7 +170,7 @@ pub fn trial(name: String, absent: Option<&str>, run: impl FnOnce() + Send + 'st
 
 fn run_case(fixture: &dyn Fixture, case: &Case) {
     block_on(async {
-        let subject = Subject::new(fixture).await;
+        let subject = Subject::new(fixture, case.schema).await;
         (case.run)(&subject).await;
         subject.compare_everything().await;
     });

@@ -27,7 +27,7 @@ use tourbillon::{
 };
 use uuid::Uuid;
 
-use super::Fixture;
+use super::{Fixture, Schema};
 
 /// Where every case's clock starts: 2027-01-15T08:00:00Z.
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -47,12 +47,15 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) async fn new(fixture: &dyn Fixture) -> Self {
+    pub(super) async fn new(fixture: &dyn Fixture, schema: Schema) -> Self {
         let clock = ManualClock::new(START);
-        let store = fixture.on_manual_clock(clock.clone()).await;
+        let (store, shadow) = match schema {
+            Schema::Newest => (fixture.on_manual_clock(clock.clone()).await, MemoryStore::new(clock.clone())),
+            Schema::None => (fixture.unmigrated(clock.clone()).await, MemoryStore::unmigrated(clock.clone())),
+        };
         Self {
             store: store.unwrap_or_else(|error| panic!("the fixture failed to make a store: {error:?}")),
-            shadow: MemoryStore::new(clock.clone()),
+            shadow,
             clock,
             serial: AtomicU64::new(0),
             jobs: Mutex::default(),

@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
     ("schema_newer_than_the_program_is_refused", schema_newer_than_the_program_is_refused),
 ];
 
+// P-44
 fn sixteen_replicas_migrate_once(cluster: &'static Cluster) -> Result<(), Failed> {
     crate::block_on(async {
         let url = cluster.fresh_database();
@@ -34,7 +35,7 @@ fn sixteen_replicas_migrate_once(cluster: &'static Cluster) -> Result<(), Failed
         }
         let mut connection = crate::connect(&url).await?;
         let ledger = sqlx::query("select count(*) from tourbillon.migration").fetch_one(&mut connection).await?;
-        assert_eq!(ledger.get::<i64, _>(0), SCHEMA_VERSION);
+        assert_eq!(ledger.get::<i64, _>(0), i64::from(SCHEMA_VERSION));
         Ok(())
     })
 }

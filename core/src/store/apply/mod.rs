@@ -6,6 +6,9 @@
 mod item;
 mod lock;
 mod queue;
+mod schema;
+
+pub use schema::{next_step, require_complete};
 
 use super::{
     AuditPage, CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind,
@@ -23,7 +26,8 @@ use crate::model::{
 };
 use std::time::Duration;
 
-/// Carries out `request` at `now`, or returns the first reply to it.
+/// Carries out `request` at `now`, or returns the first reply to it. The caller has made sure, once for a connection,
+/// that the schema [allows it](require_complete), unless the request is a `migrate`.
 ///
 /// # Errors
 /// `Invalid` for a malformed request, else what `rows` returns; the caller rolls back.
@@ -35,6 +39,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         return Ok(first);
     }
     let reply = match &request.verb {
+        Verb::Migrate(verb) => Reply::Migrated(schema::migrate(rows, now, *verb)?),
         Verb::ReadClock(_) => Reply::ClockRead(ClockRead { now }),
         Verb::Register(verb) => Reply::Registered(register(rows, now, verb)?),
         Verb::ReadCursors(verb) => {

@@ -8,6 +8,7 @@ mod audit;
 mod item;
 mod lock;
 mod queue;
+mod schema;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -25,6 +26,8 @@ use crate::model::{
     Outcome, RequestId, Scope, SkipReason, SkippedSlots, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
+
+pub use schema::{Migrate, Migrated, SCHEMA_VERSION};
 
 pub use queue::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, MAX_KEY_BYTES, NewItem, Unique};
 
@@ -88,6 +91,8 @@ macro_rules! verbs {
 }
 
 verbs! {
+    /// Brings the schema up to date, one step a request.
+    Migrate => Migrated as "migrate";
     /// Reads the database clock.
     ReadClock => ClockRead as "read_clock";
     /// Makes job specs known; the latest registration wins.
