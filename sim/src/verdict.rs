@@ -149,5 +149,6 @@ fn facts(scenario: &Scenario, seed: u64) -> RunFacts {
         granularity: Duration::ZERO,
         services: scenario.services.iter().map(|service| services::facts(service, scenario)).collect(),
         settle_within: scenario.settle_within,
+        boot: scenario.boot,
     }
 }

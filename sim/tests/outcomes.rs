@@ -12,7 +12,7 @@ use tourbillon::{
 };
 use tourbillon_sim::{
     fault::FaultPlan,
-    history::{RunFacts, What},
+    history::{Boot, RunFacts, What},
     scenario::Phases,
     world::{self, Host, Lane, RunSetup, engine},
 };
@@ -80,6 +80,7 @@ fn rows() -> BTreeMap<String, Execution> {
             granularity: Duration::ZERO,
             settle_within: Duration::from_secs(60),
             services: Vec::new(),
+            boot: Boot::Ready,
         },
         receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(120), partial_heal: Duration::ZERO, heal: Duration::ZERO },

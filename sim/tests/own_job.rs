@@ -11,7 +11,7 @@ use tourbillon::{
 use tourbillon_sim::{
     checker::{self, Violation},
     fault::{Bad, Fault, FaultPlan, Then, Trigger, TriggerPoint},
-    history::{History, JobFacts, RunFacts, What},
+    history::{Boot, History, JobFacts, RunFacts, What},
     scenario::Phases,
     world::{self, App, Host, Lane, ReceiverSpec, RunSetup, engine},
 };
@@ -163,5 +163,6 @@ fn facts(seed: u64) -> RunFacts {
         // Two leases, one run, one rescue, one plan, one call, and some room.
         settle_within: 3 * MINUTE,
         services: Vec::new(),
+        boot: Boot::Ready,
     }
 }

@@ -14,7 +14,7 @@ use tourbillon::{
 use tourbillon_sim::{
     checker,
     fault::{Bad, Fault, FaultPlan, Then, Trigger, TriggerPoint},
-    history::{History, JobFacts, RunFacts, What},
+    history::{Boot, History, JobFacts, RunFacts, What},
     scenario::Phases,
     world::{
         self, Host, Lane, RunSetup,
@@ -169,5 +169,6 @@ fn facts(seed: u64) -> RunFacts {
         // Two leases, one run, one rescue, one plan, one call, and some room.
         settle_within: 3 * MINUTE,
         services: Vec::new(),
+        boot: Boot::Ready,
     }
 }

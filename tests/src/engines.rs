@@ -42,7 +42,7 @@ impl EngineKind {
         }
     }
 
-    /// Makes a fresh, empty, migrated engine for each run. Postgres: a schema of its own on the shared throw-away
+    /// Makes a fresh, empty engine without a schema for each run. Postgres: a schema of its own on the shared throw-away
     /// cluster, or on the server that `TOURBILLON_PG_URL` names; dropped after the run.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl EngineKind {
 
 fn sqlite() -> Result<Box<dyn Engine + Send>, StoreError> {
     let clock = ManualClock::new(Timestamp::EPOCH);
-    let store = SqliteInline::in_memory(DatabaseClock::Manual(clock.clone()))?;
+    let store = SqliteInline::unmigrated(DatabaseClock::Manual(clock.clone()))?;
     Ok(Box::new(Inline::new(clock, move |request: &Request| store.apply(request))))
 }
 
@@ -70,14 +70,8 @@ fn postgres(url: String) -> Result<Box<dyn Engine + Send>, StoreError> {
     let schema = format!("sim_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let (at, in_schema) = (url.clone(), schema.clone());
     let connect = async move |clock: ManualClock| {
-        let store = PgStore::builder(&at)
-            .schema(&in_schema)
-            .max_connections(1)
-            .clock(DatabaseClock::Manual(clock))
-            .connect()
-            .await?;
-        store.migrate().await?;
-        Ok(store)
+        let builder = PgStore::builder(&at).schema(&in_schema).max_connections(1);
+        builder.clock(DatabaseClock::Manual(clock)).connect().await
     };
     let close = async move |store: Arc<PgStore>| {
         store.close().await;
@@ -92,7 +86,7 @@ async fn drop_schema(url: &str, schema: &str) -> Result<(), StoreError> {
     use sqlx::{Connection, PgConnection};
     let failed = |error: sqlx::Error| StoreError::new(ErrorKind::Unavailable, error.to_string());
     let mut connection = PgConnection::connect(url).await.map_err(failed)?;
-    let statement = format!("drop schema {schema} cascade");
+    let statement = format!("drop schema if exists {schema} cascade");
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.map_err(failed)?;
     connection.close().await.map_err(failed)
 }

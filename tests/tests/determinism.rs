@@ -10,7 +10,7 @@ use tourbillon::{
 use tourbillon_sim::{
     Overrides, Verdict, checker,
     fault::FaultPlan,
-    history::RunFacts,
+    history::{Boot, RunFacts},
     run_seed,
     scenario::{Phases, Scenario},
     world::{self, App, Lane, RunSetup, engine},
@@ -136,6 +136,7 @@ fn panics_are_seen_on(lane: Lane) {
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
             services: Vec::new(),
+            boot: Boot::Ready,
         },
         receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(60), partial_heal: Duration::ZERO, heal: Duration::ZERO },

@@ -11,8 +11,8 @@ use tourbillon::{
     plan::CatchUp,
     store::{
         AcquireLock, Cancel, Claim, Heartbeat, ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ManualClock,
-        MemoryStore, Plan, PlanEntry, ReadCursors, Register, Registration, ReleaseLock, RenewLock, Reply, Request,
-        Requeue, Rescue, Settle, Settlement, SpecHash, Start, Verb,
+        MemoryStore, Migrate, Plan, PlanEntry, ReadCursors, Register, Registration, ReleaseLock, RenewLock, Reply,
+        Request, Requeue, Rescue, SCHEMA_VERSION, Settle, Settlement, SpecHash, Start, Verb,
     },
 };
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use super::{
     check_all,
     story::{Story, failed, succeeded},
 };
-use crate::history::{FinalState, HostId, JobFacts, Phase, RunFacts, What};
+use crate::history::{Boot, FinalState, HostId, JobFacts, Phase, RunFacts, What};
 
 struct Callers {
     story: Story,
@@ -46,6 +46,7 @@ fn strict(facts: &mut RunFacts) {
     job.planner.catch_up = CatchUp::EverySlot { window: Duration::from_secs(600), max_slots: 3 };
     job.planner.max_lateness = Some(Duration::from_secs(300));
     facts.jobs.push(job);
+    facts.boot = Boot::Migrate;
     facts.jobs.iter_mut().for_each(|job| job.effects_per_start = 0);
 }
 
@@ -55,10 +56,11 @@ impl Callers {
         story.phase(Phase::Chaos);
         let What::Began { facts } = story.history.events[0].what.clone() else { unreachable!("a story begins") };
         let clock = ManualClock::new(Story::EPOCH);
-        let store = MemoryStore::new(clock.clone());
+        let store = MemoryStore::unmigrated(clock.clone());
         let (leases, ids, locks, requests) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut callers =
             Self { story, store, clock, random: seed, facts: *facts, leases, ids, locks, requests, edits: 0 };
+        while callers.migrate() < SCHEMA_VERSION {}
         callers.register();
         callers
     }
@@ -98,6 +100,12 @@ impl Callers {
     fn spec(&self, job: &JobName) -> SpecHash {
         let edits = if *job == self.facts.jobs[0].job { self.edits } else { 0 };
         SpecHash(format!("spec {edits}").into())
+    }
+
+    fn migrate(&mut self) -> u32 {
+        let (_, reply) = self.call(Migrate { known: SCHEMA_VERSION });
+        let Reply::Migrated(reply) = reply else { panic!("{reply:?}") };
+        reply.to
     }
 
     fn register(&mut self) {
@@ -272,7 +280,7 @@ impl Callers {
 
 #[test]
 fn no_checker_objects_to_the_executable_specification() {
-    let mut checks = [0; 13];
+    let mut checks = vec![0; super::all().len()];
     for seed in 0..150 {
         let mut callers = Callers::new(seed);
         for _ in 0..600 {

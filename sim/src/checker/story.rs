@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use super::{check_all, story_locks::Told};
 use crate::history::{
-    Answer, CrashKind, Effect, Event, FinalState, History, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, What,
+    Answer, Boot, CrashKind, Effect, Event, FinalState, History, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome,
+    What,
 };
 
 pub(super) struct Story {
@@ -109,6 +110,7 @@ impl Story {
             granularity: Duration::from_millis(100),
             settle_within: Duration::from_secs(300),
             services: Vec::new(),
+            boot: Boot::Ready,
         };
         change(&mut facts);
         let mut story = Self {

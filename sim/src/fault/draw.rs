@@ -11,16 +11,20 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use sha2::{Digest, Sha256};
+use tourbillon::store::SCHEMA_VERSION;
 
 use super::{Bad, Fault, FaultKind, FaultPlan, PlanTree, Then, Trigger, TriggerPoint};
 use crate::{
-    history::RunFacts,
+    history::{Boot, RunFacts},
     operator,
     scenario::{FaultMix, Scenario},
 };
 
 /// Two days: more than any sane replica is wrong by.
 const WORST_OFFSET_MS: u64 = 2 * 86_400_000;
+
+/// Within these first seconds replicas that are left alone have migrated.
+const BOOT_S: u64 = 3;
 
 /// Fault plans for a scenario, as a proptest strategy that shrinks well.
 #[derive(Clone, Debug)]
@@ -31,6 +35,7 @@ pub struct PlanStrategy {
     call_timeout_s: u64,
     leases_s: Vec<u64>,
     replicas: u64,
+    boots: Boot,
 }
 
 /// The plans that seeds of this scenario have; the scenario's pinned faults are in each of them.
@@ -46,6 +51,7 @@ pub fn strategy(scenario: &Scenario) -> PlanStrategy {
         call_timeout_s: seconds_up(scenario.call_timeout),
         leases_s: waits.map(seconds_up).collect(),
         replicas: u64::from(scenario.replicas.max(1)),
+        boots: scenario.boot,
     }
 }
 
@@ -65,6 +71,7 @@ pub fn draw_any(facts: &RunFacts, chaos: Duration, leases: &[Duration], seed: u6
         call_timeout_s: seconds_up(facts.call_timeout),
         leases_s: leases.iter().copied().map(seconds_up).collect(),
         replicas: u64::from(facts.replicas.max(1)),
+        boots: facts.boot,
     };
     draw_from(&strategy, seed)
 }
@@ -103,20 +110,31 @@ impl PlanStrategy {
         let faults = dice.within(0, u64::from(self.mix.max_faults));
         let mut faults: Vec<_> = (0..faults).map(|_| self.fault(*dice.pick(&on), dice)).collect();
         faults.sort_by_key(|fault| fault.at_s);
-        let possible = possible_triggers(&on);
+        let possible = possible_triggers(&on, TriggerPoint::DRAWN);
         let triggers = if possible.is_empty() { 0 } else { dice.within(0, u64::from(self.mix.max_triggers)) };
-        let triggers = (0..triggers).map(|_| self.trigger(*dice.pick(&possible), dice)).collect();
+        let between_steps = possible_triggers(&on, &[TriggerPoint::AppliedMigrate]);
+        let triggers = (0..triggers).map(|_| {
+            let at_boot = self.boots == Boot::Migrate && !between_steps.is_empty() && dice.one_in(2);
+            self.trigger(*dice.pick(if at_boot { &between_steps } else { &possible }), dice)
+        });
+        let triggers = triggers.collect();
         FaultPlan { faults, triggers }
     }
 
     fn fault(&self, kind: FaultKind, dice: &mut Dice<'_>) -> Fault {
         let replica = if kind.strikes_one_replica() { dice.below(self.replicas) } else { 0 };
         Fault {
-            at_s: narrow(dice.below(self.chaos_s)),
+            at_s: self.at_s(dice),
             lasts_s: self.lasts_s(kind, dice),
             replica: u8::try_from(replica).unwrap_or(0),
             bad: self.bad(kind, dice),
         }
+    }
+
+    /// Any time; where replicas migrate, half of all faults come while they do, which takes no longer.
+    fn at_s(&self, dice: &mut Dice<'_>) -> u32 {
+        let boots = self.boots == Boot::Migrate && dice.one_in(2);
+        narrow(dice.below(if boots { BOOT_S } else { self.chaos_s }))
     }
 
     fn lasts_s(&self, kind: FaultKind, dice: &mut Dice<'_>) -> u32 {
@@ -212,6 +230,8 @@ impl PlanStrategy {
 
     fn trigger(&self, (after, then): (TriggerPoint, Then), dice: &mut Dice<'_>) -> Trigger {
         let nth = match dice.below(10) {
+            // Each step is applied once.
+            _ if after == TriggerPoint::AppliedMigrate => dice.within(1, u64::from(SCHEMA_VERSION)),
             0 => dice.within(41, 400),
             1..=3 => dice.within(1, 40),
             _ => dice.within(1, 12),
@@ -248,8 +268,8 @@ fn swarm(kinds: &[FaultKind], dice: &mut Dice<'_>) -> Vec<FaultKind> {
     }
 }
 
-fn possible_triggers(on: &[FaultKind]) -> Vec<(TriggerPoint, Then)> {
-    let pairs = TriggerPoint::DRAWN.iter().flat_map(|after| Then::DRAWN.iter().map(move |then| (*after, *then)));
+fn possible_triggers(on: &[FaultKind], points: &[TriggerPoint]) -> Vec<(TriggerPoint, Then)> {
+    let pairs = points.iter().flat_map(|after| Then::DRAWN.iter().map(move |then| (*after, *then)));
     let as_trigger = |(after, then)| Trigger { after, of: None, nth: 1, then, lasts_s: 0 };
     pairs.filter(|pair| as_trigger(*pair).is_possible() && on.contains(&as_trigger(*pair).kind())).collect()
 }

@@ -330,6 +330,8 @@ named! {
         AppliedSettle = "applied_settle",
         /// … a rescue.
         AppliedRescue = "applied_rescue",
+        /// … a step of the schema.
+        AppliedMigrate = "applied_migrate",
         /// A handler is about to be polled for the first time.
         HandlerStarted = "handler_started",
         /// A receiver got an effect; its answer is not sent yet.
@@ -391,7 +393,8 @@ impl Then {
 }
 
 impl TriggerPoint {
-    /// Those that seeds draw. The others are for plans that aim at one row of a truth table.
+    /// Those that seeds draw of every scenario. Of the others, [`Self::AppliedMigrate`] is drawn where replicas
+    /// migrate, and the rest are for plans that aim at one row of a truth table.
     pub const DRAWN: &'static [Self] = &[
         Self::AppliedPlan,
         Self::AppliedClaim,

@@ -440,6 +440,27 @@ pub struct RunFacts {
     pub services: Vec<ServiceFacts>,
     /// Liveness bound: after heal (partial or full), an execution that is due is terminal within this.
     pub settle_within: Duration,
+    /// What replicas find and do when they start.
+    #[serde(default, skip_serializing_if = "Boot::is_default")]
+    pub boot: Boot,
+}
+
+/// What replicas find and do when they start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Boot {
+    /// The newest schema; they start their work at once.
+    #[default]
+    Ready,
+    /// No schema in the beginning; each brings it up to date before it starts its work, at every boot.
+    Migrate,
+}
+
+impl Boot {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a checker may assume of a tick service.

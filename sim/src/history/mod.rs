@@ -7,7 +7,7 @@ mod event;
 mod log;
 
 pub use event::{
-    Answer, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, RunFacts,
+    Answer, Boot, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, RunFacts,
     STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
 };
 pub use log::{History, HistoryHash, Recorder};

@@ -18,7 +18,7 @@ use super::{
     tables::Operator,
 };
 use crate::{
-    history::{JobFacts, RunFacts, ServiceFacts},
+    history::{Boot, JobFacts, RunFacts, ServiceFacts},
     world::{
         App, Host, ReceiverSpec,
         application::{self, ApplicationFactory},
@@ -138,6 +138,7 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
             Variant::Naive => Vec::new(),
             Variant::Hardened => services(config),
         },
+        boot: Boot::Ready,
     }
 }
 

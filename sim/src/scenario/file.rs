@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     fault::FaultKind,
+    history::Boot,
     operator::{self, Variant},
     world::Lane,
 };
@@ -30,6 +31,7 @@ const KEYS: &[&str] = &[
     "replicas",
     "receivers",
     "epoch",
+    "boot",
     "settle_within",
     "phases",
     "driver",
@@ -144,6 +146,7 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         })?,
         queues: read_queues(table)?,
         operator,
+        boot: table.or("boot", Boot::Ready, read_boot)?,
         faults: read_mix(table)?,
         pinned: read_plan(table, phases.chaos.as_secs())?,
         seed: read_seed(table)?,
@@ -188,6 +191,10 @@ fn read_epoch(value: &Value<'_, '_>) -> Result<Timestamp, ScenarioError> {
 fn read_variant(value: &Value<'_, '_>) -> Result<Option<Variant>, ScenarioError> {
     let names = [Variant::Naive, Variant::Hardened].map(|variant| (variant.name(), variant));
     value.one_of("variant", &names).map(Some)
+}
+
+fn read_boot(value: &Value<'_, '_>) -> Result<Boot, ScenarioError> {
+    value.one_of("boot", &[("ready", Boot::Ready), ("migrate", Boot::Migrate)])
 }
 
 fn read_replicas(value: &Value<'_, '_>) -> Result<u8, ScenarioError> {

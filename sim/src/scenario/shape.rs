@@ -13,6 +13,7 @@ use tourbillon::{
 
 use crate::{
     fault::{FaultKind, FaultPlan},
+    history::Boot,
     operator::Variant,
     world::Lane,
 };
@@ -54,6 +55,8 @@ pub struct Scenario {
     pub leader_ttl: Duration,
     /// The queues.
     pub queues: Vec<QueueShape>,
+    /// What replicas find and do when they start.
+    pub boot: Boot,
     /// Which faults a seed may draw, and how many.
     pub faults: FaultMix,
     /// Faults that every seed has, on top of those drawn; what a regression file pins.

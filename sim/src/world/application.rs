@@ -278,7 +278,9 @@ mod tests {
     }
 
     fn held() -> (Held, Box<dyn Engine + Send>) {
-        (Held::new(tables(Counter::default)()), engine::memory())
+        let mut engine = engine::memory();
+        engine::migrate(engine.as_mut(), Timestamp::EPOCH).expect("an empty store");
+        (Held::new(tables(Counter::default)()), engine)
     }
 
     #[test]

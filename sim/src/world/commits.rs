@@ -65,6 +65,7 @@ fn wrote(answered: &Answered) -> bool {
         Answered::Store(Reply::Renewed(renewed)) => renewed.outcomes.iter().any(Result::is_ok),
         Answered::Store(Reply::Settled(settled)) => settled.outcomes.iter().any(Result::is_ok),
         Answered::Store(Reply::Rescued(rescued)) => !rescued.ended.is_empty() || !rescued.clamped.is_empty(),
+        Answered::Store(Reply::Migrated(migrated)) => migrated.from < migrated.to,
         Answered::Store(_) | Answered::Application(_) => true,
     }
 }

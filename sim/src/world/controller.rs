@@ -13,7 +13,7 @@ use super::{
     application::ApplicationFactory,
     clock::{HostClock, ServerClock},
     database::Database,
-    engine::Engine,
+    engine::{self, Engine},
     host::{App, Replica},
     lane::{Attention, Carrier, Lane, LinkState, Ready},
     panics,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     chance,
     fault::{Fault, FaultKind, FaultPlan},
-    history::{FinalState, History, HostId, Phase, Recorder, RunFacts, What},
+    history::{Boot, FinalState, History, HostId, Phase, Recorder, RunFacts, What},
     scenario::Phases,
 };
 
@@ -40,7 +40,7 @@ pub struct RunSetup {
     pub plan: FaultPlan,
     /// What carries hosts and messages.
     pub lane: Lane,
-    /// What answers inside the database host.
+    /// What answers inside the database host: empty. It is migrated, by the world or by replicas, as `facts` say.
     pub engine: Box<dyn Engine + Send>,
     /// The scenario's own tables, in the same database; see [`application`](super::application).
     pub application: Option<ApplicationFactory>,
@@ -70,6 +70,11 @@ pub struct RunOutcome {
 /// # Errors
 /// When the world itself breaks: a bug of the simulator, never of what runs in it.
 pub fn run(setup: RunSetup) -> Result<RunOutcome, String> {
+    let mut setup = setup;
+    if setup.facts.boot == Boot::Ready {
+        let migrated = engine::migrate(setup.engine.as_mut(), setup.facts.epoch);
+        migrated.map_err(|error| format!("cannot migrate the database engine: {error}"))?;
+    }
     let attention = Attention::default();
     let watch = panics::Watch::start(Attention::clone(&attention));
     let mut controller = Controller::new(setup, attention);
@@ -151,6 +156,8 @@ impl Controller {
         facts.granularity = granularity;
         let world = Arc::new(WorldShared {
             seed,
+            epoch: facts.epoch,
+            boot: facts.boot,
             truth: truth.clone(),
             recorder: Recorder::default(),
             net,

@@ -21,7 +21,7 @@ use super::{
     application::{ApplicationFactory, ApplicationReply, ApplicationRequest, Done, Held},
     clock::{self, ServerClock},
     commits::Commits,
-    engine::Engine,
+    engine::{self, Engine},
     gate::Gate,
     net::BoxConnection,
     process::WorldShared,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     fault::{FaultKind, TriggerPoint},
-    history::{HostId, What},
+    history::{Boot, HostId, What},
 };
 
 /// The database: survives restarts of its host.
@@ -133,6 +133,9 @@ impl Database {
         };
         let lost = log.lose(commits);
         let mut fresh = engine.fresh()?;
+        if self.world.boot == Boot::Ready {
+            engine::migrate(fresh.as_mut(), self.world.epoch)?;
+        }
         let mut held = self.application.as_ref().map(|make| Held::new(make()));
         for (now, asked) in log.iter() {
             // What was refused then is refused again.
@@ -285,6 +288,7 @@ impl Database {
             Reply::Renewed(_) => TriggerPoint::AppliedHeartbeat,
             Reply::Settled(_) => TriggerPoint::AppliedSettle,
             Reply::Rescued(_) => TriggerPoint::AppliedRescue,
+            Reply::Migrated(reply) if reply.from < reply.to => TriggerPoint::AppliedMigrate,
             _ => return Struck::No,
         };
         let subjects: Vec<_> = subjects.iter().map(String::as_str).collect();

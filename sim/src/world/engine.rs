@@ -7,9 +7,10 @@ use std::{
 };
 
 use tourbillon::{
-    model::Timestamp,
-    store::{ErrorKind, ManualClock, MemoryStore, Reply, Request, Store, StoreError},
+    model::{RequestId, Timestamp},
+    store::{ErrorKind, ManualClock, MemoryStore, Migrate, Reply, Request, SCHEMA_VERSION, Store, StoreError},
 };
+use uuid::Uuid;
 
 /// Applies requests one at a time at a given database time. The database host owns it across its own restarts:
 /// what was committed stays.
@@ -20,7 +21,7 @@ pub trait Engine {
     /// As [`Store::call`].
     fn apply(&mut self, now: Timestamp, request: &Request) -> Result<Reply, StoreError>;
 
-    /// A fresh, empty, migrated engine of the same sort: the server that a fail-over turns to.
+    /// A fresh, empty engine of the same sort, without a schema: the server that a fail-over turns to.
     ///
     /// # Errors
     /// When there is none, which is so for engines that [`renewable`] did not make.
@@ -32,7 +33,7 @@ pub trait Engine {
     }
 }
 
-/// Makes a fresh, empty, migrated engine for each run.
+/// Makes a fresh, empty engine for each run. It needs no schema: [`migrate`] or the replicas bring it.
 pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine + Send>, StoreError> + Send + Sync>;
 
 /// An engine that a run may lose commits of.
@@ -78,7 +79,7 @@ impl<F: FnMut(&Request) -> Result<Reply, StoreError>> Engine for Inline<F> {
     }
 }
 
-/// The in-memory store.
+/// The in-memory store, without a schema.
 pub fn memory() -> Box<dyn Engine + Send> {
     let factory: EngineFactory = Arc::new(|| Ok(plain_memory()));
     Box::new(Renewable { engine: plain_memory(), factory })
@@ -86,8 +87,20 @@ pub fn memory() -> Box<dyn Engine + Send> {
 
 fn plain_memory() -> Box<dyn Engine + Send> {
     let clock = ManualClock::new(Timestamp::EPOCH);
-    let store = MemoryStore::new(clock.clone());
+    let store = MemoryStore::unmigrated(clock.clone());
     Box::new(Inline::new(clock, move |request: &Request| store.apply(request)))
+}
+
+/// Brings the schema of `engine` up to date, through its own verb, at `now`.
+///
+/// # Errors
+/// Those of [`Engine::apply`].
+pub fn migrate(engine: &mut dyn Engine, now: Timestamp) -> Result<(), StoreError> {
+    let request = Request { id: RequestId(Uuid::nil()), verb: Migrate { known: SCHEMA_VERSION }.into() };
+    while let Reply::Migrated(reply) = engine.apply(now, &request)?
+        && reply.to < SCHEMA_VERSION
+    {}
+    Ok(())
 }
 
 /// Calls an asynchronous store from a synchronous place: it lives on a thread and a tokio runtime of its own, and

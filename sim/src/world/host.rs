@@ -13,7 +13,7 @@ use std::{
 use serde::Serialize;
 use tokio::sync::watch;
 use tourbillon::{
-    driver::Scheduler,
+    driver::{self, Scheduler},
     job::{Context, HandlerError},
     model::RequestId,
     runtime::Runtime,
@@ -31,7 +31,10 @@ use super::{
     unit::Unit,
     wire::Sent,
 };
-use crate::history::{CallAnswer, Effect, HostId, ShutdownOutcome, What};
+use crate::history::{Boot, CallAnswer, Effect, HostId, ShutdownOutcome, What};
+
+/// For how long a booting process tries to migrate before its supervisor starts over.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the scheduler of a replica; called at every boot.
 pub type App = Arc<dyn Fn(&Host) -> Scheduler + Send + Sync>;
@@ -113,6 +116,15 @@ async fn live(process: Arc<Process>, app: App) {
         store: Arc::new(remote::RemoteStore::new(Arc::clone(&process))),
         process: Arc::clone(&process),
     };
+    let mut orders = process.orders.subscribe();
+    if process.world.boot == Boot::Migrate {
+        tokio::select! {
+            biased;
+            // Told to stop before it began; what it has asked for may still be applied.
+            _ = orders.wait_for(Option::is_some) => return,
+            () = migrate(&host) => {}
+        }
+    }
     let running = app(&host).start();
     let incarnation = running.incarnation();
     let _ = process.incarnation.set(incarnation);
@@ -121,7 +133,6 @@ async fn live(process: Arc<Process>, app: App) {
         process.record(What::Deployed { incarnation, version: process.version });
     }
 
-    let mut orders = process.orders.subscribe();
     let Ok(grace) = orders.wait_for(Option::is_some).await.map(|order| order.unwrap_or_default()) else { return };
     process
         .record(What::ShutdownBegan { incarnation, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) });
@@ -130,6 +141,13 @@ async fn live(process: Arc<Process>, app: App) {
         Err(timeout) => ShutdownOutcome::Timeout(timeout.still_running),
     };
     process.record(What::ShutdownEnded { incarnation, outcome });
+}
+
+/// As a program does that ends when it cannot migrate, and is started again.
+async fn migrate(host: &Host) {
+    while let Err(error) = driver::migrate(host.store(), host.runtime(), MIGRATION_PATIENCE).await {
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown), "cannot migrate: {error}");
+    }
 }
 
 /// A simulated process as its application sees it: a store, a runtime, a way to the outside.

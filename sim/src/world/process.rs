@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::sync::watch;
-use tourbillon::model::Incarnation;
+use tourbillon::model::{Incarnation, Timestamp};
 use uuid::Uuid;
 
 use super::{
@@ -16,11 +16,14 @@ use super::{
     pool::Pool,
     strikes::Strikes,
 };
-use crate::history::{HostId, Recorder, What};
+use crate::history::{Boot, HostId, Recorder, What};
 
 /// What all hosts of a world share.
 pub(super) struct WorldShared {
     pub(super) seed: u64,
+    /// Database clock at true time zero.
+    pub(super) epoch: Timestamp,
+    pub(super) boot: Boot,
     pub(super) truth: TrueTime,
     pub(super) recorder: Recorder,
     pub(super) net: SharedNet,
@@ -53,8 +56,9 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn incarnation(&self) -> Incarnation {
-        // Set before anything of the process is polled.
-        self.incarnation.get().copied().unwrap_or(Incarnation(Uuid::nil()))
+        // A process that migrates has no scheduler yet, and a name of its own all the same.
+        let nameless = || Incarnation(Uuid::from_u64_pair(self.replica.into(), self.boot.into()));
+        self.incarnation.get().copied().unwrap_or_else(nameless)
     }
 
     /// Records an event, unless the process is dead: a power loss leaves no farewell, whatever destructors run.

@@ -30,7 +30,6 @@ fn names(error: &StoreError, what: &[&str]) {
     assert!(what.iter().all(|what| error.message().contains(what)), "{error} does not name {what:?}");
 }
 
-/// P-44.
 // P-44
 async fn each_step_is_applied_once_and_in_order(s: &Subject) {
     for version in 0..SCHEMA_VERSION {
@@ -43,7 +42,7 @@ async fn each_step_is_applied_once_and_in_order(s: &Subject) {
     s.running(&job("digest"), |_| {}).await;
 }
 
-/// A reply was lost, and the request is sent again. P-44.
+/// A reply was lost, and the request is sent again.
 // P-44
 async fn repeated_request_applies_no_step_again(s: &Subject) {
     let request = s.request(NEWEST);
@@ -53,7 +52,6 @@ async fn repeated_request_applies_no_step_again(s: &Subject) {
     assert_eq!(s.repeat::<Migrate>(&request).await, step(SCHEMA_VERSION, SCHEMA_VERSION));
 }
 
-/// P-44.
 // P-44
 async fn nothing_else_is_done_before_the_last_step(s: &Subject) {
     for version in 0..SCHEMA_VERSION {
@@ -66,7 +64,7 @@ async fn nothing_else_is_done_before_the_last_step(s: &Subject) {
     s.call(ReadClock {}).await;
 }
 
-/// An older replica boots beside newer ones. P-44.
+/// An older replica boots beside newer ones.
 // P-44
 async fn older_program_goes_as_far_as_it_knows(s: &Subject) {
     let older = Migrate { known: 1 };
@@ -75,7 +73,6 @@ async fn older_program_goes_as_far_as_it_knows(s: &Subject) {
     complete(s).await;
 }
 
-/// P-44.
 // P-44
 async fn schema_newer_than_the_program_is_refused(s: &Subject) {
     complete(s).await;

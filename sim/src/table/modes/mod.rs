@@ -17,7 +17,7 @@ use tourbillon::{
 
 use super::{Cell, FaultClass, Promise, Reading, Row, Trial, Workload};
 use crate::{
-    history::{History, RunFacts, ServiceFacts},
+    history::{Boot, History, RunFacts, ServiceFacts},
     scenario::planned,
     world::{Lane, ReceiverSpec, application},
 };
@@ -275,6 +275,7 @@ impl Workload for Modes {
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
             services: SERVICES.iter().map(Ticking::facts).collect(),
+            boot: Boot::Ready,
         };
         Trial {
             facts,

@@ -1,0 +1,219 @@
+//! G12: while replicas bring up the schema of an empty database, each step is applied once and in order, nothing else is
+//! done before the last one, and no replica starts its work before it.
+
+use tourbillon::store::{ErrorKind, Migrated, Reply, Verb};
+
+use super::{Findings, docket::Docket, track::Track};
+use crate::history::{Boot, What};
+
+/// The steps that the database has, oldest first: the event of each, and the version that it made.
+#[derive(Default)]
+struct Ledger(Vec<(usize, u32)>);
+
+impl Ledger {
+    fn version(&self) -> u32 {
+        self.0.last().map_or(0, |(_, version)| *version)
+    }
+
+    /// What proves the present version, and `event`.
+    fn and(&self, event: usize) -> Vec<usize> {
+        self.0.last().map(|(step, _)| *step).into_iter().chain([event]).collect()
+    }
+}
+
+pub(super) fn judge(track: &Track<'_>) -> Findings {
+    let mut docket = Docket::new("G12");
+    // Elsewhere the schema was there before the run began.
+    if track.facts.is_none_or(|facts| facts.boot == Boot::Ready) {
+        return docket.close();
+    }
+    let newest = newest(track);
+    let mut ledger = Ledger::default();
+    for (event, recorded) in track.history.events.iter().enumerate() {
+        let version = ledger.version();
+        match &recorded.what {
+            What::Applied { request, result, .. } => {
+                match (&request.verb, result) {
+                    (Verb::Migrate(verb), Ok(Reply::Migrated(reply))) => {
+                        judge_step(&mut docket, &ledger, (event, verb.known), *reply);
+                        if reply.from < reply.to {
+                            ledger.0.push((event, reply.to));
+                        }
+                    }
+                    (Verb::Migrate(verb), Err(error)) => {
+                        let is_due = error.kind() != ErrorKind::Invalid || verb.known < version;
+                        docket.demand(is_due, &ledger.and(event), || {
+                        let known = verb.known;
+                        format!("a program that knows {known} versions was refused at schema version {version}: {error}")
+                    });
+                    }
+                    (verb, Ok(_)) => docket.demand(version == newest, &ledger.and(event), || {
+                        format!("{} was carried out at schema version {version} of {newest}", verb.name())
+                    }),
+                    (_, Err(_)) => {}
+                }
+            }
+            What::FailedOver { lost } => ledger.0.retain(|(step, _)| !lost.contains(step)),
+            What::Booted { incarnation } => docket.demand(version == newest, &ledger.and(event), || {
+                format!("{incarnation} began its work at schema version {version} of {newest}")
+            }),
+            What::Ended { .. } => docket.demand(version == newest, &ledger.and(event), || {
+                format!("the schema version is {version} of {newest} at the end")
+            }),
+            _ => {}
+        }
+    }
+    docket.close()
+}
+
+/// The newest version that any replica knows.
+fn newest(track: &Track<'_>) -> u32 {
+    let known = track.history.events.iter().filter_map(|event| match &event.what {
+        What::Applied { request, .. } => match &request.verb {
+            Verb::Migrate(verb) => Some(verb.known),
+            _ => None,
+        },
+        _ => None,
+    });
+    // Without any the schema cannot be there: no version is the right one.
+    known.max().unwrap_or(u32::MAX)
+}
+
+fn judge_step(docket: &mut Docket, ledger: &Ledger, (event, known): (usize, u32), Migrated { from, to }: Migrated) {
+    let version = ledger.version();
+    docket.demand(from == version, &ledger.and(event), || {
+        format!("a replica was told of schema version {from}, at version {version}")
+    });
+    let again = ledger.0.iter().find(|(_, made)| from < to && *made == to);
+    docket.demand(again.is_none(), &[again.map_or(event, |(step, _)| *step), event], || {
+        format!("the step to schema version {to} was applied again")
+    });
+    let expected = if version < known { version + 1 } else { version };
+    docket.demand(to == expected || again.is_some(), &ledger.and(event), || {
+        format!(
+            "a replica that knows {known} versions took the schema from version {from} to {to}, not to {expected}"
+        )
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::store::{ClockRead, Migrate, Migrated, ReadClock, Reply, StoreError};
+    use tourbillon::{model::RequestId, store::Request};
+    use uuid::Uuid;
+
+    use super::super::story::{Story, incarnation};
+    use super::*;
+    use crate::history::HostId;
+
+    /// Of replicas that know three versions and find none.
+    fn story() -> Story {
+        Story::with(|facts| {
+            facts.jobs.clear();
+            facts.boot = Boot::Migrate;
+        })
+    }
+
+    impl Story {
+        fn migrates(&mut self, from: u32, to: u32) -> &mut Self {
+            self.exchange(&[], Migrate { known: 3 }, Reply::Migrated(Migrated { from, to }))
+        }
+
+        fn migrates_fully(&mut self) -> &mut Self {
+            self.migrates(0, 1).migrates(1, 2).migrates(2, 3)
+        }
+
+        fn reads(&mut self) -> &mut Self {
+            let now = self.now();
+            self.exchange(&[], ReadClock {}, Reply::ClockRead(ClockRead { now }))
+        }
+
+        fn boots(&mut self) -> &mut Self {
+            self.here(What::Booted { incarnation: incarnation(0) })
+        }
+
+        fn is_refused(&mut self, verb: impl Into<Verb>, kind: ErrorKind) -> &mut Self {
+            let request = Request { id: RequestId(Uuid::from_u128(9)), verb: verb.into() };
+            let (now, result) = (self.now(), Err(StoreError::new(kind, "no")));
+            self.record(HostId::Database, What::Applied { request, now, result })
+        }
+    }
+
+    #[test]
+    fn each_step_once_and_then_work_is_fine() {
+        let mut story = story();
+        story
+            .is_refused(ReadClock {}, ErrorKind::Invalid)
+            .migrates(0, 1)
+            .is_refused(Migrate { known: 3 }, ErrorKind::Unavailable);
+        story.migrates(1, 2).migrates(2, 3).migrates(3, 3).boots().reads().end().is_fine();
+    }
+
+    #[test]
+    fn a_step_that_a_fail_over_lost_is_applied_again() {
+        let mut story = story();
+        story.migrates_fully();
+        let lost = story.history.events.iter().rposition(|event| matches!(event.what, What::Applied { .. }));
+        story.record(HostId::World, What::FailedOver { lost: lost.into_iter().collect() });
+        story.migrates(2, 3).boots().end().is_fine();
+    }
+
+    #[test]
+    fn an_older_program_beside_newer_ones_goes_as_far_as_it_knows() {
+        let mut story = story();
+        story.exchange(&[], Migrate { known: 1 }, Reply::Migrated(Migrated { from: 0, to: 1 }));
+        story.exchange(&[], Migrate { known: 1 }, Reply::Migrated(Migrated { from: 1, to: 1 }));
+        story
+            .migrates(1, 2)
+            .migrates(2, 3)
+            .is_refused(Migrate { known: 1 }, ErrorKind::Invalid)
+            .boots()
+            .end()
+            .is_fine();
+    }
+
+    #[test]
+    fn a_step_that_is_applied_twice_is_seen() {
+        story().migrates(0, 1).migrates(0, 1).migrates(1, 2).migrates(2, 3).end().flagged_by(&["G12"]);
+    }
+
+    #[test]
+    fn a_step_that_is_left_out_is_seen() {
+        story().migrates(0, 2).migrates(2, 3).end().flagged_by(&["G12"]);
+        story().migrates(0, 1).migrates(2, 3).end().flagged_by(&["G12"]);
+    }
+
+    #[test]
+    fn steps_in_another_order_are_seen() {
+        story().migrates(0, 1).migrates(1, 3).migrates(1, 2).end().flagged_by(&["G12"]);
+    }
+
+    #[test]
+    fn a_pending_step_that_is_not_applied_is_seen() {
+        story().migrates(0, 1).migrates(1, 1).migrates(1, 2).migrates(2, 3).end().flagged_by(&["G12"]);
+    }
+
+    #[test]
+    fn work_before_the_last_step_is_seen() {
+        story().migrates(0, 1).reads().migrates(1, 2).migrates(2, 3).end().flagged_by(&["G12"]);
+        story().migrates(0, 1).migrates(1, 2).boots().migrates(2, 3).end().flagged_by(&["G12"]);
+    }
+
+    #[test]
+    fn a_schema_that_is_never_complete_is_seen() {
+        story().migrates(0, 1).migrates(1, 2).end().flagged_by(&["G12"]);
+        story().end().flagged_by(&["G12"]);
+    }
+
+    #[test]
+    fn a_migrate_that_is_refused_for_nothing_is_seen() {
+        story().migrates_fully().is_refused(Migrate { known: 3 }, ErrorKind::Invalid).end().flagged_by(&["G12"]);
+    }
+
+    #[test]
+    fn a_schema_that_was_there_before_is_not_judged() {
+        let mut story = Story::with(|facts| facts.jobs.clear());
+        story.reads().boots().end();
+        assert_eq!(judge(&Track::of(&story.history)), Findings::default());
+    }
+}
