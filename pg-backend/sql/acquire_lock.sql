@@ -1,4 +1,4 @@
--- Takes a lock that nobody holds. Answers null when somebody else makes the lock's row meanwhile: run again.
+-- Takes a lock that nobody holds. Answers null when somebody else made the lock's row, or took it, meanwhile: run again.
 --
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 uuid         request id; the token of the new holder
@@ -10,10 +10,15 @@
 -- this one takes, because a SKIP LOCKED could only guess what that one decides. The clock is read behind it (see
 -- start_executions.sql). A row that somebody inserts meanwhile is invisible to this statement's snapshot, so that
 -- the insert does nothing and there is no answer; the row exists from then on, hence this happens once per name. A
--- lock that is held leaves no receipt: idle polling must not write.
+-- lock that is held leaves no receipt: idle polling must not write. Who took it while this statement waited may have
+-- been this very request, sent twice, whose receipt the snapshot does not show: `seen` is the row as the snapshot has it,
+-- and where its epoch is not that of the locked row, nobody is told that the lock is held.
 with
 first as materialized (
     select r.reply from {schema}.receipt r where r.request = $2::uuid
+),
+seen as materialized (
+    select l.epoch from {schema}.lock l where l.name = $3::text
 ),
 locked as materialized (
     select l.* from {schema}.lock l where l.name = $3::text and not exists (select from first) for update of l
@@ -54,7 +59,7 @@ reply as materialized (
             else json_build_object('Err', json_build_object(
                 'holder', l.holder, 'epoch', l.epoch, 'expires_at', {schema}.micros(l.expires_at))) end)) as reply
     from clock c left join got g on true left join locked l on true
-    where g.epoch is not null or l.name is not null
+    where g.epoch is not null or l.epoch = (select s.epoch from seen s)
 ),
 kept as (
     insert into {schema}.receipt (request, received_at, reply)

@@ -161,9 +161,9 @@ impl Inner {
                 (reply, _) => reply.map_err(Fault::Final),
             },
             (Verb::Rescue(verb), None) => self.rescue_after_step_back(session, *verb).await,
-            // Somebody else made the lock's row meanwhile: from now on it is there. See `acquire_lock.sql`.
+            // Somebody made the lock's row, or took it, meanwhile: a new snapshot shows who. See `acquire_lock.sql`.
             (Verb::AcquireLock(_), None) => {
-                let message = "acquire_lock: somebody else made the row meanwhile";
+                let message = "acquire_lock: somebody took it meanwhile";
                 Err(Fault::Retry(StoreError::new(ErrorKind::Unavailable, message)))
             }
             (verb, None) => Err(Fault::Final(corrupt(format!("{}: the server answered null", verb.name())))),

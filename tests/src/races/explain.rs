@@ -95,7 +95,7 @@ fn row_by_row(
     Ok(())
 }
 
-fn parts(requests: &[Request; 2], answers: &[Option<Answer>; 2], end: &[Answer; 5]) -> Parts {
+fn parts(requests: &[Request; 2], answers: &[Option<Answer>; 2], end: &[Answer; 6]) -> Parts {
     let mut parts = Parts::new();
     for (n, (request, answer)) in requests.iter().zip(answers).enumerate() {
         for (id, text) in answer.iter().flat_map(|answer| answer_parts(&request.verb, answer)) {

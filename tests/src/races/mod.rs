@@ -6,10 +6,11 @@
 //! * `race`: sixteen tasks on the database's own clock, judged from what each call was told (`log`, `life`, `check`);
 //! * `crash`: the same, with the server killed and restarted in the middle;
 //! * `keys`: producers that share unique keys and the room of a queue, judged call by call (G11, G15, capacity);
+//! * `locks`: a few locks that live for milliseconds, judged call by call (G7);
 //! * `twice`: one request, sent twice at once;
 //! * `batches`: large batches in opposite orders over many gates;
-//! * `permute`: each ordered pair of writing verbs on shared rows (`scene`), both in flight at once (`stage`), every
-//!   result equal to a serial order on the in-memory store.
+//! * `permute`: each ordered pair of writing verbs on shared rows (`scene`, `scene_locks`), both in flight at once
+//!   (`stage`), every result equal to a serial order on the in-memory store.
 //!
 //! Knows the three stores; the judgement knows none.
 
@@ -23,10 +24,12 @@ mod crash;
 mod explain;
 mod keys;
 mod life;
+mod locks;
 mod log;
 mod permute;
 mod race;
 mod scene;
+mod scene_locks;
 mod stage;
 mod twice;
 mod work;
@@ -66,6 +69,12 @@ pub fn trials(listing: bool) -> Vec<Trial> {
     trials.push(Trial::test("sqlite::producers_share_keys_and_room", || {
         block_on(async { keys::run(&Arena::sqlite(SQLITE_HANDLES), LASTING / 2).await }).map_err(Failed::from)
     }));
+    trials.push(Trial::test("memory::a_lock_has_one_holder_per_epoch", || {
+        block_on(async { locks::run(&Arena::memory(), LASTING / 4).await }).map_err(Failed::from)
+    }));
+    trials.push(Trial::test("sqlite::a_lock_has_one_holder_per_epoch", || {
+        block_on(async { locks::run(&Arena::sqlite(SQLITE_HANDLES), LASTING / 2).await }).map_err(Failed::from)
+    }));
     for (name, run) in POSTGRES {
         trials.push(on_postgres(name, *run, listing));
     }
@@ -85,6 +94,12 @@ const POSTGRES: &[(&str, OnPostgres)] = &[
         block_on(async {
             let arena = Arena::postgres(cluster.fresh_database(), POSTGRES_HANDLES).await;
             keys::run(&arena, LASTING).await
+        })
+    }),
+    ("postgres::a_lock_has_one_holder_per_epoch", |cluster| {
+        block_on(async {
+            let arena = Arena::postgres(cluster.fresh_database(), POSTGRES_HANDLES).await;
+            locks::run(&arena, LASTING / 2).await
         })
     }),
     ("postgres::nothing_acknowledged_is_lost_in_a_crash", |_| {

@@ -20,6 +20,7 @@ use crate::cluster::Cluster;
 use super::{
     explain::{Class, explain},
     scene::{Kind, PRIVATE, PRIVATE_JOB, Scene, Side},
+    scene_locks::{Deed, Lock},
     stage::Stage,
 };
 
@@ -45,6 +46,8 @@ enum Hold {
     Turns,
     /// The gates by which producers of a queue with a bound take turns.
     QueueGate,
+    /// All locks: whoever asks for one waits.
+    Locks,
     /// The key of A's receipt: A waits with all its locks, so it commits first.
     Receipt,
 }
@@ -62,6 +65,7 @@ impl Hold {
             Self::Cursor => lock("cursor where job = 'planned'"),
             Self::Turns => lock("meta"),
             Self::QueueGate => lock("queue_gate"),
+            Self::Locks => lock("lock order by name"),
             Self::Receipt => {
                 format!("insert into {DEFAULT_SCHEMA}.receipt values ('{first}', clock_timestamp(), '{{}}')")
             }
@@ -85,6 +89,9 @@ impl Hold {
             Kind::CleanItems => &[Self::Turns],
             Kind::EnqueueCounted => &[Self::MiddleRow, Self::QueueGate, Self::Receipt],
             Kind::Register | Kind::Edit => &[Self::PrivateJob, Self::Cursor],
+            Kind::Lock(Deed::Acquire, Lock::New) => &[Self::Receipt],
+            Kind::Lock(Deed::Acquire, Lock::Released | Lock::Expired) => &[Self::Locks, Self::Receipt],
+            Kind::Lock(..) => &[Self::Locks],
         }
     }
 
@@ -138,6 +145,12 @@ fn pairs() -> Vec<Pair> {
             pairs.extend(Kind::ALL.map(|second| Pair { first, second, hold, same_request: false }));
         }
     }
+    for first in Kind::locks() {
+        for hold in Hold::of(first).iter().copied() {
+            pairs.push(Pair { first, second: first, hold, same_request: true });
+            pairs.extend(Kind::locks().map(|second| Pair { first, second, hold, same_request: false }));
+        }
+    }
     pairs
 }
 
@@ -179,7 +192,7 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<(), String> {
     println!(
         "permutations: {} interleavings of {} verbs in {:.1} s; both waited {}, one waited {}, none {}; {:?}",
         pairs.len(),
-        Kind::ALL.len(),
+        Kind::ALL.len() + Kind::locks().len(),
         took.as_secs_f64(),
         total.both_waited,
         total.one_waited,

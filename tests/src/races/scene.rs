@@ -11,15 +11,17 @@ use std::{
 use tourbillon::{
     model::{
         Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, transition::Charge,
+        Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, Token, transition::Charge,
     },
     store::{
         Cancel, Claim, CleanItems, Counts, DeleteItems, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH,
-        ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry, Register, Registration, Reply, Request,
-        Requeue, Rescue, Settle, Settlement, SpecHash, Start, Unique, UpdateItem, Verb,
+        ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry, Register, Registration, ReleaseLock, Reply,
+        Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start, Unique, UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
+
+use super::scene_locks;
 
 /// When the rows are planned; the first claims are of this instant, too.
 const BEFORE: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -67,9 +69,12 @@ pub(crate) enum Kind {
     /// Of an item that has ended.
     DeleteDead,
     CleanItems,
+    /// One lock, which no other verb looks at.
+    Lock(scene_locks::Deed, scene_locks::Lock),
 }
 
 impl Kind {
+    /// Those that meet at executions.
     pub(crate) const ALL: [Self; 24] = [
         Self::Claim,
         Self::ClaimTwo,
@@ -96,6 +101,11 @@ impl Kind {
         Self::DeleteDead,
         Self::CleanItems,
     ];
+
+    /// Those that meet at locks.
+    pub(crate) fn locks() -> [Self; 10] {
+        scene_locks::ALL.map(|(deed, lock)| Self::Lock(deed, lock))
+    }
 }
 
 /// Which of the two calls.
@@ -198,14 +208,16 @@ pub(crate) struct Scene {
     /// Each with the instant of the database clock at which it is sent.
     pub(crate) setup: Vec<(Timestamp, Request)>,
     pub(crate) leases: BTreeMap<ExecutionId, LeaseRef>,
+    /// What the last holders of locks were told.
+    locks: scene_locks::Held,
     pub(crate) start: Vec<Execution>,
 }
 
 impl Scene {
     pub(crate) fn new() -> Self {
         let mut maker = Maker { clock: ManualClock::new(BEFORE), setup: Vec::new(), next: 1_000 };
-        let leases = maker.make();
-        let mut scene = Self { setup: maker.setup, leases, start: Vec::new() };
+        let (leases, locks) = maker.make();
+        let mut scene = Self { setup: maker.setup, leases, locks, start: Vec::new() };
         scene.start = listing(&scene.memory());
         scene
     }
@@ -272,6 +284,7 @@ impl Scene {
             Kind::CleanItems => {
                 CleanItems { queue: row_job(DEAD_ITEM), states: vec![State::Dead], finished_ms: 0, limit: 10 }.into()
             }
+            Kind::Lock(deed, lock) => scene_locks::verb((deed, lock), side, &self.locks),
         }
     }
 
@@ -301,7 +314,8 @@ impl Scene {
             | Kind::PlanOne
             | Kind::EditScope
             | Kind::Register
-            | Kind::Edit => BTreeSet::new(),
+            | Kind::Edit
+            | Kind::Lock(..) => BTreeSet::new(),
             _ => self.leases.keys().copied().collect(),
         };
         ids.into_iter().filter(|id| side == Side::A || id.0.as_u128() != PRIVATE).collect()
@@ -363,7 +377,7 @@ fn claim_half(side: Side) -> Claim {
     Claim { jobs, ..claim(MAX_BATCH, side) }
 }
 
-fn runner(side: Side) -> Incarnation {
+pub(super) fn runner(side: Side) -> Incarnation {
     Incarnation(Uuid::from_u128(if side == Side::A { 0xa } else { 0xb }))
 }
 
@@ -476,8 +490,9 @@ struct Maker {
 }
 
 impl Maker {
-    fn make(&mut self) -> BTreeMap<ExecutionId, LeaseRef> {
+    fn make(&mut self) -> (BTreeMap<ExecutionId, LeaseRef>, scene_locks::Held) {
         let store = MemoryStore::new(self.clock.clone());
+        let locks = self.keep_locks(&store);
         let registration =
             |job: JobName| Registration { job, spec_hash: hash("spec"), schedule_hash: hash("schedule") };
         let jobs = Scene::jobs().into_iter().filter(|job| job.as_str() != "brand").map(registration).collect();
@@ -519,7 +534,20 @@ impl Maker {
             Becomes::Running { started, cancelled } => Some((started, cancelled)),
             _ => None,
         }));
-        leases
+        (leases, locks)
+    }
+
+    fn keep_locks(&mut self, store: &MemoryStore) -> scene_locks::Held {
+        let mut held = scene_locks::Held::new();
+        for (lock, ttl_ms) in scene_locks::KEPT {
+            let tried = self.send(store, lock.acquire(Side::A, ttl_ms));
+            let told = lock.told(Token(Uuid::from_u128(self.next)), &tried);
+            if lock == scene_locks::Lock::Released {
+                self.send(store, ReleaseLock { lock: told.clone() });
+            }
+            held.insert(lock, told);
+        }
+        held
     }
 
     fn send<V: Operation>(&mut self, store: &MemoryStore, verb: V) -> V::Reply {

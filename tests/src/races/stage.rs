@@ -9,8 +9,8 @@ use tourbillon::{
     model::{JobName, RequestId},
     runtime::{Monotonic, Runtime},
     store::{
-        DatabaseClock, ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, ReadClock, ReadCursors,
-        ReadStats, Reply, Request, Store, StoreError, Verb,
+        DatabaseClock, ListAudit, ListExecutions, ListLocks, ListSkipped, MAX_BATCH, ManualClock, ReadClock,
+        ReadCursors, ReadStats, Reply, Request, Store, StoreError, Verb,
     },
 };
 use tourbillon_pg::{DEFAULT_SCHEMA, PgStore};
@@ -27,8 +27,19 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A call's answer.
 pub(crate) type Answer = Result<Reply, StoreError>;
 
-const TABLES: [&str; 10] =
-    ["job", "cursor", "execution", "history", "skipped", "audit", "receipt", "limit_gate", "queue_gate", "meta"];
+const TABLES: [&str; 11] = [
+    "job",
+    "cursor",
+    "execution",
+    "history",
+    "skipped",
+    "audit",
+    "receipt",
+    "limit_gate",
+    "queue_gate",
+    "meta",
+    "lock",
+];
 
 /// See the module.
 pub(crate) struct Stage {
@@ -48,7 +59,7 @@ pub(crate) struct Meeting {
     /// Which of them were waiting for a lock when both were under way.
     pub(crate) waited: [bool; 2],
     /// Everything that the store can be asked for, afterwards.
-    pub(crate) end: [Reply; 5],
+    pub(crate) end: [Reply; 6],
     /// Gates whose counter is not the number of running rows.
     pub(crate) wrong_gates: i64,
 }
@@ -139,21 +150,22 @@ impl Stage {
         row.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
     }
 
-    async fn end(&self) -> [Reply; 5] {
+    async fn end(&self) -> [Reply; 6] {
         let ask = async |request| self.a.call(request).await.expect("a quiet store answers");
-        let [one, two, three, four, five] = questions(&self.jobs);
-        [ask(one).await, ask(two).await, ask(three).await, ask(four).await, ask(five).await]
+        let [one, two, three, four, five, six] = questions(&self.jobs);
+        [ask(one).await, ask(two).await, ask(three).await, ask(four).await, ask(five).await, ask(six).await]
     }
 }
 
 /// The reads that together show all that is stored but receipts.
-pub(crate) fn questions(jobs: &[JobName]) -> [Request; 5] {
+pub(crate) fn questions(jobs: &[JobName]) -> [Request; 6] {
     [
         request(ListExecutions { limit: MAX_BATCH, ..ListExecutions::default() }),
         request(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }),
         request(ReadCursors { jobs: jobs.to_vec() }),
         request(ReadStats {}),
         request(ListAudit { limit: MAX_BATCH, ..ListAudit::default() }),
+        request(ListLocks { after: None, limit: MAX_BATCH }),
     ]
 }
 
