@@ -5,7 +5,8 @@
 //! own: the statements follow `tourbillon::store::apply` and `tourbillon::model::transition` to the letter, and the
 //! conformance suite compares them.
 //!
-//! Nothing but transaction-level state is used, so a transaction pooler may stand between; the driver prepares
+//! Nothing but transaction-level state is used, so a transaction pooler may stand between (except for
+//! [`SessionLocker`], which has connections of its own); the driver prepares
 //! statements by name, which `PgBouncer` follows from version 1.21 on (`max_prepared_statements` above 0).
 
 mod bind;
@@ -15,6 +16,7 @@ mod item;
 mod migrate;
 mod queue;
 mod session;
+mod session_lock;
 mod sql;
 mod store;
 mod transaction;
@@ -22,6 +24,7 @@ mod unreadable;
 mod wire;
 
 pub use builder::{DEFAULT_SCHEMA, PgStoreBuilder};
+pub use session_lock::SessionLocker;
 /// The driver, so that a caller can open transactions for [`PgStore::enqueue_in`] with the very same version.
 pub use sqlx;
 pub use store::PgStore;

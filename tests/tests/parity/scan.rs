@@ -55,11 +55,26 @@ fn function_name(line: &str) -> Option<&str> {
     is_item.then(|| after.split(['(', '<']).next()).flatten()
 }
 
-/// What stands in the braces of `cases! { … }`.
+/// What stands in the braces of `cases! { … }`, or beside its name in `CASES: &[Case] = &[ … ]`.
 fn case_names(text: &str) -> BTreeSet<&str> {
-    let Some((_, list)) = text.split_once("cases! {") else { return BTreeSet::new() };
-    let list = list.split('}').next().unwrap_or_default();
-    list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+    let between = |from: &str, to: &str| {
+        let (_, rest) = text.split_once(from)?;
+        rest.split(to).next()
+    };
+    if let Some(list) = between("CASES: &[Case] = &[", "];") {
+        // Every second piece follows a name in quotes: `, function),`.
+        return list
+            .split('"')
+            .skip(2)
+            .step_by(2)
+            .filter_map(|piece| piece.split([',', ')']).nth(1))
+            .map(str::trim)
+            .collect();
+    }
+    let list = between("cases! {", "}").unwrap_or_default();
+    // In front may stand what all cases have in common: `unmigrated:`.
+    let names = list.split(',').map(|name| name.rsplit(':').next().unwrap_or(name).trim());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// Every `P-12` of a line.
@@ -88,7 +103,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_mark_counts_only_above_a_test() {
     let text = "
-        super::cases! {
+        super::cases! { in_common:
             one_case,
         }
         /// P-5, G1: why.
@@ -104,5 +119,22 @@ fn a_mark_counts_only_above_a_test() {
         fn apart() {}
     ";
     let expected = [(5, "one_case".to_owned()), (6, "one_test".to_owned())];
+    assert_eq!(marks_in(text), expected);
+    let text = "
+        pub(crate) const CASES: &[Case] = &[
+            (\"short_name\", short_name),
+            (
+                \"long_name\",
+                long_name,
+            ),
+        ];
+        // P-5
+        fn short_name(cluster: &'static Cluster) {}
+        // P-6
+        fn long_name(
+        // P-7
+        fn not_listed() {}
+    ";
+    let expected = [(5, "short_name".to_owned()), (6, "long_name".to_owned())];
     assert_eq!(marks_in(text), expected);
 }

@@ -7,6 +7,7 @@ mod enqueue_plan;
 mod errors;
 mod migration;
 mod race;
+mod session_lock;
 mod transaction;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,7 @@ const CASES: &[&[Case]] = &[
     errors::CASES,
     migration::CASES,
     race::CASES,
+    session_lock::CASES,
     transaction::CASES,
 ];
 
