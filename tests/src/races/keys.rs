@@ -92,12 +92,14 @@ struct Actor {
 
 /// Runs it on the arena's handles; `Err` holds the findings.
 pub(crate) async fn run(arena: &Arena, lasting: Duration) -> Result<(), String> {
+    // One for all: each has a clock that begins when it is made.
+    let runtime = Runtime::tokio();
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for number in 0..TASKS {
         let mut actor = Actor {
             store: Arc::clone(&arena.handles[number % arena.handles.len()]),
-            runtime: Runtime::tokio(),
+            runtime: runtime.clone(),
             chance: Chance(seed() ^ (number as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)),
             queue: JobName::new("orders").expect("a plain name"),
             log: Vec::new(),
@@ -112,7 +114,7 @@ pub(crate) async fn run(arena: &Arena, lasting: Duration) -> Result<(), String> 
             (actor.log, actor.errors)
         });
     }
-    Runtime::tokio().sleep(lasting).await;
+    runtime.sleep(lasting).await;
     stop.store(true, Ordering::Relaxed);
     let (mut log, mut findings) = (Vec::new(), Vec::new());
     for (calls, errors) in tasks.join_all().await {
