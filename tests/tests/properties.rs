@@ -34,6 +34,9 @@ struct Mode {
 /// What work with planned rows exercises.
 const EXECUTIONS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G6", "G8", "G9", "G10", "G13", "G14", "G15", "PANIC"];
 
+/// What replicas exercise that begin with an empty database.
+const BOOTS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G6", "G8", "G9", "G10", "G12", "G13", "G14", "G15", "PANIC"];
+
 /// What enqueued rows exercise. They have no slots, and these no limits.
 const ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G11", "G13", "G14", "PANIC"];
 
@@ -49,6 +52,9 @@ const MODES: &[Mode] = &[
     // Seven hours each, with the real figures.
     Mode { scenario: "reference-jobs", seeds: 2, shows: EXECUTIONS },
     Mode { scenario: "store-and-forward", seeds: 8, shows: ITEMS },
+    // One migration each.
+    Mode { scenario: "boot-migrations", seeds: 12, shows: BOOTS },
+    Mode { scenario: "rolling-deploy", seeds: 4, shows: EXECUTIONS },
     Mode { scenario: "tick-services", seeds: 8, shows: SERVICES },
     Mode { scenario: "leader-handover", seeds: 8, shows: SERVICES },
     // Three hours each, with tables and receivers of its own.
@@ -80,6 +86,8 @@ properties! {
     the_database_clock_decides: "G10";
     /// At most one live item has a key, and one that was called a duplicate was one.
     unique_keys_are_unique: "G11";
+    /// Replicas that boot at once apply each step of the schema once, in order, before anything else.
+    migrations_apply_once: "G12";
     /// A shutdown that says ok has stopped everything and given back what it interrupted.
     a_shutdown_drains: "G13";
     /// At most n rows with one limit key run at once.
