@@ -15,7 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("runtime", &["model", "store::BoxFuture"]),
     ("job", &["model", "plan", "runtime", "store"]),
     // Errors of user code and reasons to stop are the same for handlers and for ticks.
-    ("service", &["job::BoxError", "job::StopReason", "job::StopSignal", "model", "runtime", "store"]),
+    ("service", &["job::BoxError", "job::StopReason", "job::Run", "model", "runtime", "store"]),
     ("queue", &["job", "model", "plan", "runtime", "store"]),
     ("driver", &["job", "model", "plan", "queue", "runtime", "service", "store"]),
 ];

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     job::{
-        Attempt, AttemptReport, Completion, Context, Delivery, HandlerError, HandlerResult, StopReason, Verdict, Work,
+        Attempt, AttemptReport, Completion, Context, Delivery, HandlerError, HandlerResult, Run, StopReason, Verdict,
+        Work,
     },
     model::{ErrorCode, Execution, Failure, Json, Outcome, Retry, State, wait_ms},
     runtime::{DriverEvent, HandlerEnd},
@@ -121,7 +122,8 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
     if shared.stop.has_reached(Stage::Drain) {
         held.stop.raise(StopReason::ShuttingDown);
     }
-    let context = Context::new(Arc::clone(attempt), held.stop.clone(), shared.runtime.clone());
+    let run = Run::new(held.stop.clone(), shared.runtime.clone());
+    let context = Context::new(Arc::clone(attempt), Arc::clone(&run));
     shared.runtime.observe(&DriverEvent::HandlerStarted {
         lease: held.lease,
         generation: attempt.generation,
@@ -167,7 +169,7 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
     })
     .await;
     let dropped = guard(|| drop(handler));
-    for child in context.abort_children() {
+    for child in run.abort_children() {
         shared.runners.add(child);
     }
     match (polled, dropped) {

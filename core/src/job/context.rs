@@ -1,61 +1,11 @@
 //! What a handler is given: who it is, and when to stop.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::run::{Run, StopReason};
+use crate::model::{
+    ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, RequestId, Scope, Timestamp,
 };
-
-use tokio::sync::watch;
-
-use crate::{
-    model::{ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, RequestId, Scope, Timestamp},
-    runtime::{Runtime, Task},
-};
-
-/// Why a handler should come to an end soon.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StopReason {
-    /// The process shuts down; handlers still have its grace period.
-    ShuttingDown,
-    /// An operator cancelled the execution.
-    Cancelled,
-    /// The lease is lost; nothing more of the handler will run.
-    LeaseLost,
-}
-
-/// The one place where stop reasons meet; the first one stays.
-#[derive(Clone, Debug)]
-pub(crate) struct StopSignal(Arc<watch::Sender<Option<StopReason>>>);
-
-impl StopSignal {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
-    }
-
-    pub(crate) fn raise(&self, reason: StopReason) {
-        self.0.send_if_modified(|now| {
-            let first = now.is_none();
-            now.get_or_insert(reason);
-            first
-        });
-    }
-
-    pub(crate) fn get(&self) -> Option<StopReason> {
-        *self.0.borrow()
-    }
-
-    pub(crate) async fn raised(&self) -> StopReason {
-        let mut receiver = self.0.subscribe();
-        // The guard must not live on into another await: a handler's future has to be `Send`.
-        let reason = receiver.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
-        match reason {
-            Some(reason) => reason,
-            // The sender lives in `self`, so the channel cannot have closed.
-            None => std::future::pending().await,
-        }
-    }
-}
 
 /// The facts of one attempt.
 #[derive(Clone, Debug)]
@@ -74,9 +24,7 @@ pub(crate) struct Attempt {
 #[derive(Clone)]
 pub struct Context {
     attempt: Arc<Attempt>,
-    stop: StopSignal,
-    runtime: Runtime,
-    children: Arc<Mutex<Vec<Task>>>,
+    run: Arc<Run>,
 }
 
 impl fmt::Debug for Context {
@@ -86,8 +34,8 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    pub(crate) fn new(attempt: Arc<Attempt>, stop: StopSignal, runtime: Runtime) -> Self {
-        Self { attempt, stop, runtime, children: Arc::default() }
+    pub(crate) fn new(attempt: Arc<Attempt>, run: Arc<Run>) -> Self {
+        Self { attempt, run }
     }
 
     /// Which execution this is; the same for every attempt of it. Good as an idempotency key.
@@ -143,37 +91,27 @@ impl Context {
 
     /// A new id for a call of a store's verb. Never the same twice.
     pub fn request_id(&self) -> RequestId {
-        RequestId(self.runtime.uuid())
+        RequestId(self.run.runtime.uuid())
     }
 
     /// Whether and why the handler should come to an end.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.stop.get()
+        self.run.stop.get()
     }
 
     /// Waits until there is a reason to stop. Never returns if there is none.
     pub async fn stopping(&self) -> StopReason {
-        self.stop.raised().await
+        self.run.stop.raised().await
     }
 
     /// Waits, by the injected clock.
     pub async fn sleep(&self, duration: Duration) {
-        self.runtime.sleep(duration).await;
+        self.run.runtime.sleep(duration).await;
     }
 
     /// Starts a task that belongs to this attempt: it is dropped when the handler ends, in whatever way. A task
     /// spawned otherwise escapes pause, crash, lease loss and shutdown.
     pub fn spawn(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) {
-        let task = self.runtime.spawn(name, future);
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-    }
-
-    /// Ends what [`Context::spawn`] started; returns the tasks so that a shutdown can wait for them.
-    pub(crate) fn abort_children(&self) -> Vec<Task> {
-        let tasks = std::mem::take(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in &tasks {
-            task.abort();
-        }
-        tasks
+        self.run.spawn(name, future);
     }
 }

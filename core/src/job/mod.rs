@@ -3,14 +3,17 @@
 mod checked;
 mod context;
 mod handler;
+mod run;
 mod spec;
 mod work;
 
 pub(crate) use checked::{CheckedJob, Target};
-pub(crate) use context::{Attempt, StopSignal};
-pub use context::{Context, StopReason};
+pub(crate) use context::Attempt;
+pub use context::Context;
 pub use handler::{BoxError, Completion, HandlerError, ScheduleProvider, ScopeProvider, ScopedSchedule};
 pub(crate) use handler::{HandlerResult, Verdict};
+pub use run::StopReason;
+pub(crate) use run::{Run, StopSignal};
 pub use spec::{Job, MAX_LEASE, Overlap, Rule, SpecError};
 pub use work::{AttemptReport, Delivery};
 pub(crate) use work::{ReportFn, Work};

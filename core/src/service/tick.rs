@@ -1,15 +1,10 @@
 //! One tick: what the work is given, what it reports, how it ended.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    job::{StopReason, StopSignal},
+    job::{Run, StopReason},
     model::{Epoch, Incarnation, RequestId, ServiceName},
-    runtime::{Runtime, Task},
     store::StoreError,
 };
 
@@ -38,9 +33,7 @@ pub(crate) struct TickFacts {
 #[derive(Clone)]
 pub struct Tick {
     facts: Arc<TickFacts>,
-    stop: StopSignal,
-    runtime: Runtime,
-    children: Arc<Mutex<Vec<Task>>>,
+    run: Arc<Run>,
 }
 
 impl fmt::Debug for Tick {
@@ -50,8 +43,8 @@ impl fmt::Debug for Tick {
 }
 
 impl Tick {
-    pub(crate) fn new(facts: Arc<TickFacts>, stop: StopSignal, runtime: Runtime) -> Self {
-        Self { facts, stop, runtime, children: Arc::default() }
+    pub(crate) fn new(facts: Arc<TickFacts>, run: Arc<Run>) -> Self {
+        Self { facts, run }
     }
 
     /// Identity of this tick, new for each: what an audit record or a log line of its work is filed under.
@@ -83,33 +76,23 @@ impl Tick {
 
     /// Whether and why the work should come to an end.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.stop.get()
+        self.run.stop.get()
     }
 
     /// Waits until there is a reason to stop. Never returns if there is none.
     pub async fn stopping(&self) -> StopReason {
-        self.stop.raised().await
+        self.run.stop.raised().await
     }
 
     /// Waits, by the injected clock.
     pub async fn sleep(&self, duration: Duration) {
-        self.runtime.sleep(duration).await;
+        self.run.runtime.sleep(duration).await;
     }
 
     /// Starts a task that belongs to this tick: it is dropped when the tick ends, in whatever way. A task spawned
     /// otherwise escapes pause, crash, a lost lock and shutdown.
     pub fn spawn(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) {
-        let task = self.runtime.spawn(name, future);
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-    }
-
-    /// Ends what [`Tick::spawn`] started; returns the tasks so that a shutdown can wait for them.
-    pub(crate) fn abort_children(&self) -> Vec<Task> {
-        let tasks = std::mem::take(&mut *self.children.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in &tasks {
-            task.abort();
-        }
-        tasks
+        self.run.spawn(name, future);
     }
 }
 

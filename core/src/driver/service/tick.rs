@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     driver::{Shared, runner::guard, stop::Stage},
-    job::{BoxError, StopReason, StopSignal},
+    job::{BoxError, Run, StopReason, StopSignal},
     model::{RequestId, ServiceName},
     runtime::{DriverEvent, TickEnd},
     service::{CheckedMode, GateFn, Pass, Skip, Tick, TickError, TickFacts, TickOutcome, Trigger, WorkFn},
@@ -203,14 +203,15 @@ async fn perform(
     }
     let (request, service) = (facts.request, facts.service.clone());
     let stop = StopSignal::new();
-    let tick = Tick::new(Arc::new(facts), stop.clone(), shared.runtime.clone());
+    let run = Run::new(stop.clone(), shared.runtime.clone());
+    let tick = Tick::new(Arc::new(facts), Arc::clone(&run));
     let under = trust.and_then(|trust| Some((trust.name.clone(), trust.epoch?)));
     shared.runtime.observe(&DriverEvent::TickStarted { tick: request, service: service.clone(), under });
     let result = match guard(|| work(tick.clone())) {
         Ok(running) => poll_work(shared, running, &stop, timeout, trust).await,
         Err(message) => Err(TickError::Panicked(message)),
     };
-    for child in tick.abort_children() {
+    for child in run.abort_children() {
         shared.runners.add(child);
     }
     if matches!(result, Err(TickError::Interrupted)) {
