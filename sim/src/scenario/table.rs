@@ -177,7 +177,7 @@ impl<'t, 'i> Value<'t, 'i> {
 pub(super) fn suggestion<'a>(word: &str, allowed: impl Iterator<Item = &'a str>) -> String {
     let allowed: Vec<_> = allowed.collect();
     let list = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let near = allowed.iter().map(|name| (distance(word, name), name)).min();
+    let near = allowed.iter().map(|name| (strsim::levenshtein(word, name), name)).min();
     match near {
         Some((far, name)) if far <= (word.chars().count() / 3).max(2) => {
             format!("did you mean `{name}`? allowed are {list}")
@@ -186,30 +186,12 @@ pub(super) fn suggestion<'a>(word: &str, allowed: impl Iterator<Item = &'a str>)
     }
 }
 
-/// Levenshtein's: how many characters must be added, taken away or exchanged.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let exchanged = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = exchanged.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_nearest_word_is_suggested_only_when_it_is_near() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
         let suggest = |word| suggestion(word, ["every", "lease"].into_iter());
         assert_eq!(suggest("evry"), "did you mean `every`? allowed are `every`, `lease`");
         assert_eq!(suggest("cadence"), "allowed are `every`, `lease`");

@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZoneDatabase};
+use strsim::levenshtein;
 
 use super::{CronError, Fold, Gap};
 
@@ -132,29 +133,13 @@ fn near(name: &str) -> Vec<String> {
         .map(|zone| zone.as_str().to_owned())
         .map(|zone| {
             let lower = zone.to_lowercase();
-            let far = distance(&name, &lower).min(distance(&last(&name), &last(&lower)) + 1);
+            let far = levenshtein(&name, &lower).min(levenshtein(&last(&name), &last(&lower)) + 1);
             (far, zone)
         })
         .filter(|(far, _)| *far <= limit)
         .collect();
     near.sort();
     near.into_iter().take(SUGGESTIONS).map(|(_, zone)| zone).collect()
-}
-
-/// Levenshtein's: how many characters must be added, taken away or exchanged.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let exchanged = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = exchanged.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
