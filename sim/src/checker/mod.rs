@@ -33,7 +33,11 @@ mod specification;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
+mod story_life;
+#[cfg(test)]
 mod story_locks;
+#[cfg(test)]
+mod story_queue;
 mod track;
 
 use std::fmt;

@@ -1,0 +1,78 @@
+//! Hand-written histories of one queue: what the narrator of `story` says of its items. Everything is accepted.
+
+use tourbillon::{
+    model::{Execution, JobName, NewExecution, Policy, Scope, Supersede},
+    store::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, NewItem, Reply, Unique},
+};
+
+use super::story::{Story, execution};
+use crate::history::{HostId, What};
+
+fn queue() -> JobName {
+    JobName::new("queue").unwrap()
+}
+
+impl Story {
+    /// Enqueues execution `n`, due now, under a unique key.
+    pub(super) fn enqueue(&mut self, n: u8, key: &str, counts: Counts) -> &mut Self {
+        let now = self.now();
+        let item = self.item(n, key, counts);
+        let new = NewExecution {
+            id: item.id,
+            slot_at: None,
+            due_at: now,
+            expires_at: None,
+            priority: 0,
+            payload: None,
+            unique_key: Some(key.to_owned()),
+            policy: item.policy.clone(),
+        };
+        self.rows.insert(n, Execution::fresh(queue(), Scope::global(), new, now));
+        let outcomes = vec![EnqueueOutcome::Enqueued(item.id)];
+        let enqueue = Enqueue { queue: queue(), max_items: None, items: vec![item] };
+        self.exchange(&[], enqueue, Reply::Enqueued(Enqueued { now, outcomes }))
+    }
+
+    /// Execution `n` is refused as a duplicate of `existing`.
+    pub(super) fn duplicate(&mut self, n: u8, key: &str, existing: u8, counts: Counts) -> &mut Self {
+        let (now, item) = (self.now(), self.item(n, key, counts));
+        let outcomes = vec![EnqueueOutcome::Duplicate(execution(existing))];
+        let enqueue = Enqueue { queue: queue(), max_items: None, items: vec![item] };
+        self.exchange(&[], enqueue, Reply::Enqueued(Enqueued { now, outcomes }))
+    }
+
+    /// The first enqueue reaches the database again, and is carried out again.
+    pub(super) fn enqueue_again(&mut self) -> &mut Self {
+        let now = self.now();
+        let first = self.history.events.iter().find_map(|event| match &event.what {
+            What::Applied { request, result: Ok(Reply::Enqueued(first)), .. } => {
+                Some((request.clone(), first.clone()))
+            }
+            _ => None,
+        });
+        let (request, first) = first.expect("something was enqueued");
+        let result = Ok(Reply::Enqueued(Enqueued { now, ..first }));
+        self.record(HostId::Database, What::Applied { request, now, result })
+    }
+
+    fn item(&self, n: u8, key: &str, counts: Counts) -> NewItem {
+        let facts = &self.facts().jobs[0];
+        NewItem {
+            id: execution(n),
+            scope: Scope::global(),
+            due: Due::AfterMs(0),
+            ttl_ms: None,
+            priority: 0,
+            payload: None,
+            unique: Some(Unique { key: key.to_owned(), period_ms: None, counts }),
+            policy: Policy {
+                max_attempts: facts.max_attempts,
+                lease_ms: facts.lease_ms,
+                reentry: facts.reentry,
+                supersede: Supersede::Never,
+                limit: None,
+                audit: self.audit,
+            },
+        }
+    }
+}
