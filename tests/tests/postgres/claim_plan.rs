@@ -1,11 +1,14 @@
 //! Owns what the claim reads (zoo C10): with a large backlog of future rows, an idle claim must touch few pages.
 
 use libtest_mimic::Failed;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
 
-use crate::Case;
+use crate::{
+    Case,
+    explain::{WAYS_TO_PLAN, explain, prepare, run_each},
+};
 
 pub(crate) const CASES: &[Case] = &[("claim_reads_due_rows_only", claim_reads_due_rows_only)];
 
@@ -31,39 +34,25 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
              from generate_series(1, {FUTURE_ROWS}) n"
         );
         sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
-        let claim = store.statement("claim_executions").expect("the claim has a file");
-        let prepare = format!("prepare claim (timestamptz, uuid, text[], bigint, uuid, boolean) as {claim}");
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;
-        for (settings, max_pages) in [
-            ("set plan_cache_mode = force_custom_plan", MAX_PAGES_IDLE),
-            ("set plan_cache_mode = force_generic_plan", MAX_PAGES_IDLE),
-            ("set plan_cache_mode = force_custom_plan; analyze", MAX_PAGES_IDLE),
-            ("set plan_cache_mode = force_generic_plan; analyze", MAX_PAGES_IDLE),
-            // A deep backlog of due rows: only as many are read as are taken.
-            (
-                "update tourbillon.execution set claimable_at = now() - (claimable_at - now()) \
-                where claimable_at > now(); vacuum analyze",
-                MAX_PAGES_BUSY,
-            ),
-        ] {
-            // One by one: several in one message are one transaction, which a vacuum refuses.
-            for setting in settings.split(';') {
-                sqlx::raw_sql(setting).execute(&mut connection).await?;
-            }
-            // Rolled back: every round finds the same due rows.
-            sqlx::raw_sql("begin").execute(&mut connection).await?;
-            let explain = "explain (analyze, buffers) execute claim \
-                (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), true)";
-            let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await?;
-            sqlx::raw_sql("rollback").execute(&mut connection).await?;
-            let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-            if let Some(wrong) = judge(&plan.join("\n"), max_pages) {
-                return Err(format!("{settings}: {wrong}\n{}", plan.join("\n")).into());
+        let types = "(timestamptz, uuid, text[], bigint, uuid, boolean)";
+        prepare(&mut connection, &store, ("claim_executions", types)).await?;
+        // A deep backlog of due rows: only as many are read as are taken.
+        let backlog = "update tourbillon.execution set claimable_at = now() - (claimable_at - now()) \
+            where claimable_at > now(); vacuum analyze";
+        let idle = WAYS_TO_PLAN.map(|settings| (settings, MAX_PAGES_IDLE));
+        for (settings, max_pages) in idle.into_iter().chain([(backlog, MAX_PAGES_BUSY)]) {
+            run_each(&mut connection, settings).await?;
+            let plan = explain(&mut connection, CLAIM).await?;
+            if let Some(wrong) = judge(&plan, max_pages) {
+                return Err(format!("{settings}: {wrong}\n{plan}").into());
             }
         }
         Ok(())
     })
 }
+
+const CLAIM: &str = "execute claim_executions \
+    (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), true)";
 
 /// What is wrong with the plan, if anything.
 fn judge(plan: &str, max_pages: u64) -> Option<String> {

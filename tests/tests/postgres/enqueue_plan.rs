@@ -1,11 +1,14 @@
 //! Owns what an enqueue reads: with a large backlog and a long history, a few pages for each item, whatever the plan.
 
 use libtest_mimic::Failed;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
 
-use crate::Case;
+use crate::{
+    Case,
+    explain::{WAYS_TO_PLAN, explain, prepare, run_each},
+};
 
 pub(crate) const CASES: &[Case] = &[("enqueue_looks_keys_up_by_index", enqueue_looks_keys_up_by_index)];
 
@@ -30,28 +33,12 @@ fn enqueue_looks_keys_up_by_index(cluster: &'static Cluster) -> Result<(), Faile
              from generate_series(1, {ROWS}) n"
         );
         sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
-        let enqueue = store.statement("enqueue_items").expect("the enqueue has a file");
-        let prepare = format!("prepare enqueue as {enqueue}");
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;
-        let locked = store.statement("lock_keys").expect("the lock has a file");
-        let prepare = format!("prepare lock_keys as {locked}");
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await?;
-        for settings in [
-            "set plan_cache_mode = force_custom_plan",
-            "set plan_cache_mode = force_generic_plan",
-            "set plan_cache_mode = force_custom_plan; analyze",
-            "set plan_cache_mode = force_generic_plan; analyze",
-        ] {
-            for setting in settings.split(';') {
-                sqlx::raw_sql(setting).execute(&mut connection).await?;
-            }
+        prepare(&mut connection, &store, ("enqueue_items", "")).await?;
+        prepare(&mut connection, &store, ("lock_keys", "")).await?;
+        for settings in WAYS_TO_PLAN {
+            run_each(&mut connection, settings).await?;
             for call in [ENQUEUE, "execute lock_keys (null, '{key 5,key 6}', '{null,1000}')"] {
-                sqlx::raw_sql("begin").execute(&mut connection).await?;
-                let explain = format!("explain (analyze, buffers) {call}");
-                let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await?;
-                sqlx::raw_sql("rollback").execute(&mut connection).await?;
-                let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-                let plan = plan.join("\n");
+                let plan = explain(&mut connection, call).await?;
                 for scan in ["Seq Scan on execution", "Seq Scan on history", "JIT:"] {
                     if plan.contains(scan) {
                         return Err(format!("{settings}: {scan}\n{plan}").into());
@@ -67,7 +54,7 @@ fn enqueue_looks_keys_up_by_index(cluster: &'static Cluster) -> Result<(), Faile
 }
 
 /// Three items: of a live key, of one that history has, of none. The queue has a bound.
-const ENQUEUE: &str = "execute enqueue (null, '00000000-0000-0000-0000-000000000001', 'job 5', 100000,
+const ENQUEUE: &str = "execute enqueue_items (null, '00000000-0000-0000-0000-000000000001', 'job 5', 100000,
     '{00000000-0000-0000-0000-00000000000a,00000000-0000-0000-0000-00000000000b,00000000-0000-0000-0000-00000000000c}',
     '{global,global,global}', '{global,global,global}', '{0,0,0}', '{null,null,null}', '{null,null,null}', '{0,0,0}',
     '{null,null,null}', '{key 7,gone,null}', '{null,1000,null}', '{finished,finished,null}', '{3,3,3}',

@@ -5,6 +5,7 @@ mod claim_plan;
 mod differential;
 mod enqueue_plan;
 mod errors;
+mod explain;
 mod migration;
 mod race;
 mod session_lock;
