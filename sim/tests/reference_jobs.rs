@@ -51,6 +51,9 @@ fn triggers_run_at_their_wall_times_through_a_gap_a_fold_and_edits() {
     check("nightly", &["01:00"]);
     check("night-hour", &["01:00"]);
     assert_eq!(slots.get("never-at-3"), None);
+    let left_out = state.skipped.iter().filter(|entry| entry.slots.reason == SkipReason::Gap);
+    let left_out: Vec<_> = left_out.map(|entry| (entry.scope.id(), entry.slots.count)).collect();
+    assert_eq!(left_out, [("never-at-3", Some(1))], "it is told why");
     check("quarterly", &["00:15", "00:30", "00:45", "01:00", "01:15"]);
     check("half-past", &["00:30", "01:30", "02:30", "03:30", "04:30"]);
     check("late-first", &["02:30"]);

@@ -82,12 +82,14 @@ pub enum SkipReason {
     ScheduleChanged,
     /// A queue item whose time to live ended before its first attempt.
     Expired,
+    /// The clocks of its zone left its wall time out, and its schedule says that it has no slot then.
+    Gap,
 }
 
 impl SkipReason {
     /// All reasons.
-    pub const ALL: [Self; 5] =
-        [Self::Superseded, Self::Late, Self::OutsideWindow, Self::ScheduleChanged, Self::Expired];
+    pub const ALL: [Self; 6] =
+        [Self::Superseded, Self::Late, Self::OutsideWindow, Self::ScheduleChanged, Self::Expired, Self::Gap];
 
     /// The name as stored.
     pub const fn as_str(self) -> &'static str {
@@ -97,6 +99,7 @@ impl SkipReason {
             Self::OutsideWindow => "outside_window",
             Self::ScheduleChanged => "schedule_changed",
             Self::Expired => "expired",
+            Self::Gap => "gap",
         }
     }
 

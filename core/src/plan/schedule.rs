@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Cadence, Cron, Hook};
-use crate::model::Timestamp;
+use crate::model::{SkipReason, SkippedSlots, Timestamp};
 
 /// When a job's slots are.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -43,6 +43,18 @@ impl Schedule {
             Self::Cron(cron) => cron.count(after, through),
             Self::Hook(hook) => hook.count(after, through),
         }
+    }
+
+    /// What a change of the clocks in (`after`, `through`] left out, oldest first, to be recorded: these are no slots.
+    pub fn left_out(&self, after: Timestamp, through: Timestamp) -> Vec<SkippedSlots> {
+        let Self::Cron(cron) = self else { return Vec::new() };
+        let record = |(at, count): (Timestamp, u64)| SkippedSlots {
+            after: at.offset_micros(-1),
+            through: at,
+            count: Some(count),
+            reason: SkipReason::Gap,
+        };
+        cron.left_out(after, through).into_iter().map(record).collect()
     }
 }
 

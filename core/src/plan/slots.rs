@@ -68,6 +68,20 @@ impl Planner {
     ///
     /// No history makes the current slot only (P-4). `edited_at`: no slot at or before it is made (G6).
     pub fn step(&self, cursor: Option<Timestamp>, edited_at: Option<Timestamp>, now: Timestamp) -> Option<Step> {
+        let step = self.slots(cursor, edited_at, now);
+        let Some(cursor) = cursor else { return step };
+        let left_out = self.schedule.left_out(cursor, step.as_ref().map_or(now - self.delay, |step| step.to));
+        let Some(mut step) = step else {
+            // Nothing else is due, but it is told now why there was nothing.
+            let to = left_out.last()?.through;
+            return Some(Step { to, slots: Vec::new(), skipped: left_out });
+        };
+        step.skipped.extend(left_out);
+        step.skipped.sort_by_key(|slots| slots.after);
+        Some(step)
+    }
+
+    fn slots(&self, cursor: Option<Timestamp>, edited_at: Option<Timestamp>, now: Timestamp) -> Option<Step> {
         let target = self.schedule.latest(now - self.delay)?;
         let Some(cursor) = cursor else {
             let fresh = edited_at.is_none_or(|edit| target > edit);
@@ -239,6 +253,57 @@ mod tests {
         let planner = Planner { max_lateness: Some(minutes(2)), ..planner(CatchUp::LatestOnly) };
         check(&planner, Some(10), 17, Some((vec![15], vec![], 15)));
         check(&planner, Some(10), 18, Some((vec![], vec![(1, SkipReason::Late)], 15)));
+    }
+
+    /// The triggers of the second reference job: nobody planned for most of a day.
+    // P-14
+    #[test]
+    fn a_day_of_missed_slots_collapses_to_the_newest_and_that_too_when_it_is_late() {
+        let planner = Planner { max_lateness: Some(minutes(5)), ..planner(CatchUp::LatestOnly) };
+        let day = 24 * 60;
+        let missed = (287, SkipReason::Superseded);
+        check(&planner, Some(0), day + 4, Some((vec![day], vec![missed], day)));
+        let hourly = Cadence::new(minutes(60)).unwrap().anchored_at(at(0));
+        let planner = Planner { schedule: Schedule::Cadence(hourly), ..planner };
+        let missed = (23, SkipReason::Superseded);
+        check(&planner, Some(0), day + 5, Some((vec![day], vec![missed], day)));
+        check(&planner, Some(0), day + 6, Some((vec![], vec![missed, (1, SkipReason::Late)], day)));
+    }
+
+    /// The same where every slot counts: the cap holds for late ones, too, and nothing is left out.
+    // P-14
+    #[test]
+    fn a_day_of_missed_slots_is_worked_off_five_at_a_time() {
+        let planner = Planner { max_lateness: Some(minutes(5)), ..every(minutes(24 * 60), 5) };
+        let late = (5, SkipReason::Late);
+        check(&planner, Some(0), 62, Some((vec![], vec![late], 25)));
+        check(&planner, Some(25), 62, Some((vec![], vec![late], 50)));
+        check(&planner, Some(50), 62, Some((vec![60], vec![(1, SkipReason::Late)], 60)));
+    }
+
+    /// Berlin's clocks leave out 02:00 to 03:00 at 01:00 UTC.
+    #[test]
+    fn what_a_gap_leaves_out_is_recorded_when_the_cursor_passes_it() {
+        let utc = |text: &str| text.parse::<Timestamp>().expect("an instant");
+        let nightly = |pattern| {
+            let cron = crate::plan::Cron::new(pattern, "Europe/Berlin").unwrap().gap(crate::plan::Gap::Skip);
+            Planner { schedule: Schedule::Cron(cron), ..planner(CatchUp::LatestOnly) }
+        };
+        let planner = nightly("0,30 2 * * *");
+        let (before, at_end) = (utc("2023-03-25T01:30:00Z"), utc("2023-03-26T01:00:00Z"));
+        assert_eq!(planner.step(Some(before), None, utc("2023-03-26T00:59:59Z")), None);
+        let step = planner.step(Some(before), None, at_end).expect("the gap is told");
+        let seen: Vec<_> = step.skipped.iter().map(|slots| (slots.through, slots.count, slots.reason)).collect();
+        assert_eq!((step.to, step.slots.len(), seen), (at_end, 0, vec![(at_end, Some(2), SkipReason::Gap)]));
+        assert_eq!(planner.step(Some(step.to), None, utc("2023-03-26T12:00:00Z")), None, "once");
+        // With the next slots, if nobody planned in between.
+        let step = planner.step(Some(before), None, utc("2023-03-27T00:45:00Z")).expect("a slot");
+        let seen: Vec<_> = step.skipped.iter().map(|slots| (slots.count, slots.reason)).collect();
+        assert_eq!(step.slots, [utc("2023-03-27T00:30:00Z")]);
+        assert_eq!(seen, [(Some(1), SkipReason::Superseded), (Some(2), SkipReason::Gap)]);
+        // What runs every so often goes on by elapsed time, and misses nothing.
+        let step = nightly("*/30 * * * *").step(Some(utc("2023-03-26T00:30:00Z")), None, at_end).expect("a slot");
+        assert_eq!((step.slots, step.skipped), (vec![at_end], vec![]));
     }
 
     #[test]

@@ -80,6 +80,9 @@ fn follow<'h>(docket: &mut Docket, track: &Track<'h>) -> (Vec<Planned<'h>>, Vec<
                         }
                         recorded.push((series, slots.clone(), now, event));
                     }
+                    if let Some(facts) = facts {
+                        gaps_are_told(docket, track, (series, facts), entry, event);
+                    }
                     all[series].plan(entry, made, event);
                 }
             }
@@ -155,7 +158,9 @@ fn covered(
 ) {
     let Some(schedule) = schedule else { return };
     let made: BTreeSet<Timestamp> = planned.made.iter().copied().collect();
-    let mut ranges: Vec<_> = planned.skipped.iter().map(|slots| (slots.after, slots.through)).collect();
+    // What a gap left out is no slot.
+    let slots = planned.skipped.iter().filter(|slots| slots.reason != SkipReason::Gap);
+    let mut ranges: Vec<_> = slots.map(|slots| (slots.after, slots.through)).collect();
     ranges.sort_unstable();
     let mut ranges = ranges.into_iter().peekable();
     let first = made.first().map(|slot| slot.offset_micros(-1));
@@ -208,6 +213,10 @@ fn reason_is_true(
     let series = &track.series[series];
     let schedule = track.schedule_of(facts, series.scope, &entry.spec_hash);
     let planner = track.planner_of(facts, &entry.spec_hash);
+    if slots.reason == SkipReason::Gap {
+        // Judged as a whole.
+        return;
+    }
     let Some(newest) = schedule.and_then(|schedule| schedule.latest(slots.through)) else { return };
     let due_at = newest + planner.delay;
     let is_true = match (slots.reason, planner.catch_up) {
@@ -220,6 +229,23 @@ fn reason_is_true(
     docket.demand(is_true, &[event], || {
         let reason = slots.reason.as_str();
         format!("{series}: slot {newest}, due {due_at}, was recorded as {reason} at {now}, which is not true")
+    });
+}
+
+/// What a change of the clocks left out is recorded when the cursor passes it, and nothing else is recorded as that.
+fn gaps_are_told(
+    docket: &mut Docket,
+    track: &Track<'_>,
+    (series, facts): (usize, &JobFacts),
+    entry: &PlanEntry,
+    event: usize,
+) {
+    let series = &track.series[series];
+    let Some(schedule) = track.schedule_of(facts, series.scope, &entry.spec_hash) else { return };
+    let told: Vec<_> = entry.skipped.iter().filter(|slots| slots.reason == SkipReason::Gap).cloned().collect();
+    let expected = entry.expect.map_or_else(Vec::new, |cursor| schedule.left_out(cursor, entry.to));
+    docket.demand(told == expected, &[event], || {
+        format!("{series}: up to {} the clocks left out {expected:?}, and recorded is {told:?}", entry.to)
     });
 }
 
@@ -237,7 +263,7 @@ fn skip_is_true(
         SkipReason::Late => row.slot_at.is_some() && row.expires_at.is_some_and(|at| at < now),
         SkipReason::Expired => row.slot_at.is_none() && row.expires_at.is_some_and(|at| at < now),
         SkipReason::Superseded => row.series.is_some_and(|series| planned[series].furthest > row.slot_at),
-        SkipReason::OutsideWindow | SkipReason::ScheduleChanged => false,
+        SkipReason::OutsideWindow | SkipReason::ScheduleChanged | SkipReason::Gap => false,
     };
     docket.demand(is_true, &[row.made.unwrap_or(event), event], || {
         format!("{} was skipped as {} at {now}, which is not true", track.name(index), reason.as_str())
@@ -373,13 +399,14 @@ mod tests {
     fn a_reason_must_be_true() {
         // (facts, recorded range, is it true)
         type Case = (fn(&mut RunFacts), SkippedSlots, bool);
-        let cases: [Case; 6] = [
+        let cases: [Case; 7] = [
             (skip_late, range(0, 3, 3, SkipReason::Late), true),
             (skip_late, range(0, 4, 4, SkipReason::Late), false),
             (every_slot, range(0, 4, 4, SkipReason::OutsideWindow), false),
             (every_slot, range(0, 4, 4, SkipReason::Superseded), false),
             (|_| {}, range(0, 4, 4, SkipReason::OutsideWindow), false),
             (|_| {}, range(0, 5, 5, SkipReason::Superseded), false),
+            (|_| {}, range(0, 3, 3, SkipReason::Gap), false),
         ];
         for (facts, range, is_true) in cases {
             let mut story = Story::with(facts);

@@ -208,6 +208,19 @@ impl Cron {
         count
     }
 
+    /// The wall times in (`after`, `through`] that a gap leaves out and that are no slots, oldest first: when the gap
+    /// ended, and how many it left out. Empty under [`Gap::RunAtEnd`], and for patterns that say "every so often", which
+    /// go on evenly by elapsed time and miss nothing.
+    pub fn left_out(&self, after: Timestamp, through: Timestamp) -> Vec<(Timestamp, u64)> {
+        if self.gap == Gap::RunAtEnd || self.pattern.is_interval() {
+            return Vec::new();
+        }
+        let (after, through) = (after.as_micros().div_euclid(SECOND_US), through.as_micros().div_euclid(SECOND_US));
+        let gaps = self.zone.gaps(after, through).into_iter();
+        let counted = gaps.map(|(at, (from, to))| (Timestamp::from_secs(at), self.pattern.count(from, to)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
     fn stretch(&self, at: i64) -> Stretch {
         self.zone.stretch(self.gap, self.fold, at)
     }

@@ -97,6 +97,14 @@ impl Zone {
         Ok(table)
     }
 
+    /// The gaps that end in (`after`, `through`]: when, and the wall times that were passed over.
+    pub(super) fn gaps(&self, after: i64, through: i64) -> Vec<(i64, (i64, i64))> {
+        let from = self.changes.partition_point(|change| change.at <= after);
+        let ends = self.changes[from..].iter().map(|change| change.at).take_while(|at| *at <= through);
+        let skipped = ends.map(|at| (at, self.stretch(Gap::RunAtEnd, Fold::Both, at).skipped));
+        skipped.filter(|(_, (from, to))| from < to).collect()
+    }
+
     /// The stretch around `at`.
     pub(super) fn stretch(&self, gap: Gap, fold: Fold, at: i64) -> Stretch {
         let (before, after) = self.changes.split_at(self.changes.partition_point(|change| change.at <= at));
