@@ -73,14 +73,16 @@ fn a_timer_stands_still_with_its_machine() {
     let suspended = Duration::from_secs(20);
     let mut spanning = 0;
     for seed in 0..8 {
-        let freeze = |replica| Fault { at_s: 61, lasts_s: 20, replica, bad: Bad::FreezeMonotonic };
+        let freeze = |replica| Fault { at_s: 62, lasts_s: 20, replica, bad: Bad::FreezeMonotonic };
         let plan = FaultPlan { faults: (0..3).map(freeze).collect(), triggers: Vec::new() };
         let history = run(seed, plan, Arc::new(digest));
         assert_eq!(broken(&history), [], "seed {seed}");
-        let began = Duration::from_secs(61);
+        let began = Duration::from_secs(62);
+        // That of the slot of 00:01:00.
         let at = |wanted: fn(&What) -> bool| {
-            let found = history.events.iter().find(|event| wanted(&event.what));
-            Duration::from_micros(found.expect("the first digest is sent").at_us)
+            let times = history.events.iter().filter(|event| wanted(&event.what));
+            let mut times = times.map(|event| Duration::from_micros(event.at_us));
+            times.find(|at| *at >= MINUTE).expect("a digest is sent every minute")
         };
         let started = at(|what| matches!(what, What::HandlerStarted { .. }));
         let sent = at(|what| matches!(what, What::EffectSent { .. }));

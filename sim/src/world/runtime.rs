@@ -29,16 +29,14 @@ impl Clock for SimClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let own = self.0.clone();
-        let mut stood_still = own.stood_still();
+        let (until, mut stood_still) = (own.monotonic() + duration, own.stood_still());
         let first = clock::wait(own.true_duration(duration));
         Box::pin(async move {
             first.await;
-            // For as long as the clock stood still meanwhile, a timer of the machine stood still with it.
-            while let left = own.stood_still() - stood_still
-                && !left.is_zero()
-            {
-                stood_still += left;
-                clock::wait(left).await;
+            // While the clock stood still meanwhile, a timer of the machine stood still with it.
+            while own.stood_still() > stood_still {
+                stood_still = own.stood_still();
+                clock::wait(own.true_duration(until.since(own.monotonic()))).await;
             }
         })
     }
