@@ -8,7 +8,7 @@ use crate::{
     fault::{self, FaultKind, FaultPlan},
     history::{History, HistoryHash, RunFacts},
     operator::{self, Variant, config::Config},
-    scenario::{Phases, Scenario, planned, services},
+    scenario::{Phases, Scenario, planned, queues, services},
     world::{
         self, Lane, ReceiverSpec, RunSetup,
         engine::{self, Engine, EngineFactory},
@@ -148,6 +148,7 @@ fn facts(scenario: &Scenario, seed: u64) -> RunFacts {
         rescue_interval: scenario.rescue_interval,
         granularity: Duration::ZERO,
         services: scenario.services.iter().map(|service| services::facts(service, scenario)).collect(),
+        queues: scenario.queues.iter().map(queues::facts).collect(),
         settle_within: scenario.settle_within,
         boot: scenario.boot,
     }

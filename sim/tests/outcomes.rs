@@ -79,6 +79,7 @@ fn rows() -> BTreeMap<String, Execution> {
             rescue_interval: Duration::from_secs(15),
             granularity: Duration::ZERO,
             settle_within: Duration::from_secs(60),
+            queues: Vec::new(),
             services: Vec::new(),
             boot: Boot::Ready,
         },

@@ -166,5 +166,6 @@ fn facts(seed: u64) -> RunFacts {
         settle_within: 3 * MINUTE,
         services: Vec::new(),
         boot: Boot::Ready,
+        queues: Vec::new(),
     }
 }

@@ -168,6 +168,7 @@ fn facts(seed: u64) -> RunFacts {
         granularity: Duration::ZERO,
         // Two leases, one run, one rescue, one plan, one call, and some room.
         settle_within: 3 * MINUTE,
+        queues: Vec::new(),
         services: Vec::new(),
         boot: Boot::Ready,
     }

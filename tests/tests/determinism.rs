@@ -135,6 +135,7 @@ fn panics_are_seen_on(lane: Lane) {
             rescue_interval: scenario.rescue_interval,
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
+            queues: Vec::new(),
             services: Vec::new(),
             boot: Boot::Ready,
         },

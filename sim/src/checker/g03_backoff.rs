@@ -20,7 +20,7 @@ use super::{
 pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shadow) {
     let Act::Settled(settlement, Ok(State::Retryable)) = step.act else { return };
     let Outcome::Failed { retry: Retry::AfterMs(asked), .. } = settlement.outcome else { return };
-    let Some(backoff) = track.job_facts(step.row).and_then(|facts| facts.backoff.as_ref()) else { return };
+    let Some(backoff) = track.backoff(step.row) else { return };
     let allowed = range_ms(backoff, before.attempt);
     docket.demand(allowed.contains(&asked), &[before.claim_event, step.event], || {
         let (name, attempt, now) = (track.name(step.row), before.attempt, step.now);
@@ -133,6 +133,21 @@ mod tests {
         let mut story = self::story();
         story.make(1).claim(1).start(1).wait(31).claim(1).start(1).fail(1, 4_000);
         story.flagged_by(&["G3"]);
+    }
+
+    #[test]
+    fn items_wait_as_their_queue_says() {
+        let backoff = Backoff::constant(seconds(4)).without_jitter();
+        let story = || {
+            let mut story = Story::with(|facts| {
+                let queue = super::super::story_queue::queue();
+                facts.queues.push(crate::history::QueueFacts { queue, backoff: backoff.clone() });
+            });
+            story.enqueue_within(9, &[1], None).claim(1).start(1);
+            story
+        };
+        story().fail(1, 4_000).is_fine();
+        story().fail(1, 3_999).flagged_by(&["G3"]);
     }
 
     #[test]

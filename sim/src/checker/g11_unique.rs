@@ -14,6 +14,7 @@ use tourbillon::{
 use super::{
     Findings,
     docket::Docket,
+    g11_room,
     shadow::{Shadow, Stage},
     track::{Act, Track},
 };
@@ -38,6 +39,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     });
     duplicates(&mut docket, track, &keys);
     once_per_request(&mut docket, track);
+    g11_room::judge(&mut docket, track);
     docket.close()
 }
 

@@ -20,6 +20,7 @@ mod g07_epochs;
 mod g08_lost_lease;
 mod g09_audit;
 mod g10_clocks;
+mod g11_room;
 mod g11_unique;
 mod g12_migrations;
 mod g13_shutdown;
@@ -110,7 +111,7 @@ checkers! {
     "G8" g08_lost_lease "a lost lease stops its handler and its writes";
     "G9" g09_audit "audit events equal the transitions of audited executions, one to one";
     "G10" g10_clocks "every stored instant is the database's own";
-    "G11" g11_unique "at most one live execution per unique key; duplicates were there; one enqueue per request";
+    "G11" g11_unique "at most one live execution per unique key; duplicates were there; one enqueue per request; bounds hold";
     "G12" g12_migrations "steps of the schema are applied once, in order, before anything else";
     "G13" g13_shutdown "a shutdown that says ok has stopped everything and given back what it interrupted";
     "G14" g14_progress "unstarted claims cost nothing; store calls have deadlines; services tick after a heal";

@@ -103,6 +103,7 @@ impl Story {
             settle_within: Duration::from_secs(300),
             services: Vec::new(),
             boot: Boot::Ready,
+            queues: Vec::new(),
         };
         change(&mut facts);
         let mut story = Self {

@@ -8,7 +8,7 @@ use tourbillon::{
 use super::story::{Story, execution};
 use crate::history::{HostId, What};
 
-fn queue() -> JobName {
+pub(super) fn queue() -> JobName {
     JobName::new("queue").unwrap()
 }
 
@@ -53,6 +53,36 @@ impl Story {
         let (request, first) = first.expect("something was enqueued");
         let result = Ok(Reply::Enqueued(Enqueued { now, ..first }));
         self.record(HostId::Database, What::Applied { request, now, result })
+    }
+
+    /// Executions of these numbers, without keys, enqueued into a queue of so many at most, and a last item with another
+    /// outcome.
+    pub(super) fn enqueue_within(&mut self, max: u64, made: &[u8], last: Option<EnqueueOutcome>) -> &mut Self {
+        let now = self.now();
+        let (mut items, mut outcomes) = (Vec::new(), Vec::new());
+        for n in made {
+            let item = NewItem { unique: None, ..self.item(*n, "", Counts::Live) };
+            let new = NewExecution {
+                id: item.id,
+                slot_at: None,
+                due_at: now,
+                expires_at: None,
+                priority: 0,
+                payload: None,
+                unique_key: None,
+                policy: item.policy.clone(),
+            };
+            self.rows.insert(*n, Execution::fresh(queue(), Scope::global(), new, now));
+            outcomes.push(EnqueueOutcome::Enqueued(item.id));
+            items.push(item);
+        }
+        if let Some(outcome) = last {
+            let n = if let EnqueueOutcome::Duplicate(_) = outcome { made[0] } else { 99 };
+            items.push(NewItem { unique: None, ..self.item(n, "", Counts::Live) });
+            outcomes.push(outcome);
+        }
+        let enqueue = Enqueue { queue: queue(), max_items: Some(max), items };
+        self.exchange(&[], enqueue, Reply::Enqueued(Enqueued { now, outcomes }))
     }
 
     fn item(&self, n: u8, key: &str, counts: Counts) -> NewItem {

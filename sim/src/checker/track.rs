@@ -12,7 +12,7 @@ use tourbillon::{
         State, Timestamp,
         transition::{Cancelled, Charge, Refusal},
     },
-    plan::{Planner, Schedule},
+    plan::{Backoff, Planner, Schedule},
     store::{
         Due, EnqueueOutcome, NewItem, PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome, Settlement,
         SpecHash, StoreError, Verb,
@@ -261,6 +261,15 @@ impl<'h> Track<'h> {
 
     pub(super) fn job_facts(&self, row: usize) -> Option<&'h JobFacts> {
         self.rows[row].series.and_then(|series| self.series[series].facts)
+    }
+
+    /// The waits between attempts of an execution, if they are known.
+    pub(super) fn backoff(&self, row: usize) -> Option<&'h Backoff> {
+        let series = &self.series[self.rows[row].series?];
+        match series.facts {
+            Some(facts) => facts.backoff.as_ref(),
+            None => self.facts?.queues.iter().find(|known| known.queue == *series.job).map(|known| &known.backoff),
+        }
     }
 
     /// The execution for messages.

@@ -438,6 +438,9 @@ pub struct RunFacts {
     pub granularity: Duration,
     /// The tick services.
     pub services: Vec<ServiceFacts>,
+    /// The queues.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<QueueFacts>,
     /// Liveness bound: after heal (partial or full), an execution that is due is terminal within this.
     pub settle_within: Duration,
     /// What replicas find and do when they start.
@@ -461,6 +464,15 @@ impl Boot {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// What a checker may assume of a queue; the rest is in its items.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QueueFacts {
+    /// Name.
+    pub queue: JobName,
+    /// Waits after failed attempts.
+    pub backoff: Backoff,
 }
 
 /// What a checker may assume of a tick service.

@@ -7,7 +7,7 @@ mod event;
 mod log;
 
 pub use event::{
-    Answer, Boot, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, RunFacts,
-    STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
+    Answer, Boot, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, QueueFacts,
+    RunFacts, STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
 };
 pub use log::{History, HistoryHash, Recorder};

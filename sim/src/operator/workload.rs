@@ -134,6 +134,7 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
         // Filled in by the world.
         granularity: Duration::ZERO,
         settle_within: SETTLE_WITHIN,
+        queues: Vec::new(),
         services: match variant {
             Variant::Naive => Vec::new(),
             Variant::Hardened => services(config),

@@ -10,7 +10,7 @@ mod job;
 mod pinned;
 pub mod planned;
 mod queue;
-mod queues;
+pub(crate) mod queues;
 mod schedule;
 mod service;
 pub mod services;

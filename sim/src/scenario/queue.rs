@@ -19,6 +19,8 @@ pub(super) const QUEUE_KEYS: &[&str] = &[
     "counts",
     "period",
     "capacity",
+    "concurrency_per_key",
+    "limit_keys",
     "ttl",
     "delay",
     "delivery",
@@ -52,6 +54,8 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
         })?,
         period: table.or("period", None, within)?,
         capacity: table.or("capacity", None, |value| value.integer(0, 100_000).map(Some))?,
+        concurrency_per_key: table.or("concurrency_per_key", None, |value| value.integer(1, 1_000).map(Some))?,
+        limit_keys: table.or("limit_keys", 1, |value| value.integer(1, 200))?,
         ttl: table.or("ttl", None, within)?,
         delay: table.or("delay", Duration::ZERO, |value| value.duration_within(Duration::ZERO, DAY))?,
         delivery: table.or("delivery", Delivery::AtLeastOnce, |value| {

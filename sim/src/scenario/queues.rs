@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use tourbillon::{
     driver::SchedulerBuilder,
     job::{BoxError, Completion, Context, HandlerError},
+    model::JobName,
     queue::{Enqueuer, ItemOptions, Queue, QueueError, Unique},
     service::{Service, Tick},
 };
 
 use super::{QueueShape, planned::perform};
-use crate::{chance, world::Host};
+use crate::{chance, history::QueueFacts, world::Host};
 
 /// What is enqueued: who made it, and which of its items it is.
 #[derive(Clone, Serialize, Deserialize, Debug)]
@@ -29,6 +30,12 @@ pub(super) fn add(builder: SchedulerBuilder, shape: &QueueShape, host: &Host, re
         async move { perform(&at, &ctx, work, receiver).await as Result<Completion, HandlerError> }
     });
     builder.queue(queue).service(producing(shape, producer, host.clone()))
+}
+
+/// What checkers may assume of a queue.
+pub(crate) fn facts(shape: &QueueShape) -> QueueFacts {
+    let queue = JobName::new(&shape.name).expect("a scenario is checked when it is read");
+    QueueFacts { queue, backoff: shape.backoff.clone() }
 }
 
 /// Whether core takes the rules.
@@ -59,6 +66,9 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
     if let Some(items) = shape.capacity {
         queue = queue.capacity(items);
     }
+    if let Some(running) = shape.concurrency_per_key {
+        queue = queue.concurrency_per_key(running);
+    }
     if let Some(ttl) = shape.ttl {
         queue = queue.ttl(ttl);
     }
@@ -74,7 +84,7 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
 
 /// One to three items a tick, keys drawn. Errors are the world's: the next tick goes on.
 fn producing(shape: &QueueShape, producer: Enqueuer<Parcel>, host: Host) -> Service {
-    let (keys, delay) = (u64::from(shape.keys), shape.delay);
+    let (keys, lanes, delay) = (u64::from(shape.keys), u64::from(shape.limit_keys), shape.delay);
     Service::new(&format!("producer of {}", shape.name))
         .every(shape.produce_every)
         .timeout(shape.produce_every.max(Duration::from_secs(30)))
@@ -89,7 +99,9 @@ fn producing(shape: &QueueShape, producer: Enqueuer<Parcel>, host: Host) -> Serv
                 let items = parcels.iter().map(|parcel| {
                     let wait =
                         if chance::percent(draw("delayed", parcel.number), 30) { delay } else { Duration::ZERO };
-                    (parcel, ItemOptions::new().delay(wait))
+                    // Without a limit per key it has no meaning.
+                    let turn = draw("turn", parcel.number).checked_rem(lanes).unwrap_or(0).to_string();
+                    (parcel, ItemOptions::new().delay(wait).key(&turn))
                 });
                 let outcomes = producer.enqueue_all(items).await?;
                 Ok::<u64, BoxError>(outcomes.len() as u64)

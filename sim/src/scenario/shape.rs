@@ -180,6 +180,10 @@ pub struct QueueShape {
     pub counts: Counts,
     /// Period of the keys.
     pub period: Option<Duration>,
+    /// Running items at most per limit key, on all replicas together.
+    pub concurrency_per_key: Option<u32>,
+    /// Limit keys that items draw from.
+    pub limit_keys: u8,
     /// Live items at most.
     pub capacity: Option<u64>,
     /// Time to live.

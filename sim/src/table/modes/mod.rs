@@ -18,7 +18,7 @@ use tourbillon::{
 use super::{Cell, FaultClass, Promise, Reading, Row, Trial, Workload};
 use crate::{
     history::{Boot, History, RunFacts, ServiceFacts},
-    scenario::planned,
+    scenario::{planned, queues},
     world::{Lane, ReceiverSpec, application},
 };
 
@@ -273,6 +273,7 @@ impl Workload for Modes {
             poll_interval: scenario.poll_interval,
             rescue_interval: scenario.rescue_interval,
             granularity: Duration::ZERO,
+            queues: scenario.queues.iter().map(queues::facts).collect(),
             settle_within: scenario.settle_within,
             services: SERVICES.iter().map(Ticking::facts).collect(),
             boot: Boot::Ready,
