@@ -15,7 +15,7 @@ use super::{
     Findings,
     docket::Docket,
     shadow::{Shadow, Stage},
-    track::{Act, Step, Track},
+    track::{Act, Remover, Step, Track},
 };
 use crate::history::What;
 
@@ -37,6 +37,8 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         if let Act::Requeued(generation) = step.act {
             requeue(&mut docket, track, step, &before, generation);
             lives.push((step.row, before));
+        } else if let Act::Removed(remover) = step.act {
+            removal(&mut docket, track, step, &before, remover);
         } else if let Some(write) = accepted_write(&step.act) {
             docket.demand(!before.is_terminal(), &[before.last_event, step.event], || {
                 let (name, stage, fence) = (track.name(step.row), before.stage, before.fence);
@@ -51,7 +53,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     final_rows(&mut docket, track, &lives);
     for &(first, again) in &track.broken_repeats {
         if let What::Applied { request, .. } = &track.history.events[again].what
-            && matches!(request.verb, Verb::Settle(_) | Verb::Cancel(_) | Verb::Requeue(_))
+            && matches!(
+                request.verb,
+                Verb::Settle(_) | Verb::Cancel(_) | Verb::Requeue(_) | Verb::UpdateItem(_) | Verb::DeleteItems(_)
+            )
         {
             let (id, verb) = (request.id, request.verb.name());
             docket
@@ -116,15 +121,28 @@ fn accepted_write(act: &Act<'_>) -> Option<&'static str> {
         Act::Rescued(_) => Some("a rescue"),
         Act::Clamped => Some("a clamp"),
         Act::Cancelled(Cancelled::Now | Cancelled::Requested) => Some("a cancel"),
+        Act::Updated(_) => Some("an update"),
         _ => None,
     }
 }
 
 fn requeue(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shadow, generation: Generation) {
-    let holds = before.is_terminal() && generation == before.generation.next();
+    let holds = before.is_terminal() && !before.is_removed && generation == before.generation.next();
     docket.demand(holds, &[before.last_event, step.event], || {
         let (name, stage, was) = (track.name(step.row), before.stage, before.generation);
         format!("{name} got generation {generation} while generation {was} was {stage:?}")
+    });
+}
+
+/// An operator removes what nobody holds, a cleaning what has ended; neither twice.
+fn removal(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shadow, remover: Remover) {
+    let may_go = match remover {
+        Remover::Operator => matches!(before.stage, Stage::Waiting(_) | Stage::Ended(_)),
+        Remover::Cleaner => before.is_terminal(),
+    };
+    docket.demand(may_go && !before.is_removed, &[before.last_event, step.event], || {
+        let (name, stage, was) = (track.name(step.row), before.stage, before.is_removed);
+        format!("{name} was removed at {} while {stage:?}, removed before: {was}", step.now)
     });
 }
 
@@ -153,6 +171,7 @@ fn guard(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shado
             (before.attempt == 0 && !before.is_leased(step.now), format!("skipped as {}", reason.as_str()))
         }
         Act::Cancelled(Cancelled::Now) => (before.stage != Stage::Held, "cancelled at once".to_owned()),
+        Act::Updated(_) => (before.stage != Stage::Held, "updated".to_owned()),
         _ => return,
     };
     docket.demand(holds, &[before.last_event, step.event], || {
@@ -172,6 +191,9 @@ fn final_rows(docket: &mut Docket, track: &Track<'_>, lives: &[(usize, Shadow)])
     for (index, shadow) in lives {
         // A row that is missing is for G5 to miss.
         let Some(row) = rows.get(&(track.rows[*index].id, shadow.generation)) else { continue };
+        docket.demand(!shadow.is_removed, &[shadow.last_event, end], || {
+            format!("{} was removed, and is there in the end as {}", track.name(*index), row.state)
+        });
         let expected = match shadow.stage {
             Stage::Absent => continue,
             Stage::Held => State::Running,
@@ -188,6 +210,51 @@ fn final_rows(docket: &mut Docket, track: &Track<'_>, lives: &[(usize, Shadow)])
                 row.state, row.attempt, row.fence
             )
         });
+    }
+}
+
+#[cfg(test)]
+mod removal_tests {
+    use super::super::story::Story;
+
+    #[test]
+    fn what_waits_or_has_ended_may_be_removed() {
+        let mut story = Story::new();
+        story.enqueue_within(9, &[1, 2, 3], None).delete(1).run(2).succeed(2).delete(2);
+        story.run(3).succeed(3).clean(3).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn what_somebody_holds_is_not_removed() {
+        for remove in [Story::delete, Story::clean] {
+            let mut story = Story::new();
+            remove(story.enqueue_within(9, &[1], None).run(1), 1);
+            story.flagged_by(&["G2"]);
+        }
+    }
+
+    #[test]
+    fn nothing_happens_to_what_was_removed() {
+        let mut story = Story::new();
+        story.enqueue_within(9, &[1], None).delete(1).delete(1);
+        story.flagged_by(&["G2"]);
+        let mut story = Story::new();
+        story.enqueue_within(9, &[1], None).clean(1);
+        story.flagged_by(&["G2"]);
+    }
+
+    #[test]
+    fn an_update_moves_when_an_item_may_be_claimed() {
+        let mut story = Story::new();
+        story.enqueue_within(9, &[1], None).put_off(1, 5_000).wait(5).run(1).succeed(1);
+        story.is_fine();
+        let mut story = Story::new();
+        story.enqueue_within(9, &[1], None).put_off(1, 5_000).wait(4).run(1).succeed(1);
+        story.flagged_by(&["G3"]);
+        let mut story = Story::new();
+        story.enqueue_within(9, &[1], None).run(1).put_off(1, 5_000);
+        story.flagged_by(&["G2"]);
     }
 }
 

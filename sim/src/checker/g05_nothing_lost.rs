@@ -82,7 +82,7 @@ fn healed_us(track: &Track<'_>) -> u64 {
     calm_since.map_or(0, |since| end_us.saturating_sub(since))
 }
 
-/// Every made row is in the final state, unless it ended so long ago that pruning may have taken it; and whatever
+/// Every made row is in the final state, unless it was removed, or ended so long ago that pruning may have taken it; and whatever
 /// ended says why.
 fn all_kept(docket: &mut Docket, track: &Track<'_>, shadows: &[Shadow]) {
     let Some((end, state)) = track.ended else { return };
@@ -92,7 +92,7 @@ fn all_kept(docket: &mut Docket, track: &Track<'_>, shadows: &[Shadow]) {
         let shadow = &shadows[index];
         let is_prunable =
             shadow.is_terminal() && track.history_pruned_before.is_some_and(|before| shadow.written_at < before);
-        docket.demand(present.contains(&row.id) || is_prunable, &[made, end], || {
+        docket.demand(present.contains(&row.id) || is_prunable || shadow.is_removed, &[made, end], || {
             format!("{} was made and is gone; the history left it {:?}", track.name(index), shadow.stage)
         });
     }

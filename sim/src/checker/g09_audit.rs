@@ -17,7 +17,7 @@ use super::{
     Findings,
     docket::Docket,
     shadow::{Shadow, Stage},
-    track::{Act, Step, Track},
+    track::{Act, Remover, Step, Track},
 };
 use crate::history::What;
 
@@ -163,6 +163,16 @@ fn due(track: &Track<'_>, step: &Step<'_>, was: &Shadow, runner: Actor, max_atte
             (due.action, due.actor) = (AuditAction::Requeue, operator(track, step));
             (due.generation, details.attempts) = (generation, 0);
         }
+        Act::Removed(remover) => {
+            due.action = AuditAction::Delete;
+            if remover == Remover::Operator {
+                due.actor = operator(track, step);
+            }
+            details.new_status = match was.stage {
+                Stage::Ended(state) => state,
+                _ => State::Cancelled,
+            };
+        }
         _ => return None,
     }
     Some(due)
@@ -193,6 +203,7 @@ fn operator(track: &Track<'_>, step: &Step<'_>) -> Actor {
     let name = match &request.verb {
         Verb::Cancel(verb) => verb.actor.as_ref(),
         Verb::Requeue(verb) => verb.actor.as_ref(),
+        Verb::DeleteItems(verb) => verb.actor.as_ref(),
         _ => None,
     };
     Actor::operator(name)

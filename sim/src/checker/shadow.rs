@@ -8,6 +8,7 @@ use tourbillon::model::{
     ExecutionId, Fence, Generation, LeaseRef, Outcome, Policy, Reentry, Retry, State, Timestamp, Token,
     transition::{Cancelled, Charge},
 };
+use tourbillon::store::Due;
 use uuid::Uuid;
 
 use super::track::{Act, Row, Step};
@@ -47,6 +48,8 @@ pub(super) struct Shadow {
     /// Charged attempts of this generation, give-backs subtracted.
     pub(super) attempt: u32,
     pub(super) is_cancel_requested: bool,
+    /// An operator or a cleaning took it away, with its history.
+    pub(super) is_removed: bool,
     /// A started attempt of this generation lost its lease without its holder ending it.
     pub(super) is_abandoned: bool,
     /// Database clock of the last accepted write.
@@ -68,6 +71,7 @@ impl Shadow {
         is_wait_relative: false,
         attempt: 0,
         is_cancel_requested: false,
+        is_removed: false,
         is_abandoned: false,
         written_at: Timestamp::EPOCH,
         last_event: 0,
@@ -136,6 +140,14 @@ impl Shadow {
                 let stage = Stage::Waiting(State::Scheduled);
                 *self = Self { stage, generation, fence, lease, wait_until: now, ..Self::ABSENT };
             }
+            Act::Updated(None) => {}
+            Act::Updated(Some(due)) => self.put_off(due, now),
+            Act::Removed(_) => {
+                if let Stage::Waiting(_) = self.stage {
+                    self.stage = Stage::Ended(State::Cancelled);
+                }
+                self.is_removed = true;
+            }
             _ => return,
         }
         self.written_at = now;
@@ -162,6 +174,14 @@ impl Shadow {
             self.wait_until = until;
             self.is_wait_relative = true;
         }
+    }
+
+    /// An absolute time is one as at an enqueue, of an item that has not failed.
+    fn put_off(&mut self, due: Due, now: Timestamp) {
+        (self.wait_until, self.is_wait_relative) = match due {
+            Due::AfterMs(ms) => (after_ms(now, ms), true),
+            Due::At(at) => (at, self.stage != Stage::Waiting(State::Scheduled)),
+        };
     }
 
     /// The clock stepped back: what was counted from a withdrawn "now" is counted from this one.

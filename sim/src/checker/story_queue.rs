@@ -1,8 +1,12 @@
-//! Hand-written histories of one queue: what the narrator of `story` says of its items. Everything is accepted.
+//! Hand-written histories of one queue: what the narrator of `story` says of its items, and of what
+//! operators do with them. Everything is accepted.
 
 use tourbillon::{
-    model::{Execution, JobName, NewExecution, Policy, Scope, Supersede},
-    store::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, NewItem, Reply, Unique},
+    model::{Execution, JobName, NewExecution, Policy, Scope, State, Supersede},
+    store::{
+        CleanItems, Counts, DeleteItems, DeleteOutcome, Due, Enqueue, EnqueueOutcome, Enqueued, ItemUpdated,
+        ItemsCleaned, ItemsDeleted, NewItem, Reply, Unique, UpdateItem, UpdateOutcome,
+    },
 };
 
 use super::story::{Story, execution};
@@ -83,6 +87,39 @@ impl Story {
         }
         let enqueue = Enqueue { queue: queue(), max_items: Some(max), items };
         self.exchange(&[], enqueue, Reply::Enqueued(Enqueued { now, outcomes }))
+    }
+
+    /// An operator removes execution `n`.
+    pub(super) fn delete(&mut self, n: u8) -> &mut Self {
+        let now = self.now();
+        self.rows.remove(&n);
+        let delete = DeleteItems { queue: queue(), ids: vec![execution(n)], actor: None };
+        let outcomes = vec![DeleteOutcome::Deleted];
+        self.exchange(&[], delete, Reply::ItemsDeleted(ItemsDeleted { now, outcomes }))
+    }
+
+    /// A cleaning removes execution `n`.
+    pub(super) fn clean(&mut self, n: u8) -> &mut Self {
+        let now = self.now();
+        self.rows.remove(&n);
+        let clean = CleanItems { queue: queue(), states: vec![State::Dead], finished_ms: 0, limit: 10 };
+        self.exchange(&[], clean, Reply::ItemsCleaned(ItemsCleaned { now, removed: vec![execution(n)] }))
+    }
+
+    /// An operator puts execution `n` off, or brings it forward.
+    pub(super) fn put_off(&mut self, n: u8, ms: u64) -> &mut Self {
+        let now = self.now();
+        let at = now.offset_micros(i64::try_from(ms).unwrap() * 1_000);
+        let row = self.row(n);
+        (row.claimable_at, row.updated_at) = (Some(at), now);
+        let update = UpdateItem {
+            queue: queue(),
+            id: execution(n),
+            payload: None,
+            priority: None,
+            due: Some(Due::AfterMs(ms)),
+        };
+        self.exchange(&[], update, Reply::ItemUpdated(ItemUpdated { now, outcome: UpdateOutcome::Updated }))
     }
 
     fn item(&self, n: u8, key: &str, counts: Counts) -> NewItem {

@@ -14,8 +14,8 @@ use tourbillon::{
     },
     plan::{Backoff, Planner, Schedule},
     store::{
-        Due, EnqueueOutcome, NewItem, PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome, Settlement,
-        SpecHash, StoreError, Verb,
+        DeleteOutcome, Due, EnqueueOutcome, NewItem, PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome,
+        Settlement, SpecHash, StoreError, UpdateOutcome, Verb,
     },
 };
 
@@ -101,6 +101,13 @@ pub(super) struct Step<'h> {
     pub(super) act: Act<'h>,
 }
 
+/// Who removed an item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remover {
+    Operator,
+    Cleaner,
+}
+
 /// What happened.
 #[derive(Clone, Copy)]
 pub(super) enum Act<'h> {
@@ -115,6 +122,9 @@ pub(super) enum Act<'h> {
     Clamped,
     Cancelled(Cancelled),
     Requeued(Generation),
+    /// An operator changed the item, and maybe its time.
+    Updated(Option<Due>),
+    Removed(Remover),
     HandlerStarted(Incarnation, &'h LeaseRef, Generation),
     EffectReceived(&'h Effect, bool),
 }
@@ -367,6 +377,21 @@ impl<'h> Track<'h> {
                     if let RequeueOutcome::Requeued(generation) = outcome {
                         self.push(event, now, *id, Act::Requeued(*generation));
                     }
+                }
+            }
+            (Verb::UpdateItem(update), Reply::ItemUpdated(updated)) if updated.outcome == UpdateOutcome::Updated => {
+                self.push(event, now, update.id, Act::Updated(update.due));
+            }
+            (Verb::DeleteItems(delete), Reply::ItemsDeleted(deleted)) => {
+                for (id, outcome) in delete.ids.iter().zip(&deleted.outcomes) {
+                    if *outcome == DeleteOutcome::Deleted {
+                        self.push(event, now, *id, Act::Removed(Remover::Operator));
+                    }
+                }
+            }
+            (Verb::CleanItems(_), Reply::ItemsCleaned(cleaned)) => {
+                for id in &cleaned.removed {
+                    self.push(event, now, *id, Act::Removed(Remover::Cleaner));
                 }
             }
             (Verb::Prune(prune), Reply::Pruned(_)) => {

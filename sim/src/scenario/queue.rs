@@ -15,6 +15,7 @@ use super::{
 pub(super) const QUEUE_KEYS: &[&str] = &[
     "name",
     "produce_every",
+    "operate_every",
     "keys",
     "counts",
     "period",
@@ -47,6 +48,8 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
         produce_every: table.or("produce_every", Duration::from_secs(5), |value| {
             value.duration_within(Duration::from_millis(100), DAY)
         })?,
+        operate_every: table
+            .or("operate_every", None, |value| value.duration_within(Duration::from_secs(1), DAY).map(Some))?,
         keys: table.or("keys", 0, |value| value.integer(0, 200))?,
         counts: table.or("counts", Counts::Live, |value| {
             let names = [("live", Counts::Live), ("succeeded", Counts::Succeeded), ("finished", Counts::Finished)];

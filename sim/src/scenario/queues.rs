@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use tourbillon::{
     driver::SchedulerBuilder,
     job::{BoxError, Completion, Context, HandlerError},
-    model::JobName,
-    queue::{Enqueuer, ItemOptions, Queue, QueueError, Unique},
+    model::{JobName, State},
+    queue::{Enqueuer, ItemOptions, Operator, Queue, QueueError, Unique},
     service::{Service, Tick},
+    store::{Due, ListItems, Lives, UpdateItem},
 };
 
 use super::{QueueShape, planned::perform};
@@ -29,7 +30,11 @@ pub(super) fn add(builder: SchedulerBuilder, shape: &QueueShape, host: &Host, re
         let at = at.clone();
         async move { perform(&at, &ctx, work, receiver).await as Result<Completion, HandlerError> }
     });
-    builder.queue(queue).service(producing(shape, producer, host.clone()))
+    let builder = builder.queue(queue).service(producing(shape, producer, host.clone()));
+    match shape.operate_every {
+        Some(every) => builder.service(operating(shape, every, host.clone())),
+        None => builder,
+    }
 }
 
 /// What checkers may assume of a queue.
@@ -80,6 +85,44 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
         });
     }
     queue
+}
+
+/// Finished items are cleaned when they are older.
+const KEPT: Duration = Duration::from_secs(120);
+
+/// An operator in a hurry: each tick one of the waiting items is changed or deleted, or dead ones are requeued, or old
+/// ones cleaned. Errors are the world's: the next tick goes on.
+fn operating(shape: &QueueShape, every: Duration, host: Host) -> Service {
+    let operator = Operator::new(host.store(), host.runtime(), &shape.name).expect("checked when it was read");
+    let operator = operator.named("sim").expect("a plain name");
+    Service::new(&format!("operator of {}", shape.name)).every(every).timeout(every.max(Duration::from_secs(30))).run(
+        move |tick: Tick| {
+            let (operator, seed) = (operator.clone(), host.seed());
+            async move {
+                let (drawn, _) = tick.request().0.as_u64_pair();
+                let draw = |what: &str| chance::draw(seed, what, drawn, 0);
+                let touched = match draw("operation") % 5 {
+                    0 => operator.requeue_dead(3).await?.len(),
+                    1 => operator.clean(&[State::Succeeded, State::Dead, State::Skipped], KEPT).await?.len(),
+                    which => {
+                        let states = vec![State::Scheduled, State::Retryable, State::Dead];
+                        let page =
+                            operator.list(ListItems { states, lives: Lives::Newest, ..operator.items(50) }).await?;
+                        let at = draw("item").checked_rem(page.len() as u64).unwrap_or(0);
+                        let Some(row) = usize::try_from(at).ok().and_then(|at| page.get(at)) else { return Ok(0) };
+                        if which == 2 {
+                            operator.delete(&[row.id]).await?;
+                        } else {
+                            let due = Some(Due::AfterMs(draw("wait") % 20_000));
+                            operator.update(UpdateItem { due, ..operator.change(row.id) }).await?;
+                        }
+                        1
+                    }
+                };
+                Ok::<u64, BoxError>(touched as u64)
+            }
+        },
+    )
 }
 
 /// One to three items a tick, keys drawn. Errors are the world's: the next tick goes on.

@@ -174,6 +174,8 @@ pub struct QueueShape {
     pub name: String,
     /// How often each replica enqueues one to three items.
     pub produce_every: Duration,
+    /// How often each replica has an operator at work: changes, deletions, requeues, cleanings; `None`: never.
+    pub operate_every: Option<Duration>,
     /// Unique keys that items draw from; 0: none is a duplicate.
     pub keys: u8,
     /// Which others count.
