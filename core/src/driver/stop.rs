@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use crate::runtime::{Runtime, first};
+use crate::runtime::{Runtime, Signal, first};
 
 /// Each stage includes the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,16 +17,16 @@ pub(super) enum Stage {
     End,
 }
 
-pub(super) struct Stop(watch::Sender<Stage>);
+pub(super) struct Stop(Signal<Stage>);
 
 impl Stop {
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(Stage::Run))
+        Self(Signal::new(Stage::Run))
     }
 
     /// Goes to `stage`; never back.
     pub(super) fn advance(&self, stage: Stage) {
-        self.0.send_if_modified(|now| {
+        self.0.update(|now| {
             let further = *now < stage;
             *now = stage.max(*now);
             further
@@ -36,16 +34,12 @@ impl Stop {
     }
 
     pub(super) fn has_reached(&self, stage: Stage) -> bool {
-        *self.0.borrow() >= stage
+        self.0.read(|now| *now >= stage)
     }
 
     /// Waits for `stage`.
     pub(super) async fn reached(&self, stage: Stage) {
-        let mut receiver = self.0.subscribe();
-        if receiver.wait_for(|now| *now >= stage).await.is_err() {
-            // The sender lives in `self`: it cannot be gone while we borrow it.
-            std::future::pending::<()>().await;
-        }
+        self.0.until(|now| (*now >= stage).then_some(())).await;
     }
 
     /// Waits for `pause` or for `stage`, whichever comes first; says whether `stage` is reached.

@@ -3,9 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
-
-use crate::runtime::{Runtime, Task};
+use crate::runtime::{Runtime, Signal, Task};
 
 /// Why a handler should come to an end soon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,15 +18,15 @@ pub enum StopReason {
 
 /// The one place where stop reasons meet; the first one stays.
 #[derive(Clone, Debug)]
-pub(crate) struct StopSignal(Arc<watch::Sender<Option<StopReason>>>);
+pub(crate) struct StopSignal(Arc<Signal<Option<StopReason>>>);
 
 impl StopSignal {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(None)))
+        Self(Arc::default())
     }
 
     pub(crate) fn raise(&self, reason: StopReason) {
-        self.0.send_if_modified(|now| {
+        self.0.update(|now| {
             let first = now.is_none();
             now.get_or_insert(reason);
             first
@@ -36,18 +34,11 @@ impl StopSignal {
     }
 
     pub(crate) fn get(&self) -> Option<StopReason> {
-        *self.0.borrow()
+        self.0.read(|now| *now)
     }
 
     pub(crate) async fn raised(&self) -> StopReason {
-        let mut receiver = self.0.subscribe();
-        // The guard must not live on into another await: a handler's future has to be `Send`.
-        let reason = receiver.wait_for(Option::is_some).await.ok().and_then(|reason| *reason);
-        match reason {
-            Some(reason) => reason,
-            // The sender lives in `self`, so the channel cannot have closed.
-            None => std::future::pending().await,
-        }
+        self.0.until(|reason| *reason).await
     }
 }
 

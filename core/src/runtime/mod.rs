@@ -2,6 +2,7 @@
 //!
 //! Architecture invariant: no other module of this crate reads a clock, sleeps, spawns or draws randomness.
 
+mod signal;
 mod tokio;
 
 use std::{
@@ -14,6 +15,8 @@ use std::{
 };
 
 use uuid::Uuid;
+
+pub use signal::Signal;
 
 use crate::{
     model::{Epoch, Generation, JobName, LeaseRef, LockName, RequestId, Scope, ServiceName, Timestamp},

@@ -10,10 +10,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
-
 use tourbillon::{
     model::{ExecutionId, Timestamp},
+    runtime::Signal,
     store::{BoxFuture, ErrorKind, PlanOutcome, Reply, Request, StoreError},
 };
 
@@ -43,8 +42,8 @@ pub(super) struct Database {
     subjects: Mutex<Subjects>,
     /// Owns the sessions of the present start of the server; never closed, but a restart ends them in order.
     gate: Mutex<Gate>,
-    /// By replica: a word to all its sessions that they are dropped.
-    drops: Mutex<BTreeMap<u8, watch::Sender<()>>>,
+    /// By replica: how often its sessions were dropped, for each of them to hear of.
+    drops: Mutex<BTreeMap<u8, Arc<Signal<u64>>>>,
 }
 
 /// What the server holds: one database, of which some rows are the scheduler's and some the application's.
@@ -190,21 +189,30 @@ impl Database {
     /// Ends the replica's sessions, except for what they have in hand; false if it has none.
     pub(super) fn drop_sessions(&self, replica: u8) -> bool {
         let drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
-        drops.get(&replica).is_some_and(|drop| drop.receiver_count() > 0 && drop.send(()).is_ok())
+        // Each session has a share of it.
+        let Some(drops) = drops.get(&replica).filter(|drops| Arc::strong_count(drops) > 1) else { return false };
+        drops.update(|times| {
+            *times += 1;
+            true
+        });
+        true
     }
 
-    fn dropped(&self, replica: u8) -> watch::Receiver<()> {
+    /// What a session of the replica hears of drops by, and how many came before it.
+    fn dropped(&self, replica: u8) -> (Arc<Signal<u64>>, u64) {
         let mut drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
-        drops.entry(replica).or_insert_with(|| watch::Sender::new(())).subscribe()
+        let drops = Arc::clone(drops.entry(replica).or_default());
+        let before = drops.read(|times| *times);
+        (drops, before)
     }
 
     /// The next request; `None` when the other end is gone, or the session is dropped.
-    async fn next_ask(connection: &mut BoxConnection, dropped: &mut Option<watch::Receiver<()>>) -> Option<Ask> {
+    async fn next_ask(connection: &mut BoxConnection, dropped: Option<&(Arc<Signal<u64>>, u64)>) -> Option<Ask> {
         let mut received = pin!(wire::receive::<Ask>(connection));
-        let Some(dropped) = dropped else { return received.await.ok() };
-        let mut over = pin!(dropped.changed());
+        let Some((drops, before)) = dropped else { return received.await.ok() };
+        let mut over = pin!(drops.until(|times| (times != before).then_some(())));
         poll_fn(|cx| match over.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Ready(()) => Poll::Ready(None),
             Poll::Pending => received.as_mut().poll(cx).map(Result::ok),
         })
         .await
@@ -212,7 +220,7 @@ impl Database {
 
     async fn session(self: Arc<Self>, mut connection: BoxConnection) {
         let mut dropped = None;
-        while let Some(Ask { replica, asked }) = Self::next_ask(&mut connection, &mut dropped).await {
+        while let Some(Ask { replica, asked }) = Self::next_ask(&mut connection, dropped.as_ref()).await {
             if dropped.is_none() {
                 // Who is at the other end is known from the first request on.
                 dropped = Some(self.dropped(replica));

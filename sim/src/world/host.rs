@@ -11,12 +11,11 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::sync::watch;
 use tourbillon::{
     driver::{self, Scheduler},
     job::{Context, HandlerError},
     model::RequestId,
-    runtime::Runtime,
+    runtime::{Runtime, Signal, first},
     store::{BoxFuture, ErrorKind, Request, Store, StoreError},
 };
 
@@ -85,7 +84,10 @@ impl Replica {
     /// Asks the process to shut down.
     pub(super) fn order_shutdown(&self, grace: Duration) {
         if let Some(process) = self.process() {
-            process.orders.send_replace(Some(grace));
+            process.orders.update(|order| {
+                *order = Some(grace);
+                true
+            });
         }
     }
 
@@ -100,7 +102,7 @@ impl Replica {
             incarnation: OnceLock::new(),
             version: self.version(),
             pool: Arc::clone(&self.pool),
-            orders: watch::Sender::new(None),
+            orders: Signal::default(),
         });
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&process));
         self.world.strikes.set_gate(self.number, process.gate.clone());
@@ -116,14 +118,11 @@ async fn live(process: Arc<Process>, app: App) {
         store: Arc::new(remote::RemoteStore::new(Arc::clone(&process))),
         process: Arc::clone(&process),
     };
-    let mut orders = process.orders.subscribe();
-    if process.world.boot == Boot::Migrate {
-        tokio::select! {
-            biased;
-            // Told to stop before it began; what it has asked for may still be applied.
-            _ = orders.wait_for(Option::is_some) => return,
-            () = migrate(&host) => {}
-        }
+    if process.world.boot == Boot::Migrate
+        && first(process.orders.until(|order| *order), migrate(&host)).await.is_ok()
+    {
+        // Told to stop before it began; what it has asked for may still be applied.
+        return;
     }
     let running = app(&host).start();
     let incarnation = running.incarnation();
@@ -133,7 +132,7 @@ async fn live(process: Arc<Process>, app: App) {
         process.record(What::Deployed { incarnation, version: process.version });
     }
 
-    let Ok(grace) = orders.wait_for(Option::is_some).await.map(|order| order.unwrap_or_default()) else { return };
+    let grace = process.orders.until(|order| *order).await;
     process
         .record(What::ShutdownBegan { incarnation, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) });
     let outcome = match running.shutdown(grace).await {

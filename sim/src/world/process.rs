@@ -5,8 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
-use tourbillon::model::{Incarnation, Timestamp};
+use tourbillon::{
+    model::{Incarnation, Timestamp},
+    runtime::Signal,
+};
 use uuid::Uuid;
 
 use super::{
@@ -51,7 +53,7 @@ pub(super) struct Process {
     pub(super) version: u32,
     pub(super) pool: Arc<Pool>,
     /// A shutdown with this grace was asked for.
-    pub(super) orders: watch::Sender<Option<Duration>>,
+    pub(super) orders: Signal<Option<Duration>>,
 }
 
 impl Process {

@@ -6,12 +6,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::{
     driver::Shared,
     model::{Epoch, LockName, LockRef, Token},
-    runtime::{Monotonic, Runtime, first},
+    runtime::{Monotonic, Runtime, Signal, first},
     service::{Locker, SessionLock},
     store::{AcquireLock, ReleaseLock, RenewLock, StoreError},
 };
@@ -22,7 +22,7 @@ pub(super) struct Trust {
     /// `None` under a session lock.
     pub(super) epoch: Option<Epoch>,
     trusted_for: Duration,
-    state: watch::Sender<TrustState>,
+    state: Signal<TrustState>,
 }
 
 #[derive(Clone, Copy)]
@@ -33,18 +33,17 @@ struct TrustState {
 
 impl Trust {
     fn new(name: LockName, epoch: Option<Epoch>, trusted_for: Duration, sent_at: Monotonic) -> Self {
-        let state = watch::Sender::new(TrustState { until: sent_at + trusted_for, lost: false });
+        let state = Signal::new(TrustState { until: sent_at + trusted_for, lost: false });
         Self { name, epoch, trusted_for, state }
     }
 
     /// Whether nothing under the lock may run at `now`.
     pub(super) fn is_over(&self, now: Monotonic) -> bool {
-        let state = self.state.borrow();
-        state.lost || now >= state.until
+        self.state.read(|state| state.lost || now >= state.until)
     }
 
     fn until(&self) -> Monotonic {
-        self.state.borrow().until
+        self.state.read(|state| state.until)
     }
 
     /// Waits until nothing under the lock may run any more.
@@ -55,16 +54,12 @@ impl Trust {
     }
 
     async fn lost(&self) {
-        let mut state = self.state.subscribe();
-        if state.wait_for(|state| state.lost).await.is_err() {
-            // The sender lives in `self`: it cannot be gone while we borrow it.
-            std::future::pending::<()>().await;
-        }
+        self.state.until(|state| state.lost.then_some(())).await;
     }
 
     /// A request sent at `sent_at` renewed the lock. What is over stays over.
     fn renewed(&self, sent_at: Monotonic, now: Monotonic) {
-        self.state.send_if_modified(|state| {
+        self.state.update(|state| {
             let later = sent_at + self.trusted_for;
             let extends = !state.lost && now < state.until && later > state.until;
             if extends {
@@ -75,7 +70,7 @@ impl Trust {
     }
 
     fn lose(&self) {
-        self.state.send_if_modified(|state| !std::mem::replace(&mut state.lost, true));
+        self.state.update(|state| !std::mem::replace(&mut state.lost, true));
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
-use tokio::sync::watch;
-
 use super::hold::{Hold, LockRules, NotHeld, Trust, acquire};
 use crate::{
     driver::{Shared, runner::guard, stop::Stage},
     model::LockName,
-    runtime::{DriverEvent, first},
+    runtime::{DriverEvent, Signal, first},
     service::{CheckedLeadership, Term},
     store::BoxFuture,
 };
@@ -16,14 +14,21 @@ use crate::{
 /// A group as it is led, or not, by this replica.
 pub(in crate::driver) struct Group {
     rules: CheckedLeadership,
-    term: watch::Sender<Option<Arc<Leading>>>,
+    term: Signal<Terms>,
+}
+
+#[derive(Default)]
+struct Terms {
+    /// How often one began or ended.
+    changes: u64,
+    present: Option<Arc<Leading>>,
 }
 
 /// A term of this replica.
 pub(super) struct Leading {
     pub(super) trust: Arc<Trust>,
     /// Ticks under it.
-    ticks: watch::Sender<usize>,
+    ticks: Signal<usize>,
 }
 
 /// Marks one tick as part of a term.
@@ -37,30 +42,50 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.0.ticks.send_modify(|ticks| *ticks -= 1);
+        self.0.ticks.update(|ticks| {
+            *ticks -= 1;
+            *ticks == 0
+        });
     }
 }
 
 impl Group {
     pub(in crate::driver) fn new(rules: CheckedLeadership) -> Self {
-        Self { rules, term: watch::Sender::new(None) }
+        Self { rules, term: Signal::default() }
     }
 
     /// Takes part in the present term, if this replica leads.
     pub(super) fn join(&self) -> Option<Part> {
-        // Under the guard of the watch: the end of a term, which takes the value away, waits for those who joined.
-        let term = self.term.borrow();
-        let leading = term.as_ref()?;
-        leading.ticks.send_modify(|ticks| *ticks += 1);
-        Some(Part(Arc::clone(leading)))
+        // Within one look: the end of a term, which takes the value away, waits for those who joined.
+        self.term.read(|terms| {
+            let leading = terms.present.as_ref()?;
+            leading.ticks.update(|ticks| {
+                *ticks += 1;
+                false
+            });
+            Some(Part(Arc::clone(leading)))
+        })
     }
 
-    pub(super) fn terms(&self) -> watch::Receiver<Option<Arc<Leading>>> {
-        self.term.subscribe()
+    /// How often a term began or ended.
+    pub(super) fn changes(&self) -> u64 {
+        self.term.read(|terms| terms.changes)
+    }
+
+    /// Waits until a term began or ended after as many changes.
+    pub(super) async fn changed_since(&self, changes: u64) {
+        self.term.until(|terms| (terms.changes != changes).then_some(())).await;
+    }
+
+    fn set(&self, present: Option<Arc<Leading>>) {
+        self.term.update(|terms| {
+            *terms = Terms { changes: terms.changes + 1, present };
+            true
+        });
     }
 
     pub(super) fn is_led_here(&self) -> bool {
-        self.term.borrow().is_some()
+        self.term.read(|terms| terms.present.is_some())
     }
 }
 
@@ -107,14 +132,13 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
     }
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "leading");
     shared.runtime.observe(&DriverEvent::LeaderGained { lock: rules.name.clone(), epoch: term.epoch });
-    let leading = Arc::new(Leading { trust: Arc::clone(&trust), ticks: watch::Sender::new(0) });
-    group.term.send_replace(Some(Arc::clone(&leading)));
+    let leading = Arc::new(Leading { trust: Arc::clone(&trust), ticks: Signal::new(0) });
+    group.set(Some(Arc::clone(&leading)));
 
     let _ = first(trust.over(&shared.runtime), shared.stop.reached(Stage::Drain)).await;
     // Nothing new begins. Ticks end by themselves, or before the next poll after the trust is over.
-    group.term.send_replace(None);
-    let mut ticks = leading.ticks.subscribe();
-    let _ = ticks.wait_for(|ticks| *ticks == 0).await;
+    group.set(None);
+    leading.ticks.until(|ticks| (*ticks == 0).then_some(())).await;
 
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "not leading any more");
     shared.runtime.observe(&DriverEvent::LeaderLost { lock: rules.name.clone(), epoch: term.epoch });

@@ -111,14 +111,12 @@ pub(super) async fn run(shared: Arc<Shared>, name: ServiceName) {
         begin(&shared, &name, spec);
         return keep_time(&shared, &name, spec).await;
     };
-    let mut terms = group.terms();
     loop {
-        terms.mark_unchanged();
+        let changes = group.changes();
         if group.is_led_here() {
             begin(&shared, &name, spec);
         }
-        // An error means that the group is gone; it lives as long as `shared`.
-        if first(terms.changed(), keep_time(&shared, &name, spec)).await.is_err() {
+        if first(group.changed_since(changes), keep_time(&shared, &name, spec)).await.is_err() {
             return;
         }
     }
