@@ -91,7 +91,14 @@ fn same_in_one_process() {
 /// As they are, with every way to work: what only ticks, terms and queues do must be decided by the seed as well.
 fn same_for_every_scenario() {
     let engine = EngineKind::Memory.factory().expect("needs no server");
-    for name in ["tick-services", "leader-handover", "store-and-forward", "certificate-operator"] {
+    for name in [
+        "tick-services",
+        "leader-handover",
+        "store-and-forward",
+        "boot-migrations",
+        "rolling-deploy",
+        "certificate-operator",
+    ] {
         let scenario = load(name);
         let overrides = Overrides { lane: Some(Lane::Event), plan: None };
         for seed in SEEDS.take(3) {
