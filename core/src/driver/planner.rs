@@ -73,7 +73,10 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
     let mut edited = BTreeSet::new();
     for _ in 0..MAX_ROUNDS {
         let jobs: Vec<_> = shared.jobs.keys().filter(|job| !superseded.contains(*job)).cloned().collect();
-        if jobs.is_empty() || shared.stop.has_reached(Stage::Drain) {
+        if jobs.is_empty() {
+            return Ok(shared.settings.plan_interval);
+        }
+        if shared.stop.has_reached(Stage::Drain) {
             break;
         }
         let read = shared.caller.once(ReadCursors { jobs }).await?.reply;
