@@ -31,6 +31,8 @@ pub(crate) enum SimCommand {
     Twice(TwiceArgs),
     /// Compute the HA truth table: every workload under every class of faults.
     Table(TableArgs),
+    /// Measure how long fail-overs take, how fast a backlog drains, and what a week of the operator comes to.
+    Figures(FiguresArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -145,6 +147,25 @@ pub(crate) struct TwiceArgs {
     /// How many seeds.
     #[arg(long, default_value_t = 5)]
     pub(crate) seeds: u64,
+    /// Print one JSON object on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct FiguresArgs {
+    /// Seeds of the fail-over figures; a twentieth of them, one at least, for the backlog.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) seeds: u64,
+    /// Items of the backlog.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) items: u64,
+    /// Days of the operator; 0 leaves it out.
+    #[arg(long, default_value_t = 7)]
+    pub(crate) days: u64,
+    /// What answers inside the database host. The figures do not depend on it.
+    #[arg(long, value_enum, default_value_t = Engine::Memory)]
+    pub(crate) engine: Engine,
     /// Print one JSON object on standard output instead of text.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,7 @@
 //! Exit codes: 0 every guarantee held, 1 one was violated, 2 the command could not be carried out.
 
 mod args;
+mod figures;
 mod output;
 mod sim;
 mod table;

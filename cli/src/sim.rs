@@ -15,7 +15,7 @@ use tourbillon_sim::{
 
 use crate::{
     args::{Common, ReplayArgs, RunArgs, SimCommand, TwiceArgs},
-    output, table,
+    figures, output, table,
 };
 
 /// Seeds of a sweep when nothing is said.
@@ -41,6 +41,7 @@ pub(crate) fn run(command: SimCommand) -> Result<Verdict, String> {
         },
         SimCommand::Twice(args) => twice(&args),
         SimCommand::Table(args) => table::run(&args),
+        SimCommand::Figures(args) => figures::run(&args),
     }
 }
 

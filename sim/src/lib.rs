@@ -4,6 +4,7 @@ pub mod chance;
 pub mod checker;
 mod failure;
 pub mod fault;
+pub mod figures;
 pub mod history;
 pub mod operator;
 pub mod scenario;

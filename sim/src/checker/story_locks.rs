@@ -42,6 +42,7 @@ impl Story {
             facts.services.push(ServiceFacts {
                 service: service(),
                 mode: HaMode::Leader,
+                every: Duration::from_secs(60),
                 lock: Some(name()),
                 trusted: Duration::from_secs(27),
             });

@@ -482,6 +482,8 @@ pub struct ServiceFacts {
     pub service: ServiceName,
     /// On how many replicas it ticks.
     pub mode: HaMode,
+    /// How often.
+    pub every: Duration,
     /// The lock that its ticks run under.
     pub lock: Option<LockName>,
     /// How long a holder may trust the lock after it sent the last renewal, by its own monotonic clock.

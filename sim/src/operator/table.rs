@@ -133,9 +133,12 @@ fn row(variant: Variant, which: Loop) -> Row {
         mode,
         why,
         measure: judge::measure(which),
-        // Units report their stages themselves, in both variants.
-        jobs: Vec::new(),
+        // Units report their stages themselves, in both variants. Of the hardened digest the execution is the ledger,
+        // and its settle the mark.
+        jobs: if which == Loop::Digest && variant == Variant::Hardened { vec![which.id()] } else { Vec::new() },
         has_effect: has_effect(which),
+        // Nobody writes down that a naive digest was sent.
+        asks: which != Loop::Digest || variant == Variant::Hardened,
         every: unit_every(which),
         lease: workload::held(which, Timing { every: which.interval(), timeout: which.timeout() }),
         documented: (variant == Variant::Naive).then(|| documented(which)),

@@ -18,7 +18,7 @@ use super::{
     tables::Operator,
 };
 use crate::{
-    history::{Boot, JobFacts, RunFacts, ServiceFacts},
+    history::{Boot, JobFacts, RunFacts},
     world::{
         App, Host, ReceiverSpec,
         application::{self, ApplicationFactory},
@@ -137,16 +137,12 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
         queues: Vec::new(),
         services: match variant {
             Variant::Naive => Vec::new(),
-            Variant::Hardened => services(config),
+            Variant::Hardened => {
+                config.loops().filter_map(|(which, timing)| hardened::service_facts(which, timing)).collect()
+            }
         },
         boot: Boot::Ready,
     }
-}
-
-/// Of the loops that run under locks, those that tick often enough for a heal to show that they do.
-fn services(config: &Config) -> Vec<ServiceFacts> {
-    let often = config.loops().filter(|(_, timing)| timing.every * 2 <= SETTLE_WITHIN);
-    often.filter_map(|(which, _)| hardened::service_facts(which)).collect()
 }
 
 fn is_claimed(which: Loop) -> bool {

@@ -74,6 +74,7 @@ pub fn facts(shape: &ServiceShape, scenario: &Scenario) -> ServiceFacts {
     ServiceFacts {
         service: ServiceName::new(&shape.name).expect("a scenario is checked when it is read"),
         mode: shape.mode,
+        every: shape.every,
         lock: lock.map(|lock| LockName::new(lock).expect("a scenario is checked when it is read")),
         trusted: ttl * trusted_percent / 100,
     }

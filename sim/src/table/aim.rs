@@ -19,7 +19,9 @@ pub fn plan(cell: &Cell<'_>, trial: &Trial, rows: &[Row]) -> FaultPlan {
         FaultClass::None => FaultPlan::default(),
         FaultClass::Swarm => {
             let leases: Vec<_> = present.iter().map(|row| row.lease).collect();
-            fault::draw_any(&trial.facts, trial.phases.chaos, &leases, cell.seed)
+            let mut plan = fault::draw_any(&trial.facts, trial.phases.chaos, &leases, cell.seed);
+            plan.triggers.extend(aim.at(&present).triggers);
+            plan
         }
         FaultClass::ReplicaClock => aim.clocks(),
         _ => aim.at(&present),
@@ -44,15 +46,17 @@ impl Aim<'_> {
         let turn = usize::try_from(self.trial.turn).unwrap_or(0);
         for n in 0..AIMS {
             let number = turn * AIMS + n;
-            let row = present[number % present.len()];
-            let shots = shots(self.cell.class, row);
+            let (row, round) = (present[number % present.len()], number / present.len());
+            let shots = shots(self.class(), row);
             // Each time round the rows, the next shot at each.
-            let Some((after, then)) = shots.get(number / present.len() % shots.len().max(1)) else { continue };
-            let subject = row.jobs.get(number / present.len() % row.jobs.len().max(1)).copied().unwrap_or(row.id);
+            let Some((after, then)) = shots.get(round % shots.len().max(1)) else { continue };
+            let of = Some(row.jobs.get(round % row.jobs.len().max(1)).copied().unwrap_or(row.id).to_owned());
+            // Of two that wait for one event only one would strike.
+            let before = plan.triggers.iter().filter(|trigger| trigger.of == of).count();
             plan.triggers.push(Trigger {
                 after: *after,
-                of: Some(subject.to_owned()),
-                nth: self.nth(row),
+                nth: self.nth(row) + u32::try_from(before).unwrap_or(0),
+                of,
                 then: *then,
                 lasts_s: self.lasts_s(*then, row),
             });
@@ -61,6 +65,15 @@ impl Aim<'_> {
         plan.faults.extend(random);
         plan.faults.sort_by_key(|fault| fault.at_s);
         plan
+    }
+
+    /// The class of one aim: the cell's own, or any in a swarm.
+    fn class(&self) -> FaultClass {
+        if self.cell.class != FaultClass::Swarm {
+            return self.cell.class;
+        }
+        let drawn = between(self.dice.next(), 0, FaultClass::ALL.len() as u64 - 1);
+        FaultClass::ALL[usize::try_from(drawn).unwrap_or(0)]
     }
 
     /// Spread over the run, early enough that a row that is a little late still gets there.
@@ -196,7 +209,11 @@ fn shots(class: FaultClass, row: &Row) -> Vec<Shot> {
         FaultClass::Crash => {
             vec![(taken, Then::PowerLoss), (middle, Then::Crash), (mark, Then::PowerLoss), (taken, Then::Crash)]
         }
-        FaultClass::CrashEffectMark => vec![(middle, Then::PowerLoss), (middle, Then::Crash)],
+        // A process that dies politely drops its units first, which then count as ended: that is seen in figures, not in
+        // hits, and so comes last.
+        FaultClass::CrashEffectMark => {
+            vec![(middle, Then::PowerLoss), (middle, Then::PowerLoss), (middle, Then::Crash)]
+        }
         FaultClass::Partition => vec![
             (middle, Then::Partition),
             (taken, Then::PartitionFromDatabase),

@@ -155,13 +155,14 @@ impl Facet {
 
 impl FaultClass {
     /// What must have fired for a cell of this column to be covered. A row without an outside effect has no answer to
-    /// lose.
-    pub const fn facets(self, has_effect: bool) -> &'static [Facet] {
+    /// lose, and one that asks the database for nothing no reply.
+    pub const fn facets(self, has_effect: bool, asks: bool) -> &'static [Facet] {
         match self {
             Self::None => &[Facet::Done],
             Self::Crash | Self::CrashEffectMark => &[Facet::Died],
             Self::Partition => &[Facet::BothWays, Facet::ToDatabase, Facet::FromDatabase],
-            Self::LostReply if has_effect => &[Facet::ReplyLost, Facet::AnswerLost],
+            Self::LostReply if has_effect && asks => &[Facet::ReplyLost, Facet::AnswerLost],
+            Self::LostReply if has_effect => &[Facet::AnswerLost],
             Self::LostReply => &[Facet::ReplyLost],
             Self::Hold => &[Facet::Held],
             Self::Pause => &[Facet::Paused],

@@ -78,7 +78,7 @@ impl Judged {
 
 /// Judges one cell by all its runs, in the order of their seeds.
 pub fn judge(variant: &str, row: &Row, class: FaultClass, promise: Promise, seen: &[Seen]) -> Judged {
-    let facets = class.facets(row.has_effect);
+    let facets = class.facets(row.has_effect, row.asks);
     let total = |facet: Facet| seen.iter().map(|run| fired(&run.hits, class, facet)).sum();
     let hits: BTreeMap<_, u64> = facets.iter().map(|facet| (*facet, total(*facet))).collect();
     let mut judged = Judged {

@@ -176,7 +176,7 @@ pub(super) mod tests {
         let classes = vec![FaultClass::None, FaultClass::Crash, FaultClass::Hold];
         let figures = [(1, 1, 3), (2, 1, 1), (1, 1, 0)];
         let cell = |(class, (count, bound, fired)): (&FaultClass, (u64, u64, u64))| {
-            let facet = class.facets(true)[0];
+            let facet = class.facets(true, true)[0];
             let evidence = "slot 3 had it twice".to_owned();
             let reading = Reading { row: "digest", measure: "effects", count, bound, evidence, events: vec![4] };
             let hits = [((Window::Held, facet), fired)].into();

@@ -98,6 +98,8 @@ pub struct Row {
     /// Whether a unit has an effect at an outside receiver. If not, the window between effect and mark is that in
     /// which its write is under way.
     pub has_effect: bool,
+    /// Whether a unit asks the database for anything. If not, there is no reply to lose.
+    pub asks: bool,
     /// How often there is a unit of work, over all replicas, about; for aiming. Rather too seldom than too often: what is
     /// aimed at a unit that never comes misses.
     pub every: Duration,
@@ -182,6 +184,7 @@ pub(super) mod tests {
             measure: "effects",
             jobs: Vec::new(),
             has_effect: true,
+            asks: true,
             every: Duration::from_secs(30),
             lease: Duration::from_secs(20),
             documented: None,

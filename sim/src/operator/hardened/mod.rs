@@ -68,7 +68,7 @@ pub(super) fn leadership() -> Leadership {
 }
 
 /// What checkers may assume of a loop's ticks; `None` for a loop that is claimed.
-pub(super) fn service_facts(which: Loop) -> Option<ServiceFacts> {
+pub(super) fn service_facts(which: Loop, timing: Timing) -> Option<ServiceFacts> {
     let (mode, lock) = match mode(which) {
         Mode::TickLock => (HaMode::TickLock, which.id()),
         Mode::Leader => (HaMode::Leader, GROUP),
@@ -78,6 +78,7 @@ pub(super) fn service_facts(which: Loop) -> Option<ServiceFacts> {
     Some(ServiceFacts {
         service: ServiceName::new(which.id()).expect("a short id"),
         mode,
+        every: timing.every,
         lock: Some(LockName::new(lock).expect("a short name")),
         trusted: TTL * trusted_percent / 100,
     })

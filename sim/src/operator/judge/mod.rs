@@ -3,6 +3,7 @@
 //! hold at the end. Does not know which variant ran; bounds that depend on it follow from what the history shows.
 
 mod certificates;
+mod effects;
 mod global;
 mod messages;
 mod record;
@@ -15,6 +16,7 @@ use crate::{
     history::History,
     table::Reading,
 };
+pub use effects::{Cause, LoopEffects, effects};
 use record::Record;
 
 /// All readings of a run, in the order of the loops. A loop without a reading had nothing to read.

@@ -104,6 +104,7 @@ impl Ticking {
             measure: PASSES,
             jobs: Vec::new(),
             has_effect: true,
+            asks: true,
             // Each process ticks at its own time, unless one ticks for all.
             every: if self.mode == HaMode::Leader { EVERY } else { EVERY / 3 },
             lease: LEASE,
@@ -121,6 +122,7 @@ impl Ticking {
         ServiceFacts {
             service: ServiceName::new(self.id).expect("a short id"),
             mode: self.mode,
+            every: EVERY,
             lock: lock.map(|lock| LockName::new(lock).expect("a short name")),
             trusted: LEASE * trusted_percent / 100,
         }
@@ -166,6 +168,7 @@ impl Mode {
             measure: EFFECTS,
             jobs: vec![self.id],
             has_effect: true,
+            asks: true,
             every: EVERY,
             lease: LEASE,
             documented: None,
