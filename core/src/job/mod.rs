@@ -1,5 +1,6 @@
 //! What a user defines: a job's rules, its scopes, its handler. Knows no store and no driver.
 
+mod attempts;
 mod checked;
 mod context;
 mod handler;
@@ -7,6 +8,8 @@ mod run;
 mod spec;
 mod work;
 
+pub(crate) use attempts::Attempts;
+pub use attempts::{AttemptRule, MAX_LEASE};
 pub(crate) use checked::{CheckedJob, Target};
 pub(crate) use context::Attempt;
 pub use context::Context;
@@ -14,6 +17,6 @@ pub use handler::{BoxError, Completion, HandlerError, ScheduleProvider, ScopePro
 pub(crate) use handler::{HandlerResult, Verdict};
 pub use run::StopReason;
 pub(crate) use run::{Run, StopSignal};
-pub use spec::{Job, MAX_LEASE, Overlap, Rule, SpecError};
+pub use spec::{Job, Overlap, Rule, SpecError};
 pub use work::{AttemptReport, Delivery};
 pub(crate) use work::{ReportFn, Work};

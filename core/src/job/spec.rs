@@ -7,17 +7,17 @@ use std::{
 };
 
 use super::{
-    Completion, Context, Delivery, HandlerError, ScheduleProvider, ScopeProvider,
+    AttemptRule, Attempts, Completion, Context, Delivery, HandlerError, MAX_LEASE, ScheduleProvider, ScopeProvider,
     checked::{CheckedJob, Targets},
     handler::{FixedScopes, HandlerFn},
 };
 use crate::{
     model::{Audit, JobName, NameError, Reentry, Scope, Timestamp},
-    plan::{Backoff, BackoffError, Cadence, CatchUp, Cron, CronError, Schedule},
+    plan::{Backoff, Cadence, CatchUp, Cron, CronError, Schedule},
 };
 
-/// Longest lease and longest delay of a job: 90 days.
-pub const MAX_LEASE: Duration = Duration::from_secs(90 * 86_400);
+/// Attempts of a job that says nothing of them.
+const USUAL_ATTEMPTS: u32 = 3;
 
 /// How many executions of one (job, scope) may run at once, on all replicas together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,13 +68,8 @@ pub struct Job {
     delay: Duration,
     catch_up: CatchUp,
     max_lateness: Option<Duration>,
-    run_timeout: Duration,
-    lease: Option<Duration>,
-    heartbeat: Option<Duration>,
+    attempts: Attempts,
     reentry: Reentry,
-    max_attempts: Option<u32>,
-    delivery: Delivery,
-    backoff: Backoff,
     overlap: Overlap,
     priority: i16,
     audit: Audit,
@@ -112,13 +107,8 @@ impl Job {
             delay: Duration::ZERO,
             catch_up: CatchUp::LatestOnly,
             max_lateness: None,
-            run_timeout: Duration::from_secs(60),
-            lease: None,
-            heartbeat: None,
+            attempts: Attempts::default(),
             reentry: Reentry::Allow,
-            max_attempts: None,
-            delivery: Delivery::AtLeastOnce,
-            backoff: Backoff::exponential(Duration::from_secs(10)),
             overlap: Overlap::Forbid,
             priority: 0,
             audit: Audit::default(),
@@ -185,19 +175,19 @@ impl Job {
     /// An attempt that runs longer fails with `run_timeout`.
     #[must_use]
     pub fn run_timeout(self, limit: Duration) -> Self {
-        Self { run_timeout: limit, ..self }
+        Self { attempts: Attempts { run_timeout: limit, ..self.attempts }, ..self }
     }
 
     /// How long a dead runner keeps its executions from others, counted from its last sign of life.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
-        Self { lease: Some(lease), ..self }
+        Self { attempts: Attempts { lease: Some(lease), ..self.attempts }, ..self }
     }
 
     /// How often a running attempt renews its lease.
     #[must_use]
     pub fn heartbeat(self, interval: Duration) -> Self {
-        Self { heartbeat: Some(interval), ..self }
+        Self { attempts: Attempts { heartbeat: Some(interval), ..self.attempts }, ..self }
     }
 
     /// Whether an attempt whose lease expired may be followed by another one.
@@ -209,20 +199,20 @@ impl Job {
     /// Charged attempts; the first counts.
     #[must_use]
     pub fn max_attempts(self, attempts: u32) -> Self {
-        Self { max_attempts: Some(attempts), ..self }
+        Self { attempts: Attempts { max: Some(attempts), ..self.attempts }, ..self }
     }
 
     /// How often a slot may take effect. [`Delivery::AtMostOnce`] implies one attempt and no re-entry: what was cut
     /// short, also by a shutdown, is dead.
     #[must_use]
     pub fn delivery(self, delivery: Delivery) -> Self {
-        Self { delivery, ..self }
+        Self { attempts: Attempts { delivery, ..self.attempts }, ..self }
     }
 
     /// Waits between attempts.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
-        Self { backoff, ..self }
+        Self { attempts: Attempts { backoff, ..self.attempts }, ..self }
     }
 
     /// How many may run at once per scope.
@@ -298,30 +288,12 @@ impl Job {
             Ok(targets) => targets,
             Err(rule) => return fail(rule),
         };
-        if self.run_timeout.is_zero() {
-            return fail(Rule::NoRunTimeout);
-        }
-        let lease = self.lease.unwrap_or(self.run_timeout + Duration::from_secs(30));
-        if lease <= self.run_timeout {
-            return fail(Rule::LeaseTooShort { lease, run_timeout: self.run_timeout });
-        }
-        if lease > MAX_LEASE || self.delay > MAX_LEASE {
-            return fail(Rule::TooLong);
-        }
-        let heartbeat = self.heartbeat.unwrap_or((lease / 5).min(Duration::from_secs(30)));
-        if heartbeat.is_zero() {
-            return fail(Rule::NoHeartbeat);
-        }
-        if heartbeat >= lease {
-            return fail(Rule::HeartbeatTooSlow { heartbeat, lease });
-        }
-        let is_at_most_once = self.delivery == Delivery::AtMostOnce;
-        let max_attempts = self.max_attempts.unwrap_or(if is_at_most_once { 1 } else { 3 });
-        if max_attempts < 1 {
-            return fail(Rule::NoAttempt);
-        }
-        if is_at_most_once && max_attempts > 1 {
-            return fail(Rule::AttemptsAtMostOnce);
+        let checked = match self.attempts.check(USUAL_ATTEMPTS) {
+            Ok(checked) => checked,
+            Err(rule) => return fail(Rule::Attempts(rule)),
+        };
+        if self.delay > MAX_LEASE {
+            return fail(Rule::DelayTooLong(self.delay));
         }
         if self.max_lateness.is_some_and(|limit| limit.is_zero()) {
             return fail(Rule::NoLateness);
@@ -332,22 +304,19 @@ impl Job {
         if self.overlap == Overlap::AtMost(0) {
             return fail(Rule::NoRoom);
         }
-        if let Err(error) = self.backoff.check() {
-            return fail(Rule::Backoff(error));
-        }
         let Some(handler) = self.handler else { return fail(Rule::NoHandler) };
         Ok(CheckedJob {
             targets,
             delay: self.delay,
             catch_up: self.catch_up,
             max_lateness: self.max_lateness,
-            run_timeout: self.run_timeout,
-            lease,
-            heartbeat,
-            reentry: if is_at_most_once { Reentry::Forbid } else { self.reentry },
-            max_attempts,
-            delivery: self.delivery,
-            backoff: self.backoff,
+            run_timeout: self.attempts.run_timeout,
+            lease: checked.lease,
+            heartbeat: checked.heartbeat,
+            reentry: self.attempts.reentry(self.reentry),
+            max_attempts: checked.max,
+            delivery: self.attempts.delivery,
+            backoff: self.attempts.backoff,
             overlap: self.overlap,
             priority: self.priority,
             audit: self.audit,
@@ -412,41 +381,12 @@ pub enum Rule {
     /// Below one microsecond.
     #[error("the cadence is below 1 µs: give `every` a longer duration")]
     CadenceTooShort,
-    /// Zero.
-    #[error("the run timeout is zero: give `run_timeout` how long an attempt may run")]
-    NoRunTimeout,
-    /// Not above the run timeout.
-    #[error(
-        "the lease ({lease:?}) is not longer than the run timeout ({run_timeout:?}): raise `lease` or lower `run_timeout`"
-    )]
-    LeaseTooShort {
-        /// As set.
-        lease: Duration,
-        /// As set.
-        run_timeout: Duration,
-    },
-    /// Lease or delay above [`MAX_LEASE`].
-    #[error("the lease or the delay is above {MAX_LEASE:?}: nothing would be noticed or run for so long")]
-    TooLong,
-    /// Zero.
-    #[error("the heartbeat interval is zero: give `heartbeat` a duration below the lease")]
-    NoHeartbeat,
-    /// Not below the lease.
-    #[error(
-        "the heartbeat interval ({heartbeat:?}) is not shorter than the lease ({lease:?}): a third of it or less is usual"
-    )]
-    HeartbeatTooSlow {
-        /// As set.
-        heartbeat: Duration,
-        /// As set.
-        lease: Duration,
-    },
-    /// Zero.
-    #[error("max attempts is 0: the first attempt counts, so 1 means no retry")]
-    NoAttempt,
-    /// More than one attempt, and at most once.
-    #[error("several attempts at most once: leave `max_attempts` out, or choose `Delivery::AtLeastOnce`")]
-    AttemptsAtMostOnce,
+    /// One that concerns its attempts.
+    #[error(transparent)]
+    Attempts(#[from] AttemptRule),
+    /// Above [`MAX_LEASE`].
+    #[error("the delay is {0:?}, at most {MAX_LEASE:?} is allowed: nothing would run for so long")]
+    DelayTooLong(Duration),
     /// Zero.
     #[error("the lateness limit is zero: every slot would be late; leave it out for no limit")]
     NoLateness,
@@ -456,9 +396,6 @@ pub enum Rule {
     /// Overlap limit of zero.
     #[error("the overlap limit is 0: nothing could run; use `Overlap::Forbid` for one at a time")]
     NoRoom,
-    /// The backoff cannot be used.
-    #[error("{0}")]
-    Backoff(BackoffError),
     /// An empty list of scopes.
     #[error("no scope: give `scopes` at least one, or leave it out for `global/global`")]
     NoScope,

@@ -5,11 +5,16 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc, time::Dura
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    job::{AttemptReport, BoxError, Completion, Context, Delivery, HandlerError, MAX_LEASE, ReportFn, Work},
+    job::{
+        AttemptReport, AttemptRule, Attempts, BoxError, Completion, Context, Delivery, HandlerError, ReportFn, Work,
+    },
     model::{Audit, ExecutionId, JobName, Json, Limit, NameError, Policy, Reentry, Supersede, wait_ms},
-    plan::{Backoff, BackoffError},
+    plan::Backoff,
     store::{BoxFuture, Counts},
 };
+
+/// Attempts of a queue that says nothing of them.
+const USUAL_ATTEMPTS: u32 = 10;
 
 pub(crate) type ProbeFn = Arc<
     dyn Fn(Vec<(ExecutionId, Option<String>)>) -> BoxFuture<'static, Result<BTreeSet<ExecutionId>, BoxError>>
@@ -112,12 +117,7 @@ pub struct Queue<T> {
     workers: u32,
     batch: Option<u32>,
     poll: Option<Duration>,
-    delivery: Delivery,
-    run_timeout: Duration,
-    lease: Option<Duration>,
-    heartbeat: Option<Duration>,
-    max_attempts: Option<u32>,
-    backoff: Backoff,
+    attempts: Attempts,
     ttl: Option<Duration>,
     capacity: Option<u64>,
     concurrency: Option<u32>,
@@ -152,12 +152,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             workers: 10,
             batch: None,
             poll: None,
-            delivery: Delivery::AtLeastOnce,
-            run_timeout: Duration::from_secs(60),
-            lease: None,
-            heartbeat: None,
-            max_attempts: None,
-            backoff: Backoff::exponential(Duration::from_secs(10)),
+            attempts: Attempts::default(),
             ttl: None,
             capacity: None,
             concurrency: None,
@@ -190,12 +185,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     }
 
     pub(crate) fn waits(&self) -> &Backoff {
-        &self.backoff
+        &self.attempts.backoff
     }
 
     /// How long an attempt may run.
     pub(crate) fn longest_run(&self) -> Duration {
-        self.run_timeout
+        self.attempts.run_timeout
     }
 
     /// Handlers running at once in one replica, on top of the scheduler's own `max_concurrency`: 1 to 10,000.
@@ -219,37 +214,37 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     /// At least once, or at most once.
     #[must_use]
     pub fn delivery(self, delivery: Delivery) -> Self {
-        Self { delivery, ..self }
+        Self { attempts: Attempts { delivery, ..self.attempts }, ..self }
     }
 
     /// An attempt that runs longer fails with `run_timeout`.
     #[must_use]
     pub fn run_timeout(self, limit: Duration) -> Self {
-        Self { run_timeout: limit, ..self }
+        Self { attempts: Attempts { run_timeout: limit, ..self.attempts }, ..self }
     }
 
     /// How long a dead runner keeps its items from others, counted from its last sign of life.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
-        Self { lease: Some(lease), ..self }
+        Self { attempts: Attempts { lease: Some(lease), ..self.attempts }, ..self }
     }
 
     /// How often a running attempt renews its lease.
     #[must_use]
     pub fn heartbeat(self, interval: Duration) -> Self {
-        Self { heartbeat: Some(interval), ..self }
+        Self { attempts: Attempts { heartbeat: Some(interval), ..self.attempts }, ..self }
     }
 
     /// Charged attempts; the first counts.
     #[must_use]
     pub fn max_attempts(self, attempts: u32) -> Self {
-        Self { max_attempts: Some(attempts), ..self }
+        Self { attempts: Attempts { max: Some(attempts), ..self.attempts }, ..self }
     }
 
     /// Waits between attempts.
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Self {
-        Self { backoff, ..self }
+        Self { attempts: Attempts { backoff, ..self.attempts }, ..self }
     }
 
     /// An item of which no attempt was started within this is skipped as expired, with a record.
@@ -349,17 +344,15 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     /// Checks what a producer needs.
     pub(crate) fn producing(&self) -> Result<Producing<T>, QueueError> {
         let name = JobName::new(&self.name).map_err(|error| QueueError::Name(self.name.clone(), error))?;
-        let rule = self.broken_rule();
-        if let Some(rule) = rule {
-            return Err(QueueError::Rule(name, rule));
+        let fail = |rule| QueueError::Rule(name.clone(), rule);
+        if let Some(rule) = self.broken_rule() {
+            return Err(fail(rule));
         }
+        let attempts = self.attempts.check(USUAL_ATTEMPTS).map_err(|rule| fail(QueueRule::Attempts(rule)))?;
         let policy = Policy {
-            max_attempts: self.attempts(),
-            lease_ms: wait_ms(self.lease_or_default()),
-            reentry: match self.delivery {
-                Delivery::AtLeastOnce => Reentry::Allow,
-                Delivery::AtMostOnce => Reentry::Forbid,
-            },
+            max_attempts: attempts.max,
+            lease_ms: wait_ms(attempts.lease),
+            reentry: self.attempts.reentry(Reentry::Allow),
             supersede: Supersede::Never,
             limit: self.concurrency.map(|max| Limit { key: key_of(&[name.as_str()]), max }),
             audit: self.audit,
@@ -371,6 +364,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             capacity: self.capacity,
             priority: self.priority,
             unique: self.unique.clone(),
+            heartbeat: attempts.heartbeat,
             name,
             item: PhantomData,
         })
@@ -381,16 +375,15 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         let producing = self.producing()?;
         let name = producing.name.clone();
         let Some(handler) = self.handler else { return Err(QueueError::Rule(name, QueueRule::NoHandler)) };
-        let lease = self.lease.unwrap_or(self.run_timeout + Duration::from_secs(30));
         let work = Work {
-            run_timeout: self.run_timeout,
-            heartbeat: self.heartbeat.unwrap_or((lease / 5).min(Duration::from_secs(30))),
-            backoff: self.backoff,
+            run_timeout: self.attempts.run_timeout,
+            heartbeat: producing.heartbeat,
+            backoff: self.attempts.backoff,
             handler: Arc::new(move |context| match decode(context.payload()) {
                 Ok(item) => handler(item, context),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }),
-            delivery: self.delivery,
+            delivery: self.attempts.delivery,
             report: report(self.reports),
         };
         let checked = CheckedQueue {
@@ -404,28 +397,11 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         Ok((checked, producing))
     }
 
-    fn attempts(&self) -> u32 {
-        self.max_attempts.unwrap_or(if self.delivery == Delivery::AtMostOnce { 1 } else { 10 })
-    }
-
-    fn lease_or_default(&self) -> Duration {
-        self.lease.unwrap_or(self.run_timeout + Duration::from_secs(30))
-    }
-
     fn broken_rule(&self) -> Option<QueueRule> {
-        let lease = self.lease_or_default();
-        let heartbeat = self.heartbeat.unwrap_or((lease / 5).min(Duration::from_secs(30)));
         Some(match self {
             _ if self.workers == 0 || self.workers > 10_000 => QueueRule::Workers(self.workers),
             _ if self.batch.is_some_and(|items| items == 0 || items > crate::store::MAX_BATCH) => QueueRule::Batch,
             _ if self.poll.is_some_and(|poll| poll < Duration::from_millis(10)) => QueueRule::Poll,
-            _ if self.run_timeout.is_zero() => QueueRule::NoRunTimeout,
-            _ if lease <= self.run_timeout || lease > MAX_LEASE => {
-                QueueRule::Lease { lease, run_timeout: self.run_timeout }
-            }
-            _ if heartbeat.is_zero() || heartbeat >= lease => QueueRule::Heartbeat { heartbeat, lease },
-            _ if self.attempts() == 0 => QueueRule::NoAttempt,
-            _ if self.delivery == Delivery::AtMostOnce && self.attempts() > 1 => QueueRule::AttemptsAtMostOnce,
             _ if self.ttl.is_some_and(|ttl| ttl.is_zero()) => QueueRule::NoTtl,
             _ if self.concurrency == Some(0) || self.per_key == Some(0) => QueueRule::NoRoom,
             _ if self.concurrency.is_some() && self.per_key.is_some() => QueueRule::TwoLimits,
@@ -436,7 +412,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             {
                 QueueRule::NoPeriod
             }
-            _ => return self.backoff.check().err().map(QueueRule::Backoff),
+            _ => return None,
         })
     }
 }
@@ -499,6 +475,8 @@ pub(crate) struct Producing<T> {
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) capacity: Option<u64>,
     pub(crate) priority: i16,
+    /// How often a running attempt renews its lease.
+    heartbeat: Duration,
     pub(crate) unique: Option<Unique<T>>,
     item: PhantomData<fn(T)>,
 }
@@ -529,31 +507,9 @@ pub enum QueueRule {
     /// Below 10 ms.
     #[error("the poll interval is below 10 ms: a producer of the same process wakes the queue anyway")]
     Poll,
-    /// Zero.
-    #[error("the run timeout is zero: give `run_timeout` how long an attempt may run")]
-    NoRunTimeout,
-    /// Not above the run timeout, or above [`MAX_LEASE`].
-    #[error("the lease ({lease:?}) is not between the run timeout ({run_timeout:?}) and 90 days: change `lease`")]
-    Lease {
-        /// As set.
-        lease: Duration,
-        /// As set.
-        run_timeout: Duration,
-    },
-    /// Zero, or not below the lease.
-    #[error("the heartbeat interval ({heartbeat:?}) is not between zero and the lease ({lease:?}): a fifth is usual")]
-    Heartbeat {
-        /// As set.
-        heartbeat: Duration,
-        /// As set.
-        lease: Duration,
-    },
-    /// Zero.
-    #[error("max attempts is 0: the first attempt counts, so 1 means no retry")]
-    NoAttempt,
-    /// At most once with several attempts.
-    #[error("at most once with several attempts: leave `max_attempts` out, or deliver at least once")]
-    AttemptsAtMostOnce,
+    /// One that concerns its attempts.
+    #[error(transparent)]
+    Attempts(#[from] AttemptRule),
     /// Zero.
     #[error("the time to live is zero: every item would expire; leave it out for no limit")]
     NoTtl,
@@ -566,9 +522,6 @@ pub enum QueueRule {
     /// Below one millisecond.
     #[error("the unique period is zero: leave `within` out for no period")]
     NoPeriod,
-    /// The backoff cannot be used.
-    #[error("{0}")]
-    Backoff(BackoffError),
     /// No handler set.
     #[error("no handler: call `run`, or build an `Enqueuer` for a producer without a worker")]
     NoHandler,

@@ -133,16 +133,16 @@ fn each_broken_rule_has_its_own_error() {
         (q().run_timeout(s(0)), "queue `q`: the run timeout is zero: give `run_timeout` how long an attempt may run"),
         (
             q().lease(s(60)),
-            "queue `q`: the lease (60s) is not between the run timeout (60s) and 90 days: change `lease`",
+            "queue `q`: the lease (60s) is not longer than the run timeout (60s): raise `lease` or lower `run_timeout`",
         ),
         (
             q().heartbeat(s(90)),
-            "queue `q`: the heartbeat interval (90s) is not between zero and the lease (90s): a fifth is usual",
+            "queue `q`: the heartbeat interval (90s) is not shorter than the lease (90s): a third of it or less is usual",
         ),
         (q().max_attempts(0), "queue `q`: max attempts is 0: the first attempt counts, so 1 means no retry"),
         (
             q().delivery(Delivery::AtMostOnce).max_attempts(2),
-            "queue `q`: at most once with several attempts: leave `max_attempts` out, or deliver at least once",
+            "queue `q`: several attempts at most once: leave `max_attempts` out, or choose `Delivery::AtLeastOnce`",
         ),
         (q().ttl(s(0)), "queue `q`: the time to live is zero: every item would expire; leave it out for no limit"),
         (q().concurrency(0), "queue `q`: the concurrency is 0: nothing could run"),

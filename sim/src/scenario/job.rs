@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tourbillon::{
-    job::Rule,
+    job::{AttemptRule, Rule},
     model::{Audit, JobName, Reentry, Scope},
     plan::{Backoff, CatchUp, Schedule},
 };
@@ -106,17 +106,17 @@ fn check(job: &JobShape, table: &Table<'_, '_>) -> Result<(), ScenarioError> {
     // A default that breaks a rule is the fault of the key that it was made from.
     let heartbeat_key = if table.get("heartbeat").is_some() { "heartbeat" } else { "lease" };
     let broken = [
-        (run_timeout.is_zero(), "run_timeout", Rule::NoRunTimeout),
-        (lease <= run_timeout, "lease", Rule::LeaseTooShort { lease, run_timeout }),
-        (heartbeat.is_zero(), heartbeat_key, Rule::NoHeartbeat),
-        (heartbeat >= lease, "heartbeat", Rule::HeartbeatTooSlow { heartbeat, lease }),
-        (job.max_attempts == 0, "max_attempts", Rule::NoAttempt),
+        (run_timeout.is_zero(), "run_timeout", Rule::Attempts(AttemptRule::NoRunTimeout)),
+        (lease <= run_timeout, "lease", Rule::Attempts(AttemptRule::LeaseTooShort { lease, run_timeout })),
+        (heartbeat.is_zero(), heartbeat_key, Rule::Attempts(AttemptRule::NoHeartbeat)),
+        (heartbeat >= lease, "heartbeat", Rule::Attempts(AttemptRule::HeartbeatTooSlow { heartbeat, lease })),
+        (job.max_attempts == 0, "max_attempts", Rule::Attempts(AttemptRule::NoAttempt)),
         (job.max_lateness.is_some_and(|limit| limit.is_zero()), "max_lateness", Rule::NoLateness),
         (matches!(job.catch_up, CatchUp::EverySlot { max_slots: 0, .. }), "catch_up", Rule::NoSlotCap),
         (job.overlap_max == Some(0), "overlap", Rule::NoRoom),
         (job.scopes.is_empty(), "scopes", Rule::NoScope),
     ];
-    let of_backoff = job.backoff.check().err().map(|error| ("backoff", Rule::Backoff(error)));
+    let of_backoff = job.backoff.check().err().map(|error| ("backoff", Rule::Attempts(AttemptRule::Backoff(error))));
     let first = broken.into_iter().find(|(broken, ..)| *broken).map(|(_, key, rule)| (key, rule)).or(of_backoff);
     if let Some((key, rule)) = first {
         return Err(table.error_at(key, format!("{}: {rule}", table.what)));
