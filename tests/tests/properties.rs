@@ -44,7 +44,7 @@ const ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G11",
 const SERVICES: &[&str] = &["G7", "G10", "G13", "G14", "PANIC"];
 
 /// What the operator exercises, beside the bounds of its loops.
-const OPERATOR: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G10", "G13", "G14", "PANIC"];
+const OPERATOR: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "G10", "G13", "G14", "G15", "PANIC"];
 
 const MODES: &[Mode] = &[
     // Enough to meet every kind of fault.
