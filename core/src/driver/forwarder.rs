@@ -175,8 +175,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Forwarder<T> {
     }
 
     /// Pushes a parcel at once, for as long as an attempt may take, and stores it when that fails, to be pushed again
-    /// after the first of the usual waits. One that waits already is not pushed. Until this returns, the parcel is the caller's: a crash may have delivered it, and
-    /// has not stored it.
+    /// after the first of the usual waits. One that waits already is not pushed. Until this returns, the parcel is the
+    /// caller's: a crash may have delivered it, and has not stored it.
     ///
     /// # Errors
     /// As [`Forwarder::store`]. Closed and invalid are found before the push; after it, an error leaves open whether

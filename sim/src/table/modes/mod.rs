@@ -194,7 +194,8 @@ impl Mode {
                 "a digest that may be missing and must not come twice; pinning would not help against a crash"
             }
             (Delivery::AtMostOnce, Missed::RunAll) => {
-                "calls that are billed each: what failed is dead with a reason, for an operator to requeue"
+                "calls that are billed each: what failed is dead with a reason, for an operator to requeue; pinning would \
+                 not help against a crash"
             }
         }
     }
