@@ -111,7 +111,12 @@ impl Leases {
             }),
             changed: Notify::new(),
         });
-        self.held().insert(lease.id, Arc::clone(&held));
+        let displaced = self.held().insert(lease.id, Arc::clone(&held));
+        // That the execution could be claimed again proves that the older lease is lost: its commit was, or the database
+        // clock ran ahead of the margin. Nobody would renew it any more, nor tell its handler of a shutdown.
+        if let Some(older) = displaced {
+            older.lose(Loss::LeaseLost);
+        }
         self.changed.notify_one();
         held
     }
@@ -161,5 +166,35 @@ impl Leases {
     /// How many are held.
     pub(super) fn len(&self) -> usize {
         self.held().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::{Leases, Loss};
+    use crate::{
+        model::{ExecutionId, Fence, LeaseRef, Token},
+        runtime::Monotonic,
+    };
+
+    #[test]
+    fn a_lease_is_lost_when_its_execution_is_claimed_again_here() {
+        let of_token = |token| LeaseRef {
+            id: ExecutionId(Uuid::from_u128(1)),
+            token: Token(Uuid::from_u128(token)),
+            fence: Fence(1),
+        };
+        let leases = Leases::default();
+        let (trusted_for, beat, now) = (Duration::from_secs(30), Duration::from_secs(10), Monotonic::default());
+        let older = leases.add(of_token(1), trusted_for, beat, now);
+        assert_eq!(older.loss(now), None);
+        let newer = leases.add(of_token(2), trusted_for, beat, now);
+        assert_eq!((older.loss(now), newer.loss(now)), (Some(Loss::LeaseLost), None));
+        leases.remove(&older.lease);
+        assert_eq!(leases.len(), 1, "the newer one is still renewed");
     }
 }

@@ -67,7 +67,7 @@ impl Workload for OperatorWorkload {
 
     fn seeds(&self) -> u64 {
         // Three short worlds to a long one, and rows are aimed at in turn.
-        8
+        16
     }
 
     fn wants_sql(&self) -> bool {

@@ -237,7 +237,7 @@ impl Workload for Modes {
     }
 
     fn seeds(&self) -> u64 {
-        8
+        16
     }
 
     fn wants_sql(&self) -> bool {
