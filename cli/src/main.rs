@@ -12,16 +12,30 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{Args, Command, SimCommand};
+use sim::Verdict;
 
 fn main() -> ExitCode {
     let Args { command: Command::Sim(command) } = Args::parse();
-    match sim::run(command) {
-        Ok(sim::Verdict::Held) => ExitCode::SUCCESS,
-        Ok(sim::Verdict::Violated) => ExitCode::from(1),
+    match run(command) {
+        Ok(Verdict::Held) => ExitCode::SUCCESS,
+        Ok(Verdict::Violated) => ExitCode::from(1),
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::from(2)
         }
+    }
+}
+
+fn run(command: SimCommand) -> Result<Verdict, String> {
+    match command {
+        SimCommand::Run(args) => sim::sweep_seeds(&args),
+        SimCommand::Replay(args) => match &args.fault {
+            Some(fault) => table::replay(&args, fault),
+            None => sim::replay(&args),
+        },
+        SimCommand::Twice(args) => sim::twice(&args),
+        SimCommand::Table(args) => table::run(&args),
+        SimCommand::Figures(args) => figures::run(&args),
     }
 }

@@ -14,8 +14,8 @@ use tourbillon_sim::{
 };
 
 use crate::{
-    args::{Common, ReplayArgs, RunArgs, SimCommand, TwiceArgs},
-    figures, output, table,
+    args::{Common, ReplayArgs, RunArgs, TwiceArgs},
+    output,
 };
 
 /// Seeds of a sweep when nothing is said.
@@ -29,19 +29,6 @@ pub(crate) enum Verdict {
 impl Verdict {
     fn of(violations: u64) -> Self {
         if violations == 0 { Self::Held } else { Self::Violated }
-    }
-}
-
-pub(crate) fn run(command: SimCommand) -> Result<Verdict, String> {
-    match command {
-        SimCommand::Run(args) => sweep_seeds(&args),
-        SimCommand::Replay(args) => match &args.fault {
-            Some(fault) => table::replay(&args, fault),
-            None => replay(&args),
-        },
-        SimCommand::Twice(args) => twice(&args),
-        SimCommand::Table(args) => table::run(&args),
-        SimCommand::Figures(args) => figures::run(&args),
     }
 }
 
@@ -68,7 +55,8 @@ fn prepare(common: &Common) -> Result<Prepared, String> {
     })
 }
 
-fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
+/// `sim run`.
+pub(crate) fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
     let prepared = prepare(&args.common)?;
     let own = if prepared.scenario.seed.is_some() && args.common.seed.is_none() { 1 } else { DEFAULT_SEEDS };
     let (shard, shards) = args.shard;
@@ -95,7 +83,8 @@ fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
     Ok(Verdict::of(report.violations))
 }
 
-fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
+/// `sim replay` of a scenario.
+pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
     let prepared = prepare(&args.common)?;
     let elapsed = stopwatch();
     let verdict = run_seed(&prepared.scenario, prepared.first_seed, &prepared.overrides, &prepared.engine)?;
@@ -134,7 +123,8 @@ pub(crate) fn write_history(history: &History, path: &Path) -> io::Result<()> {
 }
 
 /// Runs each seed here and in a process of its own, and compares the bytes.
-fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
+/// `sim twice`.
+pub(crate) fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
     let prepared = prepare(&args.common)?;
     let elapsed = stopwatch();
     let mut differing = Vec::new();

@@ -1,25 +1,19 @@
 //! Owns how a verb becomes statements: which files, in which order, with which parameters.
 
-use sqlx::{Postgres, SqlStr, postgres::PgArguments, query::Query};
 use tourbillon::{
     model::{
-        Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Outcome, Reentry, Retry, Supersede, Timestamp,
+        Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Outcome, Retry, Timestamp,
         transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, Charge, LEASE_EXPIRED},
     },
-    store::{ErrorKind, ListAudit, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
+    store::{ListAudit, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
 };
 
 use crate::{
     item,
+    parameter::{Bound, MAX_DELAY_MS, at, bounded, int8, query, reentry, supersede},
     sql::Statements,
     wire::{Id, Instant},
 };
-
-/// A statement with its parameters.
-pub(crate) type Bound = Query<'static, Postgres, PgArguments>;
-
-/// A delay longer than this is this long: the database's instants end in the year 294276. Ten thousand years.
-pub(crate) const MAX_DELAY_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
 
 /// The statements of a request, to be run in one transaction if there are several; the last one answers.
 ///
@@ -123,14 +117,6 @@ pub(crate) fn rescue(sql: &Statements, now: Option<Timestamp>, verb: Rescue) -> 
         .bind(CANCELLED_UNACKNOWLEDGED)
         .bind(ErrorCode::stale_timeout().as_str().to_owned())
         .bind(LEASE_EXPIRED)
-}
-
-pub(crate) fn query(sql: &SqlStr) -> Bound {
-    sqlx::query(sql.clone())
-}
-
-pub(crate) fn at(sql: &SqlStr, now: Option<Timestamp>) -> Bound {
-    query(sql).bind(now.map(Instant))
 }
 
 fn names(jobs: &[tourbillon::model::JobName]) -> Vec<String> {
@@ -292,29 +278,4 @@ fn ledger(query: Bound, verb: &Plan) -> Result<Bound, StoreError> {
         .bind(numbered.iter().map(|(_, slots)| Instant(slots.through)).collect::<Vec<_>>())
         .bind(counts)
         .bind(numbered.iter().map(|(_, slots)| slots.reason.as_str()).collect::<Vec<_>>()))
-}
-
-pub(crate) fn reentry(reentry: Reentry) -> &'static str {
-    match reentry {
-        Reentry::Allow => "allow",
-        Reentry::Forbid => "forbid",
-    }
-}
-
-pub(crate) fn supersede(supersede: Supersede) -> &'static str {
-    match supersede {
-        Supersede::Never => "never",
-        Supersede::ByNewerSlot => "by_newer_slot",
-    }
-}
-
-/// A delay in milliseconds that the database can add to any instant.
-pub(crate) fn bounded(ms: u64) -> i64 {
-    i64::try_from(ms.min(MAX_DELAY_MS)).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn int8(name: &str, value: u64) -> Result<i64, StoreError> {
-    i64::try_from(value).map_err(|_| {
-        StoreError::new(ErrorKind::Invalid, format!("{name} is {value}, at most {} can be stored", i64::MAX))
-    })
 }

@@ -6,7 +6,7 @@ use tourbillon::{
 };
 
 use crate::{
-    bind::{Bound, MAX_DELAY_MS, at, bounded, query},
+    parameter::{Bound, MAX_DELAY_MS, at, bounded, query},
     sql::Statements,
     wire::{Id, Instant},
 };

@@ -14,6 +14,7 @@ mod builder;
 mod error;
 mod item;
 mod migrate;
+mod parameter;
 mod queue;
 mod session;
 mod session_lock;

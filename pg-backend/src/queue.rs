@@ -6,8 +6,8 @@ use tourbillon::{
 };
 
 use crate::{
-    bind::{Bound, at, bounded, int8, query, reentry, supersede},
     error::Fault,
+    parameter::{Bound, at, bounded, int8, query, reentry, supersede},
     session::Ask,
     sql::Statements,
     store::{Inner, decode},

@@ -8,8 +8,8 @@ use tourbillon::{
 };
 
 use crate::{
-    bind::at,
     error::Fault,
+    parameter::at,
     session::Session,
     store::{Inner, decode},
     wire::Id,

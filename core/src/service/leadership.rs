@@ -9,9 +9,6 @@ use crate::{
     store::BoxFuture,
 };
 
-/// Name of the group of services that name none.
-pub(crate) const DEFAULT_GROUP: &str = "leader";
-
 /// One time of leading: from a promotion to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {

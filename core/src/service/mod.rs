@@ -12,10 +12,10 @@ mod tick;
 
 pub(crate) use health::Record;
 pub use health::{Health, TickCounts};
-pub(crate) use leadership::{CheckedLeadership, DEFAULT_GROUP};
+pub(crate) use leadership::CheckedLeadership;
 pub use leadership::{Leadership, Term};
 pub use locker::{Locker, SessionLock};
-pub(crate) use spec::{CheckedMode, CheckedService, GateFn, WorkFn};
+pub(crate) use spec::{CheckedMode, CheckedService, DEFAULT_GROUP, GateFn, WorkFn};
 pub use spec::{FirstTick, HaMode, Service, ServiceError, ServiceRule};
 pub(crate) use tick::TickFacts;
 pub use tick::{Pass, Skip, Tick, TickError, TickOutcome, Trigger};

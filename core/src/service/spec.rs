@@ -3,12 +3,15 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Locker, Pass, Tick, TickError, leadership::DEFAULT_GROUP};
+use super::{Locker, Pass, Tick, TickError};
 use crate::{
     job::BoxError,
     model::{LockName, NameError, ServiceName},
     store::BoxFuture,
 };
+
+/// Name of the group of services that name none.
+pub(crate) const DEFAULT_GROUP: &str = "leader";
 
 /// Longest interval and longest timeout of a service: 90 days.
 const LONGEST: Duration = Duration::from_secs(90 * 86_400);

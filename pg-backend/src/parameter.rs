@@ -1,0 +1,54 @@
+//! Owns statements without their parameters yet, and how plain values become parameters. Knows no verb.
+
+use sqlx::{Postgres, SqlStr, postgres::PgArguments, query::Query};
+use tourbillon::{
+    model::{Reentry, Supersede, Timestamp},
+    store::{ErrorKind, StoreError},
+};
+
+use crate::wire::Instant;
+
+/// A statement with its parameters.
+pub(crate) type Bound = Query<'static, Postgres, PgArguments>;
+
+/// A delay longer than this is this long: the database's instants end in the year 294276. Ten thousand years.
+pub(crate) const MAX_DELAY_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
+
+/// A statement.
+pub(crate) fn query(sql: &SqlStr) -> Bound {
+    sqlx::query(sql.clone())
+}
+
+/// A statement whose first parameter is the instant of a manual clock, or null: the database's own.
+pub(crate) fn at(sql: &SqlStr, now: Option<Timestamp>) -> Bound {
+    query(sql).bind(now.map(Instant))
+}
+
+pub(crate) fn reentry(reentry: Reentry) -> &'static str {
+    match reentry {
+        Reentry::Allow => "allow",
+        Reentry::Forbid => "forbid",
+    }
+}
+
+pub(crate) fn supersede(supersede: Supersede) -> &'static str {
+    match supersede {
+        Supersede::Never => "never",
+        Supersede::ByNewerSlot => "by_newer_slot",
+    }
+}
+
+/// A delay in milliseconds that the database can add to any instant.
+pub(crate) fn bounded(ms: u64) -> i64 {
+    i64::try_from(ms.min(MAX_DELAY_MS)).unwrap_or(i64::MAX)
+}
+
+/// A number of ours that must fit the database's 64 bits.
+///
+/// # Errors
+/// `Invalid` names the number.
+pub(crate) fn int8(name: &str, value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| {
+        StoreError::new(ErrorKind::Invalid, format!("{name} is {value}, at most {} can be stored", i64::MAX))
+    })
+}
