@@ -51,6 +51,8 @@ impl TurmoilLane {
             // The default is the real time of the call.
             .epoch(SystemTime::UNIX_EPOCH)
             .tcp_capacity(1024)
+            // A connection that a partition swallowed keeps its port for good: hours of attempts need all there are.
+            .ephemeral_ports(1024..=65_535)
             .simulation_duration(Duration::from_secs(100 * 365 * 86_400));
         Self { sim: builder.build() }
     }
