@@ -1,5 +1,9 @@
-//! G4: bounded duplicates. E(k) ≤ u + s ≤ max attempts + g; succeeded implies E ≥ 1, where there always is work; a receiver that refuses lower
-//! fences accepts in claim order; a handler starts once per charged lease, never before that is durable.
+//! G4: bounded duplicates. E(k) ≤ u + s ≤ max attempts + g; succeeded implies E ≥ 1, where there always is work; a
+//! receiver that refuses lower fences accepts in claim order; a handler starts once per charged lease, never before that
+//! is durable.
+//!
+//! A handler that took its work from the application's tables takes it again when a fail-over lost that commit: each
+//! such commit since its start excuses one more effect per key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +25,7 @@ struct Life {
     /// Starts whose charge a fail-over lost: each of them may come on top, and no other.
     lost: u32,
     last_start: usize,
+    runner: Option<Incarnation>,
     /// g.
     give_backs: u32,
     succeeded: Option<usize>,
@@ -109,7 +114,7 @@ impl<'h> Judge<'_, 'h> {
         let life = self.lives.entry((step.row, generation)).or_default();
         life.starts += 1;
         life.lost += u32::from(is_lost);
-        life.last_start = event;
+        (life.last_start, life.runner) = (event, Some(incarnation));
         if let Some(policy) = track.rows[step.row].policy {
             let (starts, give_backs, max) = (life.starts, life.give_backs, policy.max_attempts);
             self.docket.demand(starts <= max + give_backs + life.lost, &[event], || {
@@ -130,7 +135,8 @@ impl<'h> Judge<'_, 'h> {
         let per_start = track.job_facts(step.row).map(|facts| facts.effects_per_start).or(is_item.then_some(1));
         if let Some(per_start) = per_start {
             let (received, starts) = (*received, life.starts);
-            let bound = u64::from(starts) * u64::from(per_start);
+            let retaken = life.runner.map_or(0, |runner| track.lost_work(runner, life.last_start..event));
+            let bound = u64::from(starts) * u64::from(per_start) + retaken;
             self.docket.demand(received <= bound, &[life.last_start, event], || {
                 let (name, key, fence) = (track.name(step.row), &effect.key, effect.fence);
                 format!("{name} had {received} effects on {key:?} (last: fence {fence}) of {starts} starts")
@@ -163,7 +169,11 @@ impl<'h> Judge<'_, 'h> {
 mod tests {
     use tourbillon::model::{Fence, Outcome, transition::Charge};
 
-    use super::super::story::Story;
+    use super::super::story::{Story, incarnation};
+    use crate::{
+        history::{HostId, What},
+        world::application::{ApplicationReply, ApplicationRequest},
+    };
 
     /// One for one, and no more.
     #[test]
@@ -197,6 +207,29 @@ mod tests {
         let mut story = Story::new();
         story.make(1).run(1).effect(1).effect(1);
         story.flagged_by(&["G4"]);
+    }
+
+    #[test]
+    fn work_that_a_fail_over_took_back_may_be_done_once_more() {
+        let taken_by = |by: u8| {
+            let mut story = Story::new();
+            story.make(1).run(1);
+            let request = ApplicationRequest {
+                id: story.last_request(),
+                incarnation: incarnation(by),
+                verb: 1.into(),
+                with: None,
+            };
+            let (now, result) = (story.now(), Ok(ApplicationReply { value: 1.into(), with: None }));
+            story
+                .record(HostId::Database, What::ApplicationApplied { request, now, result, changes: vec![1.into()] });
+            let lost = vec![story.history.events.len() - 1];
+            story.effect(1).record(HostId::Database, What::FailedOver { lost }).effect(1);
+            story
+        };
+        taken_by(0).is_fine();
+        taken_by(0).effect(1).flagged_by(&["G4"]);
+        taken_by(1).flagged_by(&["G4"]);
     }
 
     #[test]

@@ -269,6 +269,17 @@ impl<'h> Track<'h> {
         self.index.get(&id).copied()
     }
 
+    /// How many commits of the application, asked for by `runner` and applied between two events, a fail-over lost: work
+    /// that its handlers must take again.
+    pub(super) fn lost_work(&self, runner: Incarnation, between: std::ops::Range<usize>) -> u64 {
+        let lost = self.lost.range(between).filter(|event| {
+            let what = &self.history.events[**event].what;
+            matches!(what, What::ApplicationApplied { request, changes, .. }
+                if request.incarnation == runner && !changes.is_empty())
+        });
+        lost.count() as u64
+    }
+
     pub(super) fn job_facts(&self, row: usize) -> Option<&'h JobFacts> {
         self.rows[row].series.and_then(|series| self.series[series].facts)
     }
