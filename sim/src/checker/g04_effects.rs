@@ -2,8 +2,9 @@
 //! receiver that refuses lower fences accepts in claim order; a handler starts once per charged lease, never before that
 //! is durable.
 //!
-//! A handler that took its work from the application's tables takes it again when a fail-over lost that commit: each
-//! such commit since its start excuses one more effect per key.
+//! A handler that took its work from the application's tables takes it again when a fail-over lost that commit. Which
+//! commit that was is not known here: each of the application's that its process lost since the first start there
+//! excuses one more effect per key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,8 @@ struct Life {
     /// Starts whose charge a fail-over lost: each of them may come on top, and no other.
     lost: u32,
     last_start: usize,
-    runner: Option<Incarnation>,
+    /// Where it was started, and the first start there.
+    runners: BTreeMap<Incarnation, usize>,
     /// g.
     give_backs: u32,
     succeeded: Option<usize>,
@@ -114,7 +116,8 @@ impl<'h> Judge<'_, 'h> {
         let life = self.lives.entry((step.row, generation)).or_default();
         life.starts += 1;
         life.lost += u32::from(is_lost);
-        (life.last_start, life.runner) = (event, Some(incarnation));
+        life.last_start = event;
+        life.runners.entry(incarnation).or_insert(event);
         if let Some(policy) = track.rows[step.row].policy {
             let (starts, give_backs, max) = (life.starts, life.give_backs, policy.max_attempts);
             self.docket.demand(starts <= max + give_backs + life.lost, &[event], || {
@@ -135,8 +138,8 @@ impl<'h> Judge<'_, 'h> {
         let per_start = track.job_facts(step.row).map(|facts| facts.effects_per_start).or(is_item.then_some(1));
         if let Some(per_start) = per_start {
             let (received, starts) = (*received, life.starts);
-            let retaken = life.runner.map_or(0, |runner| track.lost_work(runner, life.last_start..event));
-            let bound = u64::from(starts) * u64::from(per_start) + retaken;
+            let retaken = life.runners.iter().map(|(runner, first)| track.lost_work(*runner, *first..event));
+            let bound = u64::from(starts) * u64::from(per_start) + retaken.sum::<u64>();
             self.docket.demand(received <= bound, &[life.last_start, event], || {
                 let (name, key, fence) = (track.name(step.row), &effect.key, effect.fence);
                 format!("{name} had {received} effects on {key:?} (last: fence {fence}) of {starts} starts")
@@ -228,6 +231,7 @@ mod tests {
             story
         };
         taken_by(0).is_fine();
+        taken_by(0).fail(1, 0).by(1).run(1).effect(1).is_fine();
         taken_by(0).effect(1).flagged_by(&["G4"]);
         taken_by(1).flagged_by(&["G4"]);
     }

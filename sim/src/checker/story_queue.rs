@@ -21,6 +21,15 @@ impl Story {
     pub(super) fn enqueue(&mut self, n: u8, key: &str, counts: Counts) -> &mut Self {
         let now = self.now();
         let item = self.item(n, key, counts);
+        self.insert(n, &item, Some(key.to_owned()));
+        let outcomes = vec![EnqueueOutcome::Enqueued(item.id)];
+        let enqueue = Enqueue { queue: queue(), max_items: None, items: vec![item] };
+        self.exchange(&[], enqueue, Reply::Enqueued(Enqueued { now, outcomes }))
+    }
+
+    /// What the database holds of an item that is due now.
+    fn insert(&mut self, n: u8, item: &NewItem, unique_key: Option<String>) {
+        let now = self.now();
         let new = NewExecution {
             id: item.id,
             slot_at: None,
@@ -28,13 +37,10 @@ impl Story {
             expires_at: None,
             priority: 0,
             payload: None,
-            unique_key: Some(key.to_owned()),
+            unique_key,
             policy: item.policy.clone(),
         };
         self.rows.insert(n, Execution::fresh(queue(), Scope::global(), new, now));
-        let outcomes = vec![EnqueueOutcome::Enqueued(item.id)];
-        let enqueue = Enqueue { queue: queue(), max_items: None, items: vec![item] };
-        self.exchange(&[], enqueue, Reply::Enqueued(Enqueued { now, outcomes }))
     }
 
     /// Execution `n` is refused as a duplicate of `existing`.
@@ -66,17 +72,7 @@ impl Story {
         let (mut items, mut outcomes) = (Vec::new(), Vec::new());
         for n in made {
             let item = NewItem { unique: None, ..self.item(*n, "", Counts::Live) };
-            let new = NewExecution {
-                id: item.id,
-                slot_at: None,
-                due_at: now,
-                expires_at: None,
-                priority: 0,
-                payload: None,
-                unique_key: None,
-                policy: item.policy.clone(),
-            };
-            self.rows.insert(*n, Execution::fresh(queue(), Scope::global(), new, now));
+            self.insert(*n, &item, None);
             outcomes.push(EnqueueOutcome::Enqueued(item.id));
             items.push(item);
         }

@@ -269,8 +269,8 @@ impl<'h> Track<'h> {
         self.index.get(&id).copied()
     }
 
-    /// How many commits of the application, asked for by `runner` and applied between two events, a fail-over lost: work
-    /// that its handlers must take again.
+    /// How many commits of the application, asked for by `runner` and applied between two events, a fail-over lost. Any
+    /// of them may have been the taking of work that its handlers must take again: which, the application knows.
     pub(super) fn lost_work(&self, runner: Incarnation, between: std::ops::Range<usize>) -> u64 {
         let lost = self.lost.range(between).filter(|event| {
             let what = &self.history.events[**event].what;
