@@ -9,7 +9,7 @@ use tourbillon::{
 };
 
 use crate::{
-    item,
+    item, job,
     parameter::{Bound, MAX_DELAY_MS, at, bounded, int8, query, reentry, supersede},
     sql::Statements,
     wire::{Id, Instant},
@@ -82,6 +82,9 @@ pub(crate) fn statements(
         ],
         Verb::RenewLock(verb) => vec![held(at(&sql.renew_lock, now), &verb.lock)?],
         Verb::ReleaseLock(verb) => vec![held(at(&sql.release_lock, now), &verb.lock)?],
+        Verb::ListJobs(verb) => vec![job::list(sql, now, verb)],
+        Verb::ListScopes(verb) => vec![job::scopes(sql, now, verb)],
+        Verb::ListRecent(verb) => vec![job::recent(sql, now, verb)],
         Verb::ListItems(verb) => vec![item::list(sql, now, verb)],
         Verb::ReadQueueStats(verb) => vec![at(&sql.read_queue_stats, now).bind(verb.queue.as_str().to_owned())],
         Verb::UpdateItem(verb) => item::update(sql, now, request.id, verb),

@@ -13,6 +13,7 @@ mod bind;
 mod builder;
 mod error;
 mod item;
+mod job;
 mod migrate;
 mod parameter;
 mod queue;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "audit", sql: include_str!("../migrations/0004_audit.sql") },
     Migration { version: 5, name: "items", sql: include_str!("../migrations/0005_items.sql") },
     Migration { version: 6, name: "unreadable", sql: include_str!("../migrations/0006_unreadable.sql") },
+    Migration { version: 7, name: "success", sql: include_str!("../migrations/0007_success.sql") },
 ];
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].version == SCHEMA_VERSION);

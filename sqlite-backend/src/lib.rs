@@ -24,6 +24,7 @@ mod builder;
 mod clock;
 mod error;
 mod inline;
+mod job_rows;
 mod lock_rows;
 mod queue_rows;
 mod row;

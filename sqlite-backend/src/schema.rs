@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "audit", script: include_str!("../migrations/0004_audit.sql") },
     Migration { version: 5, name: "items", script: include_str!("../migrations/0005_items.sql") },
     Migration { version: 6, name: "unreadable", script: include_str!("../migrations/0006_unreadable.sql") },
+    Migration { version: 7, name: "success", script: include_str!("../migrations/0007_success.sql") },
 ];
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].version == SCHEMA_VERSION);

@@ -200,6 +200,10 @@ const fn only_reads(verb: &Verb) -> bool {
             | Verb::ListAudit(_)
             | Verb::ReadStats(_)
             | Verb::ListItems(_)
+            | Verb::ListJobs(_)
+            | Verb::ListScopes(_)
+            | Verb::ListRecent(_)
+            | Verb::ListLocks(_)
             | Verb::ReadQueueStats(_)
     )
 }

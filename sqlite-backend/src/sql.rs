@@ -28,7 +28,9 @@ statements! {
     LIST_AUDIT = "list_audit";
     LIST_EXECUTIONS = "list_executions";
     LIST_ITEMS = "list_items";
+    LIST_JOBS = "list_jobs";
     LIST_LOCKS = "list_locks";
+    LIST_RECENT = "list_recent";
     LIST_SKIPPED = "list_skipped";
     PRUNE_AUDIT = "prune_audit";
     PRUNE_HISTORY = "prune_history";
@@ -47,6 +49,7 @@ statements! {
     SELECT_FINISHED = "select_finished";
     SELECT_JOB = "select_job";
     SELECT_LAST_RESCUE = "select_last_rescue";
+    SELECT_LAST_SUCCESS = "select_last_success";
     SELECT_LIVE_WITH_KEY = "select_live_with_key";
     SELECT_LIVE = "select_live";
     SELECT_LOCK = "select_lock";
@@ -119,6 +122,7 @@ mod tests {
                     "read_stats"
                         | "read_queue_stats"
                         | "list_items"
+                        | "list_recent"
                         | "select_withdrawn"
                         | "select_withdrawn_locks"
                         | "list_skipped"
@@ -156,6 +160,7 @@ mod tests {
                     SELECT_ENDED_ITEMS,
                     LIST_EXECUTIONS,
                     LIST_ITEMS,
+                    LIST_RECENT,
                 ] {
                     assert_eq!(connection.prepare(statement).unwrap().column_names(), names);
                 }

@@ -1,6 +1,7 @@
 //! The in-memory store: the shortest correct one. Differential oracle of the conformance suite, and the fastest
 //! engine of the simulation. Keeps nothing across a restart.
 
+mod job;
 mod queue;
 mod schema;
 

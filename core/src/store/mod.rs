@@ -8,6 +8,7 @@
 pub mod apply;
 mod audit_rows;
 mod error;
+mod job_rows;
 mod lock_rows;
 mod memory;
 mod queue_rows;
@@ -24,6 +25,7 @@ use std::{
 
 pub use audit_rows::AuditRows;
 pub use error::{ErrorKind, StoreError};
+pub use job_rows::JobRows;
 pub use lock_rows::LockRows;
 pub use memory::MemoryStore;
 pub use queue_rows::QueueRows;
@@ -221,6 +223,9 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         }
         Verb::RenewLock(_) | Verb::ReleaseLock(_) => Ok(()),
         Verb::ListLocks(v) => limit(v.limit),
+        Verb::ListJobs(v) => limit(v.limit),
+        Verb::ListScopes(v) => limit(v.limit),
+        Verb::ListRecent(v) => limit(v.limit),
         Verb::ListItems(v) => limit(v.limit),
         Verb::ReadQueueStats(_) | Verb::UpdateItem(_) => Ok(()),
         Verb::DeleteItems(v) => {

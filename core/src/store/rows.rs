@@ -1,8 +1,8 @@
 //! Owns the seam between the specification and a database: plain row access, no decisions.
 
 use super::{
-    AuditRows, Cursor, JobStats, ListExecutions, ListSkipped, LockRows, Prune, Pruned, QueueRows, Reply, SchemaRows,
-    SkippedEntry, SpecHash, StoreError,
+    AuditRows, Cursor, JobRows, JobStats, ListExecutions, ListSkipped, LockRows, Prune, Pruned, QueueRows, Reply,
+    SchemaRows, SkippedEntry, SpecHash, StoreError,
 };
 use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct JobRecord {
 ///
 /// # Errors
 /// All methods: whatever the database says; the transaction is then rolled back as a whole.
-pub trait Rows: AuditRows + LockRows + QueueRows + SchemaRows {
+pub trait Rows: AuditRows + JobRows + LockRows + QueueRows + SchemaRows {
     /// The live row, if any.
     fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
     /// Stores a new live row. Its id is neither live nor finished (but for the next generation of a finished one).

@@ -14,10 +14,10 @@ use tourbillon::{
     },
     store::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Heartbeat,
-        ItemOrder, ListAudit, ListExecutions, ListItems, ListLocks, ListSkipped, Lives, MAX_BATCH, ManualClock,
-        MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors, ReadQueueStats, ReadStats, Register,
-        Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue, Settle, Settlement, Start, Store,
-        Unique, UpdateItem, Verb,
+        ItemOrder, ListAudit, ListExecutions, ListItems, ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped,
+        Lives, MAX_BATCH, ManualClock, MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors,
+        ReadQueueStats, ReadStats, Register, Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue,
+        Settle, Settlement, Start, Store, Unique, UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
@@ -382,7 +382,11 @@ impl Pair {
         self.ask(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await?;
         self.ask(ListAudit { limit: MAX_BATCH, ..ListAudit::default() }).await?;
         self.ask(ReadStats {}).await?;
+        self.ask(ListRecent::new(MAX_BATCH)).await?;
+        self.ask(ListRecent::new(3)).await?;
+        self.ask(ListJobs { after: None, limit: MAX_BATCH }).await?;
         for queue in JOBS.map(job) {
+            self.ask(ListScopes { job: queue.clone(), after: None, limit: MAX_BATCH }).await?;
             self.ask(ReadQueueStats { queue: queue.clone() }).await?;
             self.ask(ListItems::new(queue, MAX_BATCH)).await?;
         }

@@ -47,6 +47,7 @@ mod generated;
 mod heartbeat;
 mod item_life;
 mod items;
+mod jobs;
 mod limits;
 mod list;
 mod lock;
@@ -123,6 +124,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("audit", audit::CASES),
     ("audit", audit_pages::CASES),
     ("list", list::CASES),
+    ("jobs", jobs::CASES),
     ("prune", prune::CASES),
     ("items", items::CASES),
     ("items", item_life::CASES),

@@ -19,10 +19,10 @@ use tourbillon::{
     },
     store::{
         Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListAudit, ListExecutions, ListItems,
-        ListLocks, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry,
-        PlanOutcome, ReadCursors, ReadQueueStats, ReadStats, Register, RegisterOutcome, Registration, Renewal, Reply,
-        Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle, Settlement, SpecHash, Start, Store, StoreError,
-        Verb,
+        ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, NewItem,
+        Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadQueueStats, ReadStats, Register, RegisterOutcome,
+        Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle, Settlement,
+        SpecHash, Start, Store, StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -366,11 +366,14 @@ impl Subject {
         self.call(ListSkipped { job: None, offset: 0, limit: MAX_BATCH }).await;
         self.audit(None).await;
         self.call(ReadStats {}).await;
+        self.call(ListRecent::new(MAX_BATCH)).await;
+        self.call(ListJobs { after: None, limit: MAX_BATCH }).await;
         self.call(ListLocks { after: None, limit: MAX_BATCH }).await;
         let jobs: Vec<_> = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         for queue in &jobs {
             self.call(ReadQueueStats { queue: queue.clone() }).await;
             self.call(ListItems::new(queue.clone(), MAX_BATCH)).await;
+            self.call(ListScopes { job: queue.clone(), after: None, limit: MAX_BATCH }).await;
         }
         for jobs in jobs.chunks(MAX_BATCH as usize) {
             self.call(ReadCursors { jobs: jobs.to_vec() }).await;

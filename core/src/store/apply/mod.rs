@@ -4,6 +4,7 @@
 //! rows; what may happen to a single row is decided in [`crate::model::transition`].
 
 mod item;
+mod job;
 mod lock;
 mod queue;
 mod schema;
@@ -13,9 +14,9 @@ pub use schema::{next_step, require_complete};
 use super::{
     AuditPage, CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind,
     ExecutionPage, ItemPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry,
-    PlanOutcome, Planned, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request,
-    RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError,
-    Verb, check, keeps_receipt,
+    PlanOutcome, Planned, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply,
+    Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats,
+    StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
     self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, SkipReason, SkippedSlots, State,
@@ -104,6 +105,9 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
             let outcome = lock::change(rows, &verb.lock, |row| model::lock::release(row, &verb.lock, now))?;
             Reply::LockReleased(LockReleased { now, outcome })
         }
+        Verb::ListJobs(verb) => Reply::JobPage(job::list(rows, now, verb)?),
+        Verb::ListScopes(verb) => Reply::ScopePage(job::scopes(rows, now, verb)?),
+        Verb::ListRecent(verb) => Reply::RecentPage(RecentPage { now, executions: rows.recent(verb)? }),
         Verb::ListItems(verb) => Reply::ItemPage(ItemPage { now, items: rows.list_items(verb, now)? }),
         Verb::ReadQueueStats(verb) => Reply::QueueStats(rows.queue_stats(&verb.queue, now)?),
         Verb::UpdateItem(verb) => Reply::ItemUpdated(item::update(rows, now, verb)?),

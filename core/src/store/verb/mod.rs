@@ -6,6 +6,7 @@
 
 mod audit;
 mod item;
+mod job;
 mod lock;
 mod queue;
 mod schema;
@@ -17,6 +18,7 @@ pub use item::{
     CleanItems, DeleteItems, DeleteOutcome, Direction, DueFilter, ItemOrder, ItemPage, ItemUpdated, ItemsCleaned,
     ItemsDeleted, ListItems, Lives, QueueStats, ReadQueueStats, UpdateItem, UpdateOutcome,
 };
+pub use job::{JobEntry, JobPage, ListJobs, ListRecent, ListScopes, RecentPage, ScopeEntry, ScopePage, Success};
 pub use lock::{AcquireLock, ListLocks, LockPage, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock};
 
 use serde::{Deserialize, Serialize};
@@ -135,6 +137,12 @@ verbs! {
     ReleaseLock => LockReleased as "release_lock";
     /// Lists locks.
     ListLocks => LockPage as "list_locks";
+    /// Lists registered jobs.
+    ListJobs => JobPage as "list_jobs";
+    /// Lists the scopes of a job.
+    ListScopes => ScopePage as "list_scopes";
+    /// Lists executions, those that changed last first.
+    ListRecent => RecentPage as "list_recent";
     /// Lists items of a queue.
     ListItems => ItemPage as "list_items";
     /// Counts items of a queue, live and finished.
