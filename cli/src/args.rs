@@ -6,9 +6,22 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tourbillon_sim::Lane;
 use tourbillon_tests::engines::EngineKind;
 
-/// A high-availability scheduler whose guarantees are run, not claimed.
+use crate::ops::args::OpsCommand;
+
+/// What the help ends with.
+const EXAMPLES: &str = "\
+Examples:
+  tourbillon status --database postgres://app@db/app
+  tourbillon jobs --database sqlite://jobs.db
+  tourbillon executions --job digest --state dead
+  tourbillon retry --job digest --state dead --as ada
+  tourbillon sim run scenarios/planned-executions.toml
+
+TOURBILLON_DATABASE_URL saves writing --database. Exit codes: 0 done, 1 the answer is no, 2 it could not be done.";
+
+/// A high-availability scheduler and job queue: looks after its databases, and simulates it.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -16,6 +29,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Ops(OpsCommand),
     /// Run the scheduler as several replicas in a simulated world with faults.
     #[command(subcommand)]
     Sim(SimCommand),

@@ -1,9 +1,11 @@
-//! The command `tourbillon`: thin. It reads arguments, calls the simulator, prints.
+//! The command `tourbillon`: thin. It reads arguments, asks a database or calls the simulator, prints.
 //!
-//! Exit codes: 0 every guarantee held, 1 one was violated, 2 the command could not be carried out.
+//! Exit codes: 0 done, and every guarantee held; 1 the answer is no, or one was violated; 2 the command could not be
+//! carried out.
 
 mod args;
 mod figures;
+mod ops;
 mod output;
 mod sim;
 mod table;
@@ -13,11 +15,18 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Args, Command, SimCommand};
+use ops::Answer;
 use sim::Verdict;
 
 fn main() -> ExitCode {
-    let Args { command: Command::Sim(command) } = Args::parse();
-    match run(command) {
+    let done = match Args::parse().command {
+        Command::Sim(command) => run(command),
+        Command::Ops(command) => ops::run(command).map(|answer| match answer {
+            Answer::Yes => Verdict::Held,
+            Answer::No => Verdict::Violated,
+        }),
+    };
+    match done {
         Ok(Verdict::Held) => ExitCode::SUCCESS,
         Ok(Verdict::Violated) => ExitCode::from(1),
         Err(message) => {

@@ -27,7 +27,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("sqlite-backend", &["tourbillon", "rusqlite"]),
     ("sim", &["tourbillon", "turmoil"]),
     ("tests", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "sqlx"]),
-    ("cli", &["tourbillon", "tourbillon-sim", "tourbillon-tests"]),
+    ("cli", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests"]),
     // The tests of the example start a Postgres.
     ("examples", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests"]),
 ];

@@ -1,0 +1,237 @@
+//! What each command says, and how it leaves.
+
+use serde_json::Value;
+
+use super::site::{Kind, Site, run};
+
+type Case = (&'static str, fn(&Site));
+
+pub(crate) const CASES: &[Case] = &[
+    ("a_database_without_schema_names_the_command_that_makes_it", without_schema),
+    ("migrate_makes_the_schema_once_and_check_says_whether_it_is_there", migrate),
+    ("listings_say_the_same_of_every_database", listings),
+    ("one_execution_shows_its_error_and_its_audit_events", one),
+    ("listings_are_filtered_and_paged", pages),
+    ("json_has_readable_instants_and_whole_rows", as_json),
+    ("status_leaves_with_1_when_something_is_due_for_too_long", lag),
+    ("retry_gives_the_dead_another_life_under_the_operator_s_name", retry),
+    ("cancel_ends_what_waits_and_asks_what_runs", cancel),
+    ("prune_deletes_what_is_old_and_nothing_younger", prune),
+    ("an_unknown_job_is_answered_with_the_nearest_names", unknown),
+];
+
+pub(crate) const ALONE: &[(&str, fn())] = &[
+    ("help_is_as_it_was_read", help),
+    ("a_wrong_url_says_how_to_write_one", wrong_urls),
+    ("a_file_that_is_not_there_is_not_made", missing_file),
+];
+
+const DEAD: &str = "00000000-0000-0000-0000-000000000002";
+
+fn without_schema(site: &Site) {
+    if matches!(site.kind, Kind::Sqlite) {
+        std::fs::write(site.url.trim_start_matches("sqlite://"), "").expect("an empty file is an empty database");
+    }
+    let said = site.run(&["status"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("run `tourbillon migrate` with the same --database"), "{}", said.err);
+}
+
+fn migrate(site: &Site) {
+    if matches!(site.kind, Kind::Postgres) {
+        assert_eq!(site.run(&["migrate", "--check"]).code, 1, "there is no schema yet");
+    }
+    let first = site.says(&["migrate"]);
+    assert!(first.contains("applied step 1\n") && first.contains("has schema version"), "{first}");
+    let again = site.says(&["migrate"]);
+    assert!(!again.contains("applied") && again.contains("has schema version"), "{again}");
+    assert!(site.says(&["migrate", "--check"]).contains("nothing is pending"));
+    assert_eq!(site.json(&["migrate"])["applied"], Value::Array(Vec::new()));
+}
+
+fn listings(site: &Site) {
+    let site = Site::filled(site.kind);
+    let commands: [&[&str]; 8] = [
+        &["status"],
+        &["jobs"],
+        &["jobs", "digest"],
+        &["executions"],
+        &["queue"],
+        &["queue", "mail"],
+        &["locks"],
+        &["missed"],
+    ];
+    let said: String =
+        commands.iter().map(|command| format!("$ {}\n{}\n", command.join(" "), site.says(command))).collect();
+    // One snapshot for both databases: they must be told of in the same words.
+    insta::with_settings!({snapshot_path => "snapshots", prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("listings", without_ages(&said));
+    });
+}
+
+fn one(site: &Site) {
+    let site = Site::filled(site.kind);
+    let said = without_ages(&site.says(&["executions", DEAD]));
+    insta::with_settings!({snapshot_path => "snapshots", prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("execution", said);
+    });
+    let said = site.run(&["executions", "00000000-0000-0000-0000-0000000000ee"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("it never was, or it was pruned"), "{}", said.err);
+}
+
+fn pages(site: &Site) {
+    let site = Site::filled(site.kind);
+    let mut seen = Vec::new();
+    let mut after: Option<String> = None;
+    for _ in 0..4 {
+        let mut command = vec!["executions", "--limit", "1"];
+        if let Some(after) = &after {
+            command.extend(["--after", after]);
+        }
+        let page = site.json(&command);
+        seen.push(page["executions"][0]["id"].as_str().expect("one row a page").to_owned());
+        after = page["next"].as_str().map(str::to_owned);
+    }
+    let last = after.expect("a full page may have another behind it");
+    assert_eq!(site.json(&["executions", "--after", &last])["executions"], Value::Array(Vec::new()));
+    let whole = site.json(&["executions"]);
+    let ids: Vec<_> = whole["executions"].as_array().expect("rows").iter().map(|row| row["id"].as_str()).collect();
+    assert_eq!(ids, seen.iter().map(|id| Some(id.as_str())).collect::<Vec<_>>());
+
+    let dead = site.json(&["executions", "--job", "digest", "--state", "dead"]);
+    assert_eq!(dead["executions"].as_array().map(Vec::len), Some(1));
+    let acme = site.json(&["executions", "--scope", "tenant/acme"]);
+    assert_eq!(acme["executions"][0]["state"], "succeeded");
+    assert_eq!(site.json(&["jobs", "--limit", "1"])["next"], "digest");
+    assert_eq!(site.json(&["jobs", "--after", "digest"])["jobs"][0]["job"], "rollup");
+}
+
+fn as_json(site: &Site) {
+    let site = Site::filled(site.kind);
+    let jobs = site.json(&["jobs"]);
+    assert_eq!(jobs["jobs"][0]["last_success"]["slot_at"], "2025-12-31T23:55:00Z");
+    let items = site.json(&["queue", "mail"]);
+    assert_eq!((&items["figures"]["running"], &items["figures"]["scheduled"]), (&1.into(), &1.into()));
+    assert_eq!(items["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(site.json(&["queue"])["queues"]["mail"]["running"], 1);
+    assert_eq!(site.json(&["locks"])["locks"][0]["epoch"], 1);
+    assert_eq!(site.json(&["missed", "--job", "digest"])["entries"][0]["slots"]["count"], 2);
+    let one = site.json(&["executions", DEAD]);
+    assert_eq!(one["executions"][0]["error"]["text"], "the mail server\nrefuses");
+    assert_eq!(one["audit"].as_array().map(Vec::len), Some(4));
+    assert_eq!(site.json(&["status"])["oldest_due"]["job"], "mail");
+}
+
+fn lag(site: &Site) {
+    let site = Site::filled(site.kind);
+    let said = site.run(&["status", "--max-lag", "5m"]);
+    assert_eq!(said.code, 1, "an item has waited since 2026 began");
+    assert!(said.out.contains("allowed is 5m"), "{}", said.out);
+    assert_eq!(site.run(&["status", "--max-lag", "36500d"]).code, 0);
+}
+
+fn retry(site: &Site) {
+    let site = Site::filled(site.kind);
+    let said = site.says(&["retry", "--job", "digest", "--state", "dead", "--as", "ada"]);
+    assert_eq!(said, format!("{DEAD}  lives again, generation 2\nretried 1 of 1\n"));
+    let audit = site.json(&["executions", DEAD]);
+    let last = audit["audit"].as_array().and_then(|events| events.last()).cloned().expect("events");
+    assert_eq!((&last["action"], &last["actor"]["name"]), (&"job_requeue".into(), &"ada".into()));
+    let again = site.run(&["retry", DEAD]);
+    assert_eq!(again.code, 1);
+    assert!(again.out.contains("has not ended: nothing to retry\nretried 0 of 1"), "{}", again.out);
+    let wrong = site.run(&["retry", "--job", "digest", "--state", "running"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("--state running: retry takes executions that have ended"), "{}", wrong.err);
+}
+
+fn cancel(site: &Site) {
+    let site = Site::filled(site.kind);
+    let said = site.says(&["cancel", "--job", "mail", "--state", "scheduled", "--state", "running"]);
+    assert!(said.contains("0000000012  cancelled\n"), "{said}");
+    assert!(said.contains("0000000011  its handler is asked to stop, with its next heartbeat\n"), "{said}");
+    assert_eq!(site.json(&["queue", "mail"])["figures"]["cancelled"], 1);
+    let none = site.run(&["cancel", "00000000-0000-0000-0000-0000000000ee", "--json"]);
+    assert_eq!(none.code, 1);
+    assert!(none.out.contains(r#""outcome":"not_found""#), "{}", none.out);
+}
+
+fn prune(site: &Site) {
+    let site = Site::filled(site.kind);
+    let early = site.run(&["prune", "--older-than", "1m"]);
+    assert_eq!(early.code, 2);
+    assert!(early.err.contains("at least 1h"), "{}", early.err);
+    assert!(site.says(&["prune", "--older-than", "36500d"]).starts_with("deleted 0 executions"));
+    let said = site.says(&["prune", "--older-than", "1h"]);
+    assert!(said.starts_with("deleted 2 executions, 2 missed slots, "), "{said}");
+    assert_eq!(site.json(&["executions"])["executions"].as_array().map(Vec::len), Some(2), "live ones stay");
+}
+
+fn unknown(site: &Site) {
+    let site = Site::filled(site.kind);
+    for command in [["executions", "--job", "digset"], ["missed", "--job", "digset"]] {
+        let said = site.run(&command);
+        assert_eq!(said.code, 2);
+        assert_eq!(said.err, "error: there is no job or queue `digset`: did you mean `digest`?\n");
+    }
+    assert!(site.run(&["queue", "mial"]).err.contains("did you mean `mail`?"));
+    assert!(site.run(&["jobs", "zzz"]).err.contains("`tourbillon jobs` and `tourbillon queue` list them"));
+}
+
+fn help() {
+    let pages: [&[&str]; 4] = [&["--help"], &["executions", "--help"], &["retry", "--help"], &["prune", "--help"]];
+    let said: String =
+        pages.iter().map(|page| format!("$ tourbillon {}\n{}\n", page.join(" "), run(page).out)).collect();
+    insta::with_settings!({snapshot_path => "snapshots", prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!("help", said);
+    });
+}
+
+fn wrong_urls() {
+    let said = run(&["status"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("give --database URL or set TOURBILLON_DATABASE_URL"), "{}", said.err);
+    let said = run(&["jobs", "--database", "mysql://app:secret@db/app"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("postgres://user@host:port/database or sqlite://") && !said.err.contains("secret"));
+    let said = run(&["jobs", "--database", "postgres://app:secret@127.0.0.1:1/app"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("127.0.0.1:1/app") && !said.err.contains("secret"), "{}", said.err);
+}
+
+fn missing_file() {
+    let path = std::env::temp_dir().join(format!("tourbillon-ops-none-{}.db", std::process::id()));
+    let said = run(&["status", "--database", &format!("sqlite://{}", path.display())]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("there is no file") && said.err.contains("tourbillon migrate"), "{}", said.err);
+    assert!(!path.exists());
+    let said = run(&["status", "--schema", "x", "--database", "sqlite://jobs.db"]);
+    assert!(said.err.contains("--schema is for Postgres"), "{}", said.err);
+}
+
+/// The same text whatever the day and the database: ages are `#`, columns one space apart.
+fn without_ages(text: &str) -> String {
+    let is_age = |word: &str| {
+        let word = word.trim_end_matches(';');
+        let unit = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        unit.len() < word.len() && ["d", "h", "m", "s", "ms"].contains(&unit)
+    };
+    let line = |line: &str| {
+        if line.starts_with("database ") {
+            return "database #".to_owned();
+        }
+        if line.starts_with("its clock ") {
+            return "its clock #".to_owned();
+        }
+        let mut words: Vec<&str> = Vec::new();
+        for word in line.split_whitespace() {
+            let ago = if is_age(word) { "#" } else { word };
+            if ago != "#" || words.last() != Some(&"#") {
+                words.push(ago);
+            }
+        }
+        words.join(" ")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
