@@ -10,6 +10,8 @@ use tourbillon::store::{DatabaseClock, ErrorKind, StoreError};
 
 use crate::{
     error::{Fault, Phase, Place},
+    herald::{self, Herald},
+    listener::Ears,
     sql::{Schema, Statements},
     store::{Inner, PgStore},
 };
@@ -23,6 +25,17 @@ const MIN_SERVER_VERSION: u32 = 140_000;
 /// A connection that idled longer than this is tried before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// Whether a store tells others what its calls made due, and hears what theirs did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Notices {
+    /// It does: by messages of the server, beside the calls, at most 50 a second. A scheduler's listener has a connection
+    /// to itself, beside those of the store's pool.
+    #[default]
+    On,
+    /// It does neither: due work is found by polling.
+    Off,
+}
+
 /// Settings of a [`PgStore`]; made by [`PgStore::builder`].
 #[derive(Clone)]
 pub struct PgStoreBuilder {
@@ -34,6 +47,8 @@ pub struct PgStoreBuilder {
     lock_timeout: Duration,
     migration_timeout: Duration,
     clock: DatabaseClock,
+    notices: Notices,
+    listen_url: Option<String>,
 }
 
 impl fmt::Debug for PgStoreBuilder {
@@ -66,6 +81,8 @@ impl PgStore {
             lock_timeout: Duration::from_secs(30),
             migration_timeout: Duration::from_secs(600),
             clock: DatabaseClock::Database,
+            notices: Notices::On,
+            listen_url: None,
         }
     }
 }
@@ -120,13 +137,30 @@ impl PgStoreBuilder {
         self
     }
 
-    /// Connects, and looks at the server once.
+    /// Whether there are notices; by default there are.
+    #[must_use]
+    pub fn notices(mut self, notices: Notices) -> Self {
+        self.notices = notices;
+        self
+    }
+
+    /// Where the listener connects to, if the store's own URL leads to a transaction pooler, which keeps no session to
+    /// listen in: the same database, directly. By default it connects to the store's own URL, and a scheduler that
+    /// does not hear itself there says so and polls.
+    #[must_use]
+    pub fn listen_url(mut self, url: &str) -> Self {
+        self.listen_url = Some(url.to_owned());
+        self
+    }
+
+    /// Connects, and looks at the server once; not for the listener.
     ///
     /// # Errors
     /// `Invalid` for settings that will not work (URL, password, database name, server or schema version);
     /// `Unavailable` when the server cannot be reached.
     pub async fn connect(self) -> Result<PgStore, StoreError> {
-        let options = self.options()?;
+        let options = self.options(&self.url)?;
+        let listen_options = self.listen_url.as_deref().map(|url| self.options(url)).transpose()?;
         let schema = Schema::new(&self.schema)?;
         let place = place(&options, &schema);
         self.probe(&options, &place).await?;
@@ -143,11 +177,18 @@ impl PgStoreBuilder {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(options);
+            .connect_lazy_with(options.clone());
+        let statements = Statements::new(&schema);
+        let notices = (self.notices == Notices::On).then(|| {
+            let (options, channel) = (listen_options.unwrap_or(options), herald::channel(&schema));
+            let herald = Herald::start(pool.clone(), statements.tell_listeners.clone(), channel.clone());
+            (herald, Ears { place: self::place(&options, &schema), options, channel })
+        });
         let store = PgStore::new(Inner {
             pool,
             place,
-            statements: Statements::new(&schema),
+            notices,
+            statements,
             schema,
             clock: self.clock,
             call_timeout: self.call_timeout,
@@ -159,14 +200,14 @@ impl PgStoreBuilder {
         Ok(store)
     }
 
-    fn options(&self) -> Result<PgConnectOptions, StoreError> {
+    fn options(&self, url: &str) -> Result<PgConnectOptions, StoreError> {
         let invalid = |message: String| StoreError::new(ErrorKind::Invalid, message);
         if self.max_connections == 0 {
             return Err(invalid("max_connections is 0, at least 1 is needed".to_owned()));
         }
         // The parser's own message is kept out: it may quote the URL with its password.
-        let scheme = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
-        let options = PgConnectOptions::from_str(&self.url).ok().filter(|_| scheme).ok_or_else(|| {
+        let scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let options = PgConnectOptions::from_str(url).ok().filter(|_| scheme).ok_or_else(|| {
             invalid("database URL cannot be read: write postgres://user:password@host:port/database".to_owned())
         })?;
         // Statements carry users' data; the driver would log slow ones.

@@ -6,14 +6,17 @@
 //! conformance suite compares them.
 //!
 //! Nothing but transaction-level state is used, so a transaction pooler may stand between (except for
-//! [`SessionLocker`], which has connections of its own); the driver prepares
+//! [`SessionLocker`] and for listening to notices, which have connections of their own:
+//! [`PgStoreBuilder::listen_url`]); the driver prepares
 //! statements by name, which `PgBouncer` follows from version 1.21 on (`max_prepared_statements` above 0).
 
 mod bind;
 mod builder;
 mod error;
+mod herald;
 mod item;
 mod job;
+mod listener;
 mod migrate;
 mod parameter;
 mod queue;
@@ -25,7 +28,7 @@ mod transaction;
 mod unreadable;
 mod wire;
 
-pub use builder::{DEFAULT_SCHEMA, PgStoreBuilder};
+pub use builder::{DEFAULT_SCHEMA, Notices, PgStoreBuilder};
 pub use session_lock::SessionLocker;
 /// The driver, so that a caller can open transactions for [`PgStore::enqueue_in`] with the very same version.
 pub use sqlx;

@@ -25,10 +25,11 @@ const TRY: &str = include_str!("../sql/session/try_lock.sql");
 const VERIFY: &str = include_str!("../sql/session/verify_lock.sql");
 const UNLOCK: &str = include_str!("../sql/session/unlock_lock.sql");
 
-/// How soon the server looks for a client that is gone without a goodbye: nobody else can have its locks before.
+/// How soon the server looks for a client that is gone without a goodbye: nobody else can have its locks before, and
+/// messages for it pile up.
 /// Seconds idle, seconds between probes, probes. `PgBouncer` refuses such settings when it is connected to, before a lock
 /// could stay behind in one of its sessions.
-const KEEPALIVES: [(&str, &str); 3] =
+pub(crate) const KEEPALIVES: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "10"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3")];
 
 /// Session advisory locks of one database, by the store's schema and the lock's name. Each lock that is held, and each

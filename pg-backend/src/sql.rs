@@ -147,6 +147,7 @@ statements![
     set_aside,
     settle_executions,
     start_executions,
+    tell_listeners,
     update_item,
 ];
 

@@ -7,15 +7,18 @@ use std::{
 
 use sqlx::PgPool;
 use tourbillon::{
-    model::{ExecutionId, RequestId},
+    model::{ExecutionId, JobName, RequestId},
     store::{
-        BoxFuture, DatabaseClock, Enqueue, ErrorKind, Reply, Request, Rescue, Rescued, Store, StoreError, Verb, check,
+        BoxFuture, DatabaseClock, Enqueue, ErrorKind, Listener, Notice, Reply, Request, Rescue, Rescued, Store,
+        StoreError, Verb, check,
     },
 };
 
 use crate::{
     bind,
     error::{Fault, Phase, Place},
+    herald::Herald,
+    listener::Ears,
     queue,
     session::Session,
     sql::{Schema, Statements},
@@ -50,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) call_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) migration_timeout: Duration,
+    /// Tells what calls made due, and hears it; `None` without notices.
+    pub(crate) notices: Option<(Herald, Ears)>,
     /// Whether the schema was seen to be complete. Relaxed: it guards nothing but a look at the server.
     pub(crate) is_complete: AtomicBool,
 }
@@ -63,9 +68,27 @@ impl PgStore {
         &self.inner
     }
 
-    /// Closes all connections; calls after that fail with `Unavailable`. Waits for calls under way.
+    /// Closes all connections but those of listeners; calls after that fail with `Unavailable`. Waits for calls under way,
+    /// and for notices of those that have ended.
     pub async fn close(&self) {
+        if let Some((herald, _)) = &self.inner.notices {
+            // Late ones are lost, and polls find what they were about.
+            let _ = self.inner.within("call_timeout", self.inner.call_timeout, herald.close()).await;
+        }
         self.inner.pool.close().await;
+    }
+
+    /// Tells those who listen, in every process, that items of `queue` are due: after the commit of a transaction of
+    /// one's own, since [`PgStore::enqueue_in`] cannot know when, or whether, it commits. Without it the next poll finds
+    /// them. Does not wait, and cannot fail: a notice is a hint.
+    pub fn announce(&self, queue: &JobName) {
+        self.tell(Some(Notice::of(queue.clone())));
+    }
+
+    fn tell(&self, notice: Option<Notice>) {
+        if let (Some(notice), Some((herald, _))) = (notice, &self.inner.notices) {
+            herald.tell(notice);
+        }
     }
 
     /// The text of the statement in `sql/<name>.sql` as it is sent to the server, for `EXPLAIN`.
@@ -112,7 +135,18 @@ impl PgStore {
 
 impl Store for PgStore {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
-        Box::pin(async move { self.carry_out(&request).await })
+        Box::pin(async move {
+            let reply = self.carry_out(&request).await?;
+            self.tell(Notice::after(&request.verb, &reply));
+            Ok(reply)
+        })
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        Box::pin(async move {
+            let Some((_, ears)) = &self.inner.notices else { return Ok(None) };
+            Ok(Some(Box::new(ears.listen().await?) as Box<dyn Listener>))
+        })
     }
 }
 

@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl PgStore {
-    /// Enqueues inside `transaction` (`&mut *tx` of a [`sqlx::Transaction`]): the items exist if it commits.
+    /// Enqueues inside `transaction` (`&mut *tx` of a [`sqlx::Transaction`]): the items exist if it commits. Nobody is
+    /// told of them: [`PgStore::announce`] them after the commit, or leave them to the poll.
     ///
     /// Producers that meet on a key wait for each other's commit, so keep what follows short. Where others are first
     /// with a key, the statement is run again behind a savepoint: at READ COMMITTED, which is the default, their items

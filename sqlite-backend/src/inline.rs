@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tourbillon::store::{BoxFuture, DatabaseClock, Reply, Request, Store, StoreError};
+use tourbillon::store::{Bell, BoxFuture, DatabaseClock, Listener, Notice, Reply, Request, Store, StoreError};
 
 use crate::{
     error::{Phase, translate},
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct SqliteInline {
     session: Mutex<Session>,
+    bell: Bell,
 }
 
 impl SqliteInline {
@@ -35,7 +36,7 @@ impl SqliteInline {
             None | Some("") => "the database in memory".to_owned(),
             Some(path) => path.to_owned(),
         };
-        Ok(Self { session: Mutex::new(Session::new(connection, name, clock)?) })
+        Ok(Self { session: Mutex::new(Session::new(connection, name, clock)?), bell: Bell::default() })
     }
 
     /// A store in memory with the newest schema. It lives as long as this value.
@@ -87,6 +88,16 @@ impl SqliteInline {
 
 impl Store for SqliteInline {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
-        Box::pin(async move { self.apply(&request) })
+        Box::pin(async move {
+            let reply = self.apply(&request)?;
+            if let Some(notice) = Notice::after(&request.verb, &reply) {
+                self.bell.ring(&notice);
+            }
+            Ok(reply)
+        })
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        Box::pin(async { Ok(Some(Box::new(self.bell.listen()) as Box<dyn Listener>)) })
     }
 }

@@ -3,7 +3,10 @@
 use std::{fmt, path::Path};
 
 use tokio::sync::{mpsc, oneshot};
-use tourbillon::store::{BoxFuture, DatabaseClock, ErrorKind, Reply, Request, Store, StoreError};
+use tourbillon::{
+    model::JobName,
+    store::{Bell, BoxFuture, DatabaseClock, ErrorKind, Listener, Notice, Reply, Request, Store, StoreError},
+};
 
 use crate::{
     builder::Builder,
@@ -17,9 +20,13 @@ use crate::{
 /// One thread owns the connection and carries out calls in the order in which they came; calls that wait together
 /// share a commit, each with its own outcome. A call whose future is dropped is carried out all the same. Dropping
 /// the store lets the thread finish what was sent and close the file; [`SqliteStore::close`] waits for that.
+///
+/// Notices of what becomes due reach those who listen at this very store: share it in an [`Arc`](std::sync::Arc). What
+/// another store puts into the file, in this process or another, is found by polling.
 pub struct SqliteStore {
     name: String,
     clock: DatabaseClock,
+    bell: Bell,
     commands: mpsc::Sender<Command>,
     end: oneshot::Receiver<()>,
 }
@@ -42,11 +49,12 @@ impl SqliteStore {
     pub(crate) fn start(session: Session) -> Result<Self, StoreError> {
         let (name, clock) = (session.name().to_owned(), session.clock().clone());
         let (commands, queue) = mpsc::channel(writer::QUEUE);
-        let end = writer::start(session, queue).map_err(|error| {
+        let bell = Bell::default();
+        let end = writer::start(session, queue, bell.clone()).map_err(|error| {
             let message = format!("no thread for {name}: the system refuses to start one");
             StoreError::new(ErrorKind::Unavailable, message).with_source(error)
         })?;
-        Ok(Self { name, clock, commands, end })
+        Ok(Self { name, clock, bell, commands, end })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -55,6 +63,12 @@ impl SqliteStore {
 
     pub(crate) fn clock(&self) -> &DatabaseClock {
         &self.clock
+    }
+
+    /// Tells those who listen here that items of `queue` are due: after the commit of a transaction of one's own, since
+    /// [`SqliteStore::enqueue_in`] cannot know when, or whether, it commits. Without it the next poll finds them.
+    pub fn announce(&self, queue: &JobName) {
+        self.bell.ring(&Notice::of(queue.clone()));
     }
 
     /// Brings the schema up to date. Safe to call from any number of processes at once.
@@ -89,6 +103,10 @@ impl Store for SqliteStore {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         Box::pin(async move { self.ask(|answer| Command::Call { request, answer }).await? })
     }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        Box::pin(async { Ok(Some(Box::new(self.bell.listen()) as Box<dyn Listener>)) })
+    }
 }
 
 impl fmt::Debug for SqliteStore {
@@ -117,6 +135,7 @@ mod tests {
             SqliteStore {
                 name: "jobs.db".to_owned(),
                 clock: DatabaseClock::Database,
+                bell: Bell::default(),
                 commands,
                 end: oneshot::channel().1,
             },

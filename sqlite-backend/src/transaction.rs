@@ -17,7 +17,8 @@ use crate::{
 
 impl SqliteStore {
     /// Enqueues inside `transaction`, of a connection of the caller's own to this file: the items exist if it commits.
-    /// Begin it as `Immediate`: one that has only read yet may find the file locked.
+    /// Begin it as `Immediate`: one that has only read yet may find the file locked. Nobody is told of them:
+    /// [`SqliteStore::announce`] them after the commit, or leave them to the poll.
     ///
     /// ```
     /// # use tourbillon::{model::RequestId, queue::{Enqueuer, ItemOptions, Queue}, runtime::Runtime};
@@ -36,6 +37,7 @@ impl SqliteStore {
     /// let enqueue = orders.request([(&"greet Ada".to_owned(), ItemOptions::new())])?;
     /// store.enqueue_in(&transaction, RequestId(runtime.uuid()), enqueue)?;
     /// transaction.commit()?;
+    /// store.announce(orders.queue());
     /// # drop((orders, store, connection));
     /// # let _ = std::fs::remove_dir_all(&folder);
     /// # Ok(())

@@ -1,7 +1,7 @@
-//! Owns the one thread that writes: takes what waits, commits it together, answers.
+//! Owns the one thread that writes: takes what waits, commits it together, answers, and tells who listens.
 
 use tokio::sync::{mpsc, oneshot};
-use tourbillon::store::{Reply, Request, StoreError};
+use tourbillon::store::{Bell, Notice, Reply, Request, StoreError};
 
 use crate::session::Session;
 
@@ -22,17 +22,21 @@ pub(crate) enum Command {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(crate) fn start(session: Session, commands: mpsc::Receiver<Command>) -> std::io::Result<oneshot::Receiver<()>> {
+pub(crate) fn start(
+    session: Session,
+    commands: mpsc::Receiver<Command>,
+    bell: Bell,
+) -> std::io::Result<oneshot::Receiver<()>> {
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new().name("tourbillon-sqlite".to_owned()).spawn(move || {
-        run(session, commands);
+        run(session, commands, &bell);
         // Nobody may be waiting for it.
         let _ = ended.send(());
     })?;
     Ok(end)
 }
 
-fn run(mut session: Session, mut commands: mpsc::Receiver<Command>) {
+fn run(mut session: Session, mut commands: mpsc::Receiver<Command>, bell: &Bell) {
     let mut waiting = Vec::with_capacity(GROUP);
     while commands.blocking_recv_many(&mut waiting, GROUP) > 0 {
         let mut calls = Vec::with_capacity(waiting.len());
@@ -40,22 +44,31 @@ fn run(mut session: Session, mut commands: mpsc::Receiver<Command>) {
             match command {
                 Command::Call { request, answer } => calls.push((request, answer)),
                 Command::Migrate { answer } => {
-                    carry_out(&mut session, &mut calls);
+                    carry_out(&mut session, &mut calls, bell);
                     let _ = answer.send(session.migrate());
                 }
             }
         }
-        carry_out(&mut session, &mut calls);
+        carry_out(&mut session, &mut calls, bell);
     }
 }
 
-fn carry_out(session: &mut Session, calls: &mut Vec<(Request, oneshot::Sender<Result<Reply, StoreError>>)>) {
+fn carry_out(
+    session: &mut Session,
+    calls: &mut Vec<(Request, oneshot::Sender<Result<Reply, StoreError>>)>,
+    bell: &Bell,
+) {
     let requests: Vec<&Request> = calls.iter().map(|(request, _)| request).collect();
     if requests.is_empty() {
         return;
     }
     let replies = session.apply_group(&requests);
-    for ((_, answer), reply) in calls.drain(..).zip(replies) {
+    for ((request, answer), reply) in calls.drain(..).zip(replies) {
+        if let Ok(reply) = &reply
+            && let Some(notice) = Notice::after(&request.verb, reply)
+        {
+            bell.ring(&notice);
+        }
         // A caller that dropped its future does not want the answer; what it asked for is done all the same.
         let _ = answer.send(reply);
     }

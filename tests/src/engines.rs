@@ -9,7 +9,7 @@ use std::sync::{
 
 use tourbillon::model::Timestamp;
 use tourbillon::store::{DatabaseClock, ErrorKind, ManualClock, Request, StoreError};
-use tourbillon_pg::PgStore;
+use tourbillon_pg::{Notices, PgStore};
 use tourbillon_sim::{
     EngineFactory,
     world::engine::{self, Bridge, Engine, Inline},
@@ -70,7 +70,8 @@ fn postgres(url: String) -> Result<Box<dyn Engine + Send>, StoreError> {
     let schema = format!("sim_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let (at, in_schema) = (url.clone(), schema.clone());
     let connect = async move |clock: ManualClock| {
-        let builder = PgStore::builder(&at).schema(&in_schema).max_connections(1);
+        // The simulated host tells its own notices.
+        let builder = PgStore::builder(&at).schema(&in_schema).max_connections(1).notices(Notices::Off);
         builder.clock(DatabaseClock::Manual(clock)).connect().await
     };
     let close = async move |store: Arc<PgStore>| {

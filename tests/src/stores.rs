@@ -12,7 +12,9 @@ use std::{
 
 use tourbillon::{
     model::Timestamp,
-    store::{BoxFuture, DatabaseClock, ErrorKind, ManualClock, MemoryStore, Reply, Request, Store, StoreError},
+    store::{
+        BoxFuture, DatabaseClock, ErrorKind, Listener, ManualClock, MemoryStore, Reply, Request, Store, StoreError,
+    },
 };
 use tourbillon_pg::{PgStore, PgStoreBuilder};
 use tourbillon_sqlite::{Builder, Migrate, SqliteInline, SqliteStore, Synchronous};
@@ -164,6 +166,10 @@ struct InFolder {
 impl Store for InFolder {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         self.store.call(request)
+    }
+
+    fn listen(&self) -> Made<'_, Option<Box<dyn Listener>>> {
+        self.store.listen()
     }
 }
 

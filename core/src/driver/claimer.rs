@@ -25,15 +25,20 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
         let room = first(crew.room.acquire(), shared.stop.reached(Stage::Drain)).await;
         let Ok(Ok(first_permit)) = room else { return };
         drop(first_permit);
-        match claim(&shared, &settler, &crew).await {
+        let heeds_notices = match claim(&shared, &settler, &crew).await {
             Ok(Found::More) => continue,
-            Ok(Found::Nothing) => {}
-            Err(error) => tracing::warn!(%error, "claim failed; trying again"),
-        }
+            Ok(Found::Nothing) => true,
+            Ok(Found::Unwanted) => false,
+            Err(error) => {
+                tracing::warn!(%error, "claim failed; trying again");
+                false
+            }
+        };
         // Spread around the interval, so that replicas started together do not stay in step.
         let poll = crew.poll;
         let wait = poll * 9 / 10 + shared.runtime.random_below(poll / 5);
-        let wake = first(crew.wake.notified(), shared.runtime.sleep(wait));
+        let told = async { if heeds_notices { crew.noticed.notified().await } else { std::future::pending().await } };
+        let wake = first(first(crew.wake.notified(), told), shared.runtime.sleep(wait));
         if first(shared.stop.reached(Stage::Drain), wake).await.is_ok() {
             return;
         }
@@ -45,6 +50,9 @@ enum Found {
     More,
     /// Nothing due.
     Nothing,
+    /// Rows that had to be given back. That is noticed by all, and whoever took them again at once would give them back
+    /// again, and so on for as long as the reason lasts: they wait for the next poll.
+    Unwanted,
 }
 
 async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Result<Found, StoreError> {
@@ -68,7 +76,7 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
     let Some(known) = queue::probe(shared, crew, &claimed.executions).await else {
         let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
         give_back(settler, &leases).await;
-        return Ok(Found::Nothing);
+        return Ok(Found::Unwanted);
     };
     start(shared, settler, crew, claimed.executions, &known).await;
     Ok(Found::More)

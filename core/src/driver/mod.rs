@@ -6,6 +6,7 @@
 //!  planner ──────────┐          claimer ──────┐      heartbeater ─────┐      settler ────┐      keeper ──────┐
 //!     │  "made slots" └──▶ store ◀────────────┘ ◀─────────────────────┘ ◀────────────────┘ ◀──────────────────┘
 //!     └──────────────────────▶ wakes the claimer ──▶ runner (one task per attempt) ──▶ settler
+//!            listener, on notices ──────▲
 //! ```
 //!
 //! Each loop has its own task, so that none can starve another (B8, B22). Every store call has a deadline and
@@ -19,6 +20,7 @@ mod forwarder;
 mod heartbeater;
 mod keeper;
 mod lease;
+mod listener;
 mod planner;
 mod queue;
 mod runner;
@@ -39,7 +41,7 @@ pub use forwarder::{Forwarded, Forwarder, ForwarderBuilder, Parcel};
 pub use queue::{QueueHandle, UnknownQueue};
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};
 pub use service::{Services, UnknownService};
-pub use settings::{Settings, SettingsError};
+pub use settings::{Settings, SettingsError, WakeUps};
 pub use shutdown::{Running, ShutdownTimeout};
 
 use crate::{

@@ -28,6 +28,8 @@ pub(super) struct Crew {
     pub(super) workers: u32,
     /// Wakes it: there is work, or room became free.
     pub(super) wake: tokio::sync::Notify,
+    /// Somebody says that there may be work.
+    pub(super) noticed: tokio::sync::Notify,
     pub(super) poll: Duration,
     pub(super) batch: u32,
     pub(super) probe: Option<ProbeFn>,
@@ -37,8 +39,8 @@ pub(super) struct Crew {
 impl Crew {
     pub(super) fn of_jobs(jobs: Vec<JobName>, workers: u32, poll: Duration, batch: u32) -> Self {
         let room = Arc::new(tokio::sync::Semaphore::new(workers as usize));
-        let (wake, tally) = (tokio::sync::Notify::new(), Tally::default());
-        Self { jobs, room, workers, wake, poll, batch, probe: None, tally }
+        let (wake, noticed) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+        Self { jobs, room, workers, wake, noticed, poll, batch, probe: None, tally: Tally::default() }
     }
 
     pub(super) fn of_queue(queue: &CheckedQueue, poll: Duration) -> Self {
@@ -100,6 +102,10 @@ impl Queues {
 
     pub(super) fn crew(&self, name: &JobName) -> Option<&Crew> {
         self.0.get(name).map(|(crew, _)| &**crew)
+    }
+
+    pub(super) fn crews(&self) -> impl Iterator<Item = &Crew> {
+        self.0.values().map(|(crew, _)| &**crew)
     }
 }
 

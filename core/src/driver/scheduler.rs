@@ -9,7 +9,7 @@ use super::{
     call::Caller,
     claimer, heartbeater, keeper,
     lease::Leases,
-    planner,
+    listener, planner,
     queue::{self, Crew, Queues, Registered},
     service,
     settler::settler,
@@ -150,6 +150,9 @@ impl Scheduler {
             runtime.spawn(&name, claimer::run(share(), settler.clone(), crew))
         }));
         drop(settler);
+        if listener::is_wanted(&shared) {
+            loops.push(runtime.spawn("listener", listener::run(share())));
+        }
         loops.extend(
             shared
                 .services

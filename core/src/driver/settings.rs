@@ -16,6 +16,11 @@ pub struct Settings {
     pub claim_batch: u32,
     /// Looks for due work at least this often: 10 ms to 1 h. Default 1 s.
     pub poll_interval: Duration,
+    /// Whether it is also told of due work between two polls. Default: it is, where the store can.
+    pub wake_ups: WakeUps,
+    /// Tests this often whether notices still come: 1 s to 1 h. Default 30 s. Until a silent listener is found, due work
+    /// is found by polling.
+    pub probe_interval: Duration,
     /// Reads the cursors at least this often, also when no slot is near (to notice edits and clock steps): 100 ms
     /// to 1 h. Default 30 s.
     pub plan_interval: Duration,
@@ -39,12 +44,25 @@ pub struct Settings {
     pub lease_margin_percent: u8,
 }
 
+/// What makes a replica look for due work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WakeUps {
+    /// Notices of the store, its own producers and planner, and the poll for all that those miss.
+    #[default]
+    Notices,
+    /// Its own producers and planner, and the poll. Keeps no connection to listen on; for a database that is reached
+    /// through a transaction pooler alone, say.
+    PollOnly,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_concurrency: 16,
             claim_batch: 100,
             poll_interval: Duration::from_secs(1),
+            wake_ups: WakeUps::Notices,
+            probe_interval: Duration::from_secs(30),
             plan_interval: Duration::from_secs(30),
             rescue_interval: Duration::from_secs(15),
             prune_interval: Duration::from_secs(600),
@@ -81,6 +99,7 @@ impl Settings {
         within("max_concurrency", self.max_concurrency, 1, 10_000)?;
         within("claim_batch", self.claim_batch, 1, crate::store::MAX_BATCH)?;
         within("poll_interval", self.poll_interval, 10 * MS, HOUR)?;
+        within("probe_interval", self.probe_interval, SECOND, HOUR)?;
         within("plan_interval", self.plan_interval, 100 * MS, HOUR)?;
         within("rescue_interval", self.rescue_interval, 100 * MS, HOUR)?;
         within("prune_interval", self.prune_interval, SECOND, DAY)?;

@@ -12,9 +12,9 @@ use std::{
 };
 
 use super::{
-    AuditRows, BoxFuture, Cursor, ErrorKind, JobRecord, JobStats, ListAudit, ListExecutions, ListSkipped, LockRows,
-    ManualClock, Prune, Pruned, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows, SkippedEntry, Store, StoreError,
-    Verb, apply,
+    AuditRows, Bell, BoxFuture, Cursor, ErrorKind, JobRecord, JobStats, ListAudit, ListExecutions, ListSkipped,
+    Listener, LockRows, ManualClock, Notice, Prune, Pruned, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows,
+    SkippedEntry, Store, StoreError, Verb, apply,
 };
 use crate::model::{
     AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, RequestId, Scope, State,
@@ -22,7 +22,7 @@ use crate::model::{
 };
 use std::time::Duration;
 
-/// A store in memory, on a clock that its owner sets. Clones share the data.
+/// A store in memory, on a clock that its owner sets. Clones share the data, and notices.
 ///
 /// ```
 /// # use tourbillon::{model::Timestamp, store::{ManualClock, MemoryStore}};
@@ -32,6 +32,7 @@ use std::time::Duration;
 pub struct MemoryStore {
     clock: ManualClock,
     tables: Arc<Mutex<Tables>>,
+    bell: Bell,
 }
 
 impl MemoryStore {
@@ -45,7 +46,7 @@ impl MemoryStore {
     /// An empty store without a schema: it refuses everything but `migrate`, as a database does, until every step was
     /// applied.
     pub fn unmigrated(clock: ManualClock) -> Self {
-        Self { clock, tables: Arc::default() }
+        Self { clock, tables: Arc::default(), bell: Bell::default() }
     }
 
     /// Carries out one request without a future; for single-threaded owners such as a simulated database host.
@@ -68,7 +69,17 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
-        Box::pin(async move { self.apply(&request) })
+        Box::pin(async move {
+            let reply = self.apply(&request)?;
+            if let Some(notice) = Notice::after(&request.verb, &reply) {
+                self.bell.ring(&notice);
+            }
+            Ok(reply)
+        })
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        Box::pin(async { Ok(Some(Box::new(self.bell.listen()) as Box<dyn Listener>)) })
     }
 }
 

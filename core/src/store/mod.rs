@@ -7,10 +7,12 @@
 
 pub mod apply;
 mod audit_rows;
+mod bell;
 mod error;
 mod job_rows;
 mod lock_rows;
 mod memory;
+mod notice;
 mod queue_rows;
 mod rows;
 mod schema_rows;
@@ -24,10 +26,12 @@ use std::{
 };
 
 pub use audit_rows::AuditRows;
+pub use bell::Bell;
 pub use error::{ErrorKind, StoreError};
 pub use job_rows::JobRows;
 pub use lock_rows::LockRows;
 pub use memory::MemoryStore;
+pub use notice::{Listener, Notice};
 pub use queue_rows::QueueRows;
 pub use rows::{JobRecord, Rows};
 pub use schema_rows::SchemaRows;
@@ -50,6 +54,18 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Dropping the future leaves the outcome unknown, and must not leave the store unusable.
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>>;
+
+    /// Begins to listen for notices of what becomes due; `None`, the default, for a store that gives none: those who
+    /// wait for work poll. Once it returns, the listener hears.
+    ///
+    /// A notice is a hint. One may be lost, doubled or late, so nothing may depend on it but how soon work is found. Rows
+    /// that become due by the passing of time have none.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Unknown` when there is no listener now; anything else when the set-up is wrong.
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// Calls a verb once and returns its own reply type. `id` must be new; keep it to ask again after `Unknown`.
@@ -79,6 +95,10 @@ pub async fn ask<V: Operation>(store: &impl Store, id: RequestId, verb: V) -> Re
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         (**self).call(request)
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        (**self).listen()
     }
 }
 

@@ -1,6 +1,8 @@
-//! Owns the store of these tests: in memory, its clock the paused one, and able to fail one verb.
+//! Owns the store of these tests: in memory, its clock the paused one, able to fail one verb, and to be listened to well
+//! or badly.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -11,8 +13,8 @@ use tourbillon::{
     queue::{AttemptReport, Queue},
     runtime::Runtime,
     store::{
-        BoxFuture, ErrorKind, ListExecutions, MAX_BATCH, ManualClock, MemoryStore, Reply, Request, Store, StoreError,
-        ask,
+        BoxFuture, ErrorKind, ListExecutions, Listener, MAX_BATCH, ManualClock, MemoryStore, Notice, Reply, Request,
+        Store, StoreError, ask,
     },
 };
 use uuid::Uuid;
@@ -29,17 +31,58 @@ pub(crate) struct Stage {
     pub(crate) runtime: Runtime,
     /// Verbs of this name are applied, and their answers are lost.
     lost: Arc<Mutex<Option<&'static str>>>,
+    hearing: Arc<Mutex<Hearing>>,
+    /// How often each verb was called; that of listening is "listen".
+    calls: Arc<Mutex<BTreeMap<&'static str, u32>>>,
+}
+
+/// What who listens gets.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Hearing {
+    /// No notices.
+    #[default]
+    None,
+    /// Every notice.
+    Good,
+    /// A connection that is half open: no notice, no error, no answer to a probe.
+    Silent,
+    /// A connection that breaks as soon as it is there.
+    Breaking,
 }
 
 impl Stage {
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new(EPOCH);
         let memory = MemoryStore::new(clock.clone());
-        Self { memory, clock, runtime: paused::runtime(7), lost: Arc::default() }
+        Self {
+            memory,
+            clock,
+            runtime: paused::runtime(7),
+            lost: Arc::default(),
+            hearing: Arc::default(),
+            calls: Arc::default(),
+        }
     }
 
     pub(crate) fn lose_answers_to(&self, verb: Option<&'static str>) {
         *self.lost.lock().expect("no test panics here") = verb;
+    }
+
+    pub(crate) fn hear(&self, hearing: Hearing) {
+        *self.hearing.lock().expect("no test panics here") = hearing;
+    }
+
+    fn hearing(&self) -> Hearing {
+        *self.hearing.lock().expect("no test panics here")
+    }
+
+    /// How often this verb was called since this was last asked.
+    pub(crate) fn calls_of(&self, verb: &'static str) -> u32 {
+        self.calls.lock().expect("no test panics here").remove(verb).unwrap_or(0)
+    }
+
+    fn count(&self, verb: &'static str) {
+        *self.calls.lock().expect("no test panics here").entry(verb).or_default() += 1;
     }
 
     pub(crate) fn start<T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static>(
@@ -70,13 +113,45 @@ impl Stage {
 impl Store for Stage {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         Box::pin(async move {
+            self.count(request.verb.name());
             self.clock.set(EPOCH + self.runtime.monotonic().since(tourbillon::runtime::Monotonic::default()));
-            let reply = self.memory.apply(&request);
-            if *self.lost.lock().expect("no test panics here") == Some(request.verb.name()) {
+            let verb = request.verb.name();
+            let reply = self.memory.call(request).await;
+            if *self.lost.lock().expect("no test panics here") == Some(verb) {
                 return Err(StoreError::new(ErrorKind::Unknown, "the answer was lost"));
             }
             reply
         })
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        self.count("listen");
+        match self.hearing() {
+            Hearing::None => Box::pin(async { Ok(None) }),
+            Hearing::Good => self.memory.listen(),
+            bad => Box::pin(async move { Ok(Some(Box::new(BadListener(bad)) as Box<dyn Listener>)) }),
+        }
+    }
+}
+
+struct BadListener(Hearing);
+
+impl BadListener {
+    async fn hear<T>(&self) -> Result<T, StoreError> {
+        if self.0 == Hearing::Breaking {
+            return Err(StoreError::new(ErrorKind::Unavailable, "the listener broke"));
+        }
+        std::future::pending().await
+    }
+}
+
+impl Listener for BadListener {
+    fn next(&mut self) -> BoxFuture<'_, Result<Notice, StoreError>> {
+        Box::pin(async { self.hear().await })
+    }
+
+    fn probe(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { self.hear().await })
     }
 }
 

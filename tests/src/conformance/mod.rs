@@ -52,6 +52,7 @@ mod limits;
 mod list;
 mod lock;
 mod migrate;
+mod notices;
 mod plan;
 mod prune;
 mod receipts;
@@ -129,6 +130,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("items", items::CASES),
     ("items", item_life::CASES),
     ("lock", lock::CASES),
+    ("notices", notices::CASES),
     ("bounds", bounds::CASES),
 ];
 

@@ -19,10 +19,10 @@ use tourbillon::{
     },
     store::{
         Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListAudit, ListExecutions, ListItems,
-        ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, NewItem,
-        Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadQueueStats, ReadStats, Register, RegisterOutcome,
-        Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle, Settlement,
-        SpecHash, Start, Store, StoreError, Verb,
+        ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped, Listener, MAX_BATCH, ManualClock, MemoryStore,
+        NewItem, Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadQueueStats, ReadStats, Register,
+        RegisterOutcome, Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle,
+        Settlement, SpecHash, Start, Store, StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -146,6 +146,11 @@ impl Subject {
             Err(error) => error,
             Ok(reply) => panic!("{request:?} should be refused and was answered {reply:?}"),
         }
+    }
+
+    /// A listener at the store, not at its shadow; `None` if the store gives no notices.
+    pub(crate) async fn listen(&self) -> Option<Box<dyn Listener>> {
+        self.store.listen().await.unwrap_or_else(|error| panic!("no listener: {error:?}"))
     }
 
     // Set-up.

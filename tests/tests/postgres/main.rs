@@ -7,6 +7,7 @@ mod enqueue_plan;
 mod errors;
 mod explain;
 mod migration;
+mod notices;
 mod race;
 mod session_lock;
 mod transaction;
@@ -37,6 +38,7 @@ const CASES: &[&[Case]] = &[
     enqueue_plan::CASES,
     errors::CASES,
     migration::CASES,
+    notices::CASES,
     race::CASES,
     session_lock::CASES,
     transaction::CASES,

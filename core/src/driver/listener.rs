@@ -1,0 +1,110 @@
+//! Turns notices of the store into looks for due work. A notice is a hint: whatever becomes of this loop, every crew
+//! polls as if it were not there (G5, G14).
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Shared, WakeUps, stop::Stage};
+use crate::{
+    runtime::first,
+    store::{ErrorKind, Listener, Notice, StoreError},
+};
+
+/// Every replica hears every notice. Each looks after a wait drawn from this, in which all that it hears becomes one
+/// look: the first takes the work, and a burst costs one claim a replica (B34).
+const SPREAD: Duration = Duration::from_millis(20);
+
+/// First wait before listening again; doubled up to [`LONGEST_PAUSE`], and drawn from as much again, so that replicas do
+/// not come back together.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// Whether there is anybody to wake.
+pub(super) fn is_wanted(shared: &Shared) -> bool {
+    shared.settings.wake_ups == WakeUps::Notices && !(shared.jobs.is_empty() && shared.queues.is_empty())
+}
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    // Ended by a drain: the last rows are looked for by nobody.
+    let _ = first(shared.stop.reached(Stage::Drain), listen(&shared)).await;
+}
+
+/// Listens, and again when that ended. Returns if the store gives no notices.
+async fn listen(shared: &Shared) {
+    let mut pause = SHORTEST_PAUSE;
+    let mut is_first = true;
+    loop {
+        let error = match begin(shared).await {
+            Ok(None) => return,
+            Ok(Some(mut listener)) => {
+                if !is_first {
+                    // What was told in between was told to nobody here.
+                    wake(shared, &Notice::Any);
+                }
+                is_first = false;
+                hear(shared, listener.as_mut(), &mut pause).await
+            }
+            Err(error) => error,
+        };
+        if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown) && pause < LONGEST_PAUSE {
+            tracing::debug!(%error, "no notices for now; polling goes on");
+        } else {
+            tracing::warn!(%error, "notices do not come, due work is found by polling: mend the listener, or choose `WakeUps::PollOnly`");
+            pause = LONGEST_PAUSE;
+        }
+        shared.runtime.sleep(pause + shared.runtime.random_below(pause)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn begin(shared: &Shared) -> Result<Option<Box<dyn Listener>>, StoreError> {
+    let store = shared.caller.store();
+    in_time(shared, store.listen()).await
+}
+
+/// Hears until the listener is gone, and says why it is.
+async fn hear(shared: &Shared, listener: &mut dyn Listener, pause: &mut Duration) -> StoreError {
+    loop {
+        // However much is heard meanwhile, so that a listener is known to be good at least this often.
+        let probe_at = shared.runtime.monotonic() + shared.settings.probe_interval;
+        while let Some(heard) =
+            shared.runtime.timeout(probe_at.since(shared.runtime.monotonic()), listener.next()).await
+        {
+            let told = match heard {
+                Ok(notice) => gather(shared, listener, notice).await,
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(notice) => wake(shared, &notice),
+                Err(error) => return error,
+            }
+        }
+        if let Err(error) = in_time(shared, listener.probe()).await {
+            return error;
+        }
+        // Not before: one that is lost over and over must not wake everybody each time.
+        *pause = SHORTEST_PAUSE;
+    }
+}
+
+/// What comes within the spread, as one notice.
+async fn gather(shared: &Shared, listener: &mut dyn Listener, first: Notice) -> Result<Notice, StoreError> {
+    let mut all = first;
+    let until = shared.runtime.monotonic() + shared.runtime.random_below(SPREAD);
+    while let Some(more) = shared.runtime.timeout(until.since(shared.runtime.monotonic()), listener.next()).await {
+        all.add(more?);
+    }
+    Ok(all)
+}
+
+fn wake(shared: &Shared, notice: &Notice) {
+    let crews = std::iter::once(&*shared.crew).chain(shared.queues.crews());
+    for crew in crews.filter(|crew| notice.concerns(&crew.jobs)) {
+        crew.noticed.notify_one();
+    }
+}
+
+async fn in_time<T>(shared: &Shared, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let limit = shared.settings.call_timeout;
+    let late = || StoreError::new(ErrorKind::Unavailable, format!("listen: no answer within {limit:?}"));
+    shared.runtime.timeout(limit, call).await.unwrap_or_else(|| Err(late()))
+}
