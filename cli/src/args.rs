@@ -105,6 +105,9 @@ pub(crate) struct RunArgs {
     /// Print one JSON object on standard output instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the timeline of each failing seed into this folder, one page of HTML each.
+    #[arg(long, default_value = "target/timelines")]
+    pub(crate) html: PathBuf,
     /// Do not shrink the plans of failing seeds.
     #[arg(long)]
     pub(crate) no_shrink: bool,
@@ -121,6 +124,9 @@ pub(crate) struct ReplayArgs {
     /// Write the history here as JSON lines; `-` is standard output.
     #[arg(long)]
     pub(crate) history: Option<PathBuf>,
+    /// Write the timeline here: one page of HTML that needs nothing else.
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
     /// Print one JSON object on standard output instead of text.
     #[arg(long)]
     pub(crate) json: bool,

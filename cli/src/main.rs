@@ -9,6 +9,7 @@ mod ops;
 mod output;
 mod sim;
 mod table;
+mod timeline;
 
 use std::process::ExitCode;
 

@@ -9,13 +9,13 @@ use std::{
 
 use serde_json::json;
 use tourbillon_sim::{
-    Budget, EngineFactory, Lane, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, run_seed,
-    scenario::Scenario, stopwatch, sweep,
+    Budget, EngineFactory, Lane, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, replay_line,
+    run_seed, scenario::Scenario, stopwatch, sweep, timeline::Timeline,
 };
 
 use crate::{
     args::{Common, ReplayArgs, RunArgs, TwiceArgs},
-    output,
+    output, timeline,
 };
 
 /// Seeds of a sweep when nothing is said.
@@ -77,8 +77,13 @@ pub(crate) fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
     // What failed goes to standard error, so that `--json` stays one object.
     for failure in &report.failures {
         let verdict = run_seed(&prepared.scenario, failure.seed, &prepared.overrides, &prepared.engine)?;
+        let picture = Timeline::of(&verdict.history, &verdict.violations);
         let budget = if args.no_shrink { Budget { runs: 0, ..Budget::default() } } else { Budget::default() };
-        eprintln!("\n{}", explain(&prepared.path, &prepared.scenario, &verdict, named, budget)?);
+        let failure = explain(&prepared.path, &prepared.scenario, &verdict, named, budget)?;
+        let page = args.html.join(timeline::file_name(&prepared.scenario.name, failure.seed));
+        eprintln!("\n{failure}\n{}", picture.text(0));
+        timeline::write(&picture.replayed_by(&failure.replay), &page)?;
+        eprintln!("  timeline: {}", page.display());
     }
     Ok(Verdict::of(report.violations))
 }
@@ -91,6 +96,11 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
     let to_stdout = args.history.as_deref() == Some(Path::new("-"));
     if let Some(path) = &args.history {
         write_history(&verdict.history, path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    let line = replay_line(&prepared.path, &verdict, prepared.engine_name);
+    let picture = Timeline::of(&verdict.history, &verdict.violations).replayed_by(line);
+    if let Some(path) = &args.html {
+        timeline::write(&picture, path)?;
     }
     if args.json {
         // The keys of a sweep of one seed, and the plan.
@@ -106,7 +116,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, String> {
         });
         println!("{report}");
     } else if !to_stdout {
-        print!("{}", output::replay(&verdict));
+        print!("{}{}", output::replay(&verdict), picture.text(0));
     }
     Ok(Verdict::of(verdict.violations.len() as u64))
 }

@@ -10,12 +10,14 @@ use serde_json::json;
 use tourbillon_sim::{
     EngineFactory, stopwatch,
     table::{self, Cell, CellVerdict, FaultClass, Reading, Span, Table, Workload},
+    timeline::Timeline,
 };
 
 use crate::{
     args::{Engine, ReplayArgs, TableArgs},
     output,
     sim::{Verdict, write_history},
+    timeline,
 };
 
 /// Where the committed tables lie, seen from the root of the repository.
@@ -185,6 +187,11 @@ pub(crate) fn replay(args: &ReplayArgs, fault: &str) -> Result<Verdict, String> 
         write_history(&run.history, path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     let rows = workload.rows(variant);
+    let line = format!("tourbillon sim replay {name} --fault {class} --seed {}", cell.seed);
+    let picture = Timeline::of(&run.history, &run.broken()).replayed_by(line);
+    if let Some(path) = &args.html {
+        timeline::write(&picture, path)?;
+    }
     if args.json {
         let hits: serde_json::Map<_, _> =
             rows.iter().zip(&run.hits).map(|(row, hits)| (row.id.to_owned(), json!(named(hits)))).collect();
@@ -214,6 +221,7 @@ pub(crate) fn replay(args: &ReplayArgs, fault: &str) -> Result<Verdict, String> 
         for violation in &run.violations {
             println!("{violation}");
         }
+        print!("{}", picture.text(0));
     }
     let is_broken = !run.violations.is_empty() || run.readings.iter().any(Reading::is_broken);
     Ok(if is_broken { Verdict::Violated } else { Verdict::Held })

@@ -92,14 +92,17 @@ pub fn explain(
         exhausted: shrunk.exhausted,
         drawn: verdict.plan.faults.len() + verdict.plan.triggers.len(),
         regression: regression_file(path, verdict.seed, lane, &shrunk.plan),
-        replay: format!(
-            "cargo run --release --bin tourbillon -- sim replay {path} --seed {} {} --engine {engine_name}",
-            verdict.seed,
-            verdict.lane.arguments(),
-        ),
+        replay: replay_line(path, verdict, engine_name),
         shrunk: shrunk.plan,
         violation,
     })
+}
+
+/// The line that runs a seed again as it ran. `path` is where the scenario was read from.
+pub fn replay_line(path: &str, verdict: &Verdict, engine_name: &str) -> String {
+    let Verdict { seed, lane, .. } = verdict;
+    let lane = lane.arguments();
+    format!("cargo run --release --bin tourbillon -- sim replay {path} --seed {seed} {lane} --engine {engine_name}")
 }
 
 fn phase_at(verdict: &Verdict, event: usize) -> Option<Phase> {

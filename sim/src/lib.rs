@@ -10,10 +10,11 @@ pub mod operator;
 pub mod scenario;
 mod sweep;
 pub mod table;
+pub mod timeline;
 mod verdict;
 pub mod world;
 
-pub use failure::{Budget, Failure, explain};
+pub use failure::{Budget, Failure, explain, replay_line};
 pub use sweep::{SeedResult, Seeds, SweepReport, stopwatch, sweep};
 pub use verdict::{Overrides, Verdict, run_seed};
 pub use world::{Lane, engine::EngineFactory};

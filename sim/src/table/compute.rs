@@ -41,6 +41,18 @@ pub struct CellRun {
     pub history: History,
 }
 
+impl CellRun {
+    /// Whatever is wrong with the run: guarantees that broke, and rows over their bounds under the names of the rows.
+    pub fn broken(&self) -> Vec<Violation> {
+        let rows = self.readings.iter().filter(|reading| reading.is_broken()).map(|reading| {
+            let Reading { row, measure, count, bound, evidence, events } = reading;
+            let message = format!("{measure}: {count}, bound {bound}: {evidence}");
+            Violation { guarantee: (*row).to_owned(), message, events: events.clone() }
+        });
+        self.violations.iter().cloned().chain(rows).collect()
+    }
+}
+
 /// Runs one cell with one seed.
 ///
 /// # Errors
