@@ -23,6 +23,7 @@ mod lease;
 mod listener;
 mod planner;
 mod queue;
+mod rules;
 mod runner;
 mod scheduler;
 mod service;
@@ -39,6 +40,7 @@ use std::{
 pub use boot::migrate;
 pub use forwarder::{Forwarded, Forwarder, ForwarderBuilder, Parcel};
 pub use queue::{QueueHandle, UnknownQueue};
+pub use rules::{JobRules, QueueRules, ServiceRules};
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};
 pub use service::{Services, UnknownService};
 pub use settings::{Settings, SettingsError, WakeUps};

@@ -76,6 +76,8 @@ pub(super) async fn probe(shared: &Shared, crew: &Crew, rows: &[Execution]) -> O
 /// A queue as the builder keeps it: its type is known to its producer only.
 pub(super) struct Registered {
     pub(super) checked: CheckedQueue,
+    /// How long a claim of an item holds.
+    pub(super) lease: Duration,
     /// `Producing<T>`.
     pub(super) rules: Arc<dyn Any + Send + Sync>,
 }
@@ -84,7 +86,8 @@ pub(super) fn registered<T: Serialize + DeserializeOwned + Send + 'static>(
     queue: Queue<T>,
 ) -> Result<Registered, QueueError> {
     let (checked, rules) = queue.check()?;
-    Ok(Registered { checked, rules: Arc::new(rules) })
+    let lease = Duration::from_millis(rules.policy.lease_ms);
+    Ok(Registered { checked, lease, rules: Arc::new(rules) })
 }
 
 /// What a running scheduler keeps of its queues.

@@ -28,11 +28,11 @@ use crate::{
 pub struct Scheduler {
     store: Arc<dyn Store>,
     runtime: Runtime,
-    settings: Settings,
-    jobs: BTreeMap<JobName, CheckedJob>,
-    services: BTreeMap<ServiceName, CheckedService>,
-    queues: BTreeMap<JobName, Registered>,
-    groups: BTreeMap<LockName, CheckedLeadership>,
+    pub(super) settings: Settings,
+    pub(super) jobs: BTreeMap<JobName, CheckedJob>,
+    pub(super) services: BTreeMap<ServiceName, CheckedService>,
+    pub(super) queues: BTreeMap<JobName, Registered>,
+    pub(super) groups: BTreeMap<LockName, CheckedLeadership>,
 }
 
 impl fmt::Debug for Scheduler {
@@ -114,7 +114,7 @@ impl Scheduler {
             Arc::new(Crew::of_jobs(jobs.keys().cloned().collect(), max_concurrency, poll_interval, claim_batch));
         let mut works: BTreeMap<_, _> = jobs.iter().map(|(name, job)| (name.clone(), job.work())).collect();
         let (mut crews, mut queues) = (vec![Arc::clone(&crew)], Queues::default());
-        for (name, Registered { checked, rules }) in registered {
+        for (name, Registered { checked, rules, .. }) in registered {
             let crew = Arc::new(Crew::of_queue(&checked, poll_interval));
             works.insert(name.clone(), checked.work);
             crews.push(Arc::clone(&crew));

@@ -43,7 +43,9 @@ pub(crate) struct CheckedJob {
 /// Who says which scopes there are, and whose schedule they have.
 #[derive(Clone)]
 pub(super) enum Targets {
-    /// The job's, all of them.
+    /// The job's, all of these.
+    Fixed(Vec<Scope>, Schedule),
+    /// The job's, all that it says.
     Scopes(Arc<dyn ScopeProvider>, Schedule),
     /// Each its own.
     Own(Arc<dyn ScheduleProvider>),
@@ -66,10 +68,16 @@ impl fmt::Debug for CheckedJob {
 impl CheckedJob {
     /// The scopes as of now, each with what to plan for it.
     pub(crate) async fn targets(&self) -> Result<BTreeMap<Scope, Target>, BoxError> {
+        let target = |scope, schedule: &Schedule| {
+            (scope, Target { planner: self.planner(schedule.clone()), schedule_hash: None })
+        };
         match &self.targets {
+            Targets::Fixed(scopes, schedule) => {
+                Ok(scopes.iter().map(|scope| target(scope.clone(), schedule)).collect())
+            }
             Targets::Scopes(provider, schedule) => {
-                let target = |scope| (scope, Target { planner: self.planner(schedule.clone()), schedule_hash: None });
-                Ok(provider.scopes().await?.into_iter().map(target).collect())
+                let scopes = provider.scopes().await?;
+                Ok(scopes.into_iter().map(|scope| target(scope, schedule)).collect())
             }
             Targets::Own(provider) => {
                 let mut targets = BTreeMap::new();
@@ -92,6 +100,22 @@ impl CheckedJob {
     /// Whether scopes have schedules to themselves, so that a scope that is gone is an edit.
     pub(crate) fn has_own_schedules(&self) -> bool {
         matches!(self.targets, Targets::Own(_))
+    }
+
+    /// What is planned for every scope; `None` when scopes have schedules to themselves.
+    pub(crate) fn fixed_planner(&self) -> Option<Planner> {
+        match &self.targets {
+            Targets::Fixed(_, schedule) | Targets::Scopes(_, schedule) => Some(self.planner(schedule.clone())),
+            Targets::Own(_) => None,
+        }
+    }
+
+    /// The scopes, where nobody need be asked for them.
+    pub(crate) fn fixed_scopes(&self) -> Option<&[Scope]> {
+        match &self.targets {
+            Targets::Fixed(scopes, _) => Some(scopes),
+            Targets::Scopes(..) | Targets::Own(_) => None,
+        }
     }
 
     pub(crate) fn delay_ms(&self) -> u64 {
@@ -164,7 +188,7 @@ impl CheckedJob {
 
     fn hashed(&self) -> Registration {
         let schedule = match &self.targets {
-            Targets::Scopes(_, schedule) => format!("{schedule:?} {:?}", self.delay),
+            Targets::Fixed(_, schedule) | Targets::Scopes(_, schedule) => format!("{schedule:?} {:?}", self.delay),
             // Theirs are compared cursor by cursor.
             Targets::Own(_) => format!("per scope {:?}", self.delay),
         };

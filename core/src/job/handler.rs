@@ -196,12 +196,3 @@ where
         Box::pin(self())
     }
 }
-
-pub(super) struct FixedScopes(pub(super) Vec<Scope>);
-
-impl ScopeProvider for FixedScopes {
-    fn scopes(&self) -> BoxFuture<'_, Result<Vec<Scope>, BoxError>> {
-        let scopes = self.0.clone();
-        Box::pin(async move { Ok(scopes) })
-    }
-}

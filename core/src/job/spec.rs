@@ -9,7 +9,7 @@ use std::{
 use super::{
     AttemptRule, Attempts, Completion, Context, Delivery, HandlerError, MAX_LEASE, ScheduleProvider, ScopeProvider,
     checked::{CheckedJob, Targets},
-    handler::{FixedScopes, HandlerFn},
+    handler::HandlerFn,
 };
 use crate::{
     model::{Audit, JobName, NameError, Reentry, Scope, Timestamp},
@@ -332,7 +332,7 @@ fn targets(scopes: Scopes, when: When, anchor: Option<Timestamp>) -> Result<Targ
         Scopes::Own(_) if !matches!(when, When::Never) => return Err(Rule::ScheduleOfJobBesideThose),
         Scopes::Own(provider) => return Ok(Targets::Own(provider)),
         Scopes::Fixed(scopes) if scopes.is_empty() => return Err(Rule::NoScope),
-        Scopes::Fixed(scopes) => Arc::new(FixedScopes(scopes)),
+        Scopes::Fixed(scopes) => return Ok(Targets::Fixed(scopes, schedule(when, anchor)?)),
         Scopes::Asked(provider) => provider,
     };
     Ok(Targets::Scopes(provider, schedule(when, anchor)?))
