@@ -8,11 +8,28 @@ pub mod figures;
 pub mod history;
 pub mod operator;
 pub mod scenario;
+pub mod shrink;
+pub mod simulation;
 mod sweep;
 pub mod table;
 pub mod timeline;
 mod verdict;
 pub mod world;
+
+/// What tests of one's own jobs need, beside `tourbillon::prelude`.
+pub mod prelude {
+    pub use crate::{
+        failure::Budget,
+        fault::{Bad, Fault, FaultKind, FaultPlan, Then, Trigger, TriggerPoint},
+        history::CallAnswer,
+        seed_tests,
+        simulation::{
+            AttemptSeen, CheckError, Counterexample, EffectSeen, Expectation, Faults, Judgement, Receiver, Record,
+            Simulation, effects, holds, slots,
+        },
+        world::{Call, CallError, Client, Host, Lane},
+    };
+}
 
 pub use failure::{Budget, Failure, explain, replay_line};
 pub use sweep::{SeedResult, Seeds, SweepReport, stopwatch, sweep};

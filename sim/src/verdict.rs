@@ -149,6 +149,7 @@ fn facts(scenario: &Scenario, seed: u64) -> RunFacts {
         granularity: Duration::ZERO,
         services: scenario.services.iter().map(|service| services::facts(service, scenario)).collect(),
         queues: scenario.queues.iter().map(queues::facts).collect(),
+        receivers: Vec::new(),
         settle_within: scenario.settle_within,
         boot: scenario.boot,
     }

@@ -80,6 +80,7 @@ fn rows() -> BTreeMap<String, Execution> {
             granularity: Duration::ZERO,
             settle_within: Duration::from_secs(60),
             queues: Vec::new(),
+            receivers: Vec::new(),
             services: Vec::new(),
             boot: Boot::Ready,
         },

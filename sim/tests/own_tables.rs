@@ -169,6 +169,7 @@ fn facts(seed: u64) -> RunFacts {
         // Two leases, one run, one rescue, one plan, one call, and some room.
         settle_within: 3 * MINUTE,
         queues: Vec::new(),
+        receivers: Vec::new(),
         services: Vec::new(),
         boot: Boot::Ready,
     }

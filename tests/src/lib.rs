@@ -11,3 +11,8 @@ pub mod stores;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// So is the code in the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/testing-your-jobs.md")]
+pub struct Guide;

@@ -164,6 +164,7 @@ fn panics_are_seen_on(lane: Lane) {
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
             queues: Vec::new(),
+            receivers: Vec::new(),
             services: Vec::new(),
             boot: Boot::Ready,
         },

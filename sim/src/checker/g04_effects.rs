@@ -16,7 +16,7 @@ use super::{
     shadow::Shadow,
     track::{Act, Step, Track},
 };
-use crate::history::Effect;
+use crate::history::{Effect, HostId};
 
 /// One generation of one execution.
 #[derive(Default)]
@@ -133,8 +133,10 @@ impl<'h> Judge<'_, 'h> {
         life.received += 1;
         let received = self.effects.entry((step.row, generation, &effect.key)).or_default();
         *received += 1;
-        // Items of a queue send one effect per start and key; planned jobs say how many.
-        let is_item = track.rows[step.row].slot_at.is_none() && track.rows[step.row].made.is_some();
+        // Items of a scenario's queue send one effect per start and key; planned jobs say how many.
+        let knows_items = track.facts.is_none_or(|facts| facts.receivers.is_empty());
+        let row = &track.rows[step.row];
+        let is_item = knows_items && row.slot_at.is_none() && row.made.is_some();
         let per_start = track.job_facts(step.row).map(|facts| facts.effects_per_start).or(is_item.then_some(1));
         if let Some(per_start) = per_start {
             let (received, starts) = (*received, life.starts);
@@ -145,7 +147,8 @@ impl<'h> Judge<'_, 'h> {
                 format!("{name} had {received} effects on {key:?} (last: fence {fence}) of {starts} starts")
             });
         }
-        if is_accepted {
+        let HostId::Receiver(receiver) = track.history.events[event].host else { return };
+        if is_accepted && track.facts.is_none_or(|facts| facts.fences(receiver)) {
             let highest = self.accepted.entry((step.row, &effect.key)).or_insert((effect.fence, event));
             self.docket.demand(highest.0 <= effect.fence, &[highest.1, event], || {
                 let (name, key, fence) = (track.name(step.row), &effect.key, effect.fence);

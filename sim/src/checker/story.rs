@@ -104,6 +104,7 @@ impl Story {
             services: Vec::new(),
             boot: Boot::Ready,
             queues: Vec::new(),
+            receivers: Vec::new(),
         };
         change(&mut facts);
         let mut story = Self {

@@ -64,8 +64,19 @@ pub fn draw(scenario: &Scenario, seed: u64) -> FaultPlan {
 /// the drift that the bounds of a truth table allow.
 pub fn draw_any(facts: &RunFacts, chaos: Duration, leases: &[Duration], seed: u64) -> FaultPlan {
     let kinds = FaultKind::ALL.iter().copied().filter(|kind| *kind != FaultKind::FreezeMonotonic).collect();
+    draw_mixed(&FaultMix { kinds, max_faults: 12, max_triggers: 4 }, facts, (chaos, leases), seed)
+}
+
+/// The plan of a seed for what is not a scenario: of these faults, in a chaos phase of this length, some of them about as
+/// long as one of these leases.
+pub fn draw_mixed(
+    mix: &FaultMix,
+    facts: &RunFacts,
+    (chaos, leases): (Duration, &[Duration]),
+    seed: u64,
+) -> FaultPlan {
     let strategy = PlanStrategy {
-        mix: FaultMix { kinds, max_faults: 12, max_triggers: 4 },
+        mix: mix.clone(),
         pinned: FaultPlan::default(),
         chaos_s: chaos.as_secs().max(1),
         call_timeout_s: seconds_up(facts.call_timeout),

@@ -6,7 +6,7 @@ mod plan;
 mod shrink;
 mod tree;
 
-pub use draw::{PlanStrategy, draw, draw_any, strategy};
+pub use draw::{PlanStrategy, draw, draw_any, draw_mixed, strategy};
 pub use plan::{Bad, Fault, FaultKind, FaultPlan, Then, Trigger, TriggerPoint};
 pub use shrink::{Shrunk, shrink};
 pub use tree::PlanTree;

@@ -88,6 +88,7 @@ fn facts(seed: u64) -> RunFacts {
         settle_within: PHASES.heal,
         services: Vec::new(),
         queues: Vec::new(),
+        receivers: Vec::new(),
         boot: Boot::Ready,
     }
 }

@@ -396,6 +396,9 @@ pub struct OutsideCall {
     /// What receivers that deduplicate recognise a repetition by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<String>,
+    /// Of the lock or leadership that it was made under, if it shows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
     /// The attempt that made it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
@@ -441,11 +444,32 @@ pub struct RunFacts {
     /// The queues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<QueueFacts>,
+    /// The outside receivers by number, in a simulation of a user's own: there, what effects there may be is for its
+    /// expectations to say. Empty in scenarios: every receiver refuses old fences, and an item's handler sends one effect
+    /// per start and key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub receivers: Vec<ReceiverFacts>,
     /// Liveness bound: after heal (partial or full), an execution that is due is terminal within this.
     pub settle_within: Duration,
     /// What replicas find and do when they start.
     #[serde(default, skip_serializing_if = "Boot::is_default")]
     pub boot: Boot,
+}
+
+impl RunFacts {
+    /// Whether this receiver refuses fences below the highest it has seen.
+    pub fn fences(&self, receiver: u8) -> bool {
+        self.receivers.get(usize::from(receiver)).is_none_or(|facts| facts.fences)
+    }
+}
+
+/// What a checker may assume of an outside receiver.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReceiverFacts {
+    /// Its name.
+    pub receiver: String,
+    /// Whether it refuses fences below the highest it has seen.
+    pub fences: bool,
 }
 
 /// What replicas find and do when they start.

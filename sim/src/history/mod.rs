@@ -8,6 +8,6 @@ mod log;
 
 pub use event::{
     Answer, Boot, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, QueueFacts,
-    RunFacts, STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
+    ReceiverFacts, RunFacts, STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
 };
 pub use log::{History, HistoryHash, Recorder};

@@ -135,6 +135,7 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
         granularity: Duration::ZERO,
         settle_within: SETTLE_WITHIN,
         queues: Vec::new(),
+        receivers: Vec::new(),
         services: match variant {
             Variant::Naive => Vec::new(),
             Variant::Hardened => {

@@ -69,10 +69,10 @@ const REGRESSION_KEYS: &[&str] =
 const DRIVER_KEYS: &[&str] =
     &["poll_interval", "plan_interval", "rescue_interval", "call_timeout", "max_concurrency"];
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// A simulated year of one seed is more than anybody waits for.
-const LONGEST_PHASE: Duration = Duration::from_secs(366 * 86_400);
+pub(super) const LONGEST_PHASE: Duration = Duration::from_secs(366 * 86_400);
 
 impl Scenario {
     /// Reads a scenario or regression file.
@@ -197,16 +197,16 @@ fn read_boot(value: &Value<'_, '_>) -> Result<Boot, ScenarioError> {
     value.one_of("boot", &[("ready", Boot::Ready), ("migrate", Boot::Migrate)])
 }
 
-fn read_replicas(value: &Value<'_, '_>) -> Result<u8, ScenarioError> {
+pub(super) fn read_replicas(value: &Value<'_, '_>) -> Result<u8, ScenarioError> {
     value.integer(1, 16)
 }
 
-fn read_seed(table: &Table<'_, '_>) -> Result<Option<u64>, ScenarioError> {
+pub(super) fn read_seed(table: &Table<'_, '_>) -> Result<Option<u64>, ScenarioError> {
     table.or("seed", None, |value| value.integer(0, u64::MAX).map(Some))
 }
 
 /// A tick alone says which lane is meant: only one has ticks.
-fn read_lane(table: &Table<'_, '_>) -> Result<Option<Lane>, ScenarioError> {
+pub(super) fn read_lane(table: &Table<'_, '_>) -> Result<Option<Lane>, ScenarioError> {
     let within = |value: &Value<'_, '_>| value.duration_within(Duration::from_millis(1), SECOND).map(Some);
     let tick = table.or("tick", None, within)?;
     let names = [("event", Lane::Event), ("turmoil", Lane::Turmoil { tick })];

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod broken;
+mod case;
 mod duration;
 mod error;
 mod file;
@@ -17,6 +18,7 @@ pub mod services;
 mod shape;
 mod table;
 
+pub use case::Case;
 pub use duration::{format_duration, parse_duration};
 pub use error::ScenarioError;
 pub use pinned::regression_file;

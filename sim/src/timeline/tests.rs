@@ -49,6 +49,7 @@ impl Teller {
             granularity: Duration::ZERO,
             services: Vec::new(),
             queues: Vec::new(),
+            receivers: Vec::new(),
             settle_within: Duration::from_secs(60),
             boot: Boot::Ready,
         };

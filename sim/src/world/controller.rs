@@ -163,6 +163,7 @@ impl Controller {
             net,
             strikes: Strikes::new(seed, plan.triggers, attention),
             call_timeout: facts.call_timeout,
+            receivers: facts.receivers.iter().map(|facts| facts.receiver.clone()).collect(),
         });
         let clock = ServerClock::new(truth.clone(), facts.epoch);
         let database = Arc::new(Database::new(Arc::clone(&world), clock, engine, application, keeps_log));

@@ -21,6 +21,7 @@ use tourbillon::{
 
 use super::{
     application::{ApplicationRequest, Tables},
+    client::Client,
     clock::HostClock,
     gate::Gate,
     pool::Pool,
@@ -113,11 +114,7 @@ impl Replica {
 }
 
 async fn live(process: Arc<Process>, app: App) {
-    let host = Host {
-        runtime: runtime::runtime(&process),
-        store: Arc::new(remote::RemoteStore::new(Arc::clone(&process))),
-        process: Arc::clone(&process),
-    };
+    let host = Host::of(Arc::clone(&process));
     if process.world.boot == Boot::Migrate
         && first(process.orders.until(|order| *order), migrate(&host)).await.is_ok()
     {
@@ -164,6 +161,11 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
+    pub(super) fn of(process: Arc<Process>) -> Self {
+        let store = Arc::new(remote::RemoteStore::new(Arc::clone(&process)));
+        Self { runtime: runtime::runtime(&process), store, process }
+    }
+
     /// The database, over the simulated network.
     pub fn store(&self) -> impl Store + use<> {
         Arc::clone(&self.store)
@@ -189,6 +191,14 @@ impl Host {
     /// The run's seed, for handlers that draw what they do.
     pub fn seed(&self) -> u64 {
         self.process.world.seed
+    }
+
+    /// The client of an outside receiver of a [`Simulation`](crate::simulation::Simulation).
+    ///
+    /// # Panics
+    /// If the simulation has no receiver of this name.
+    pub fn receiver(&self, name: &str) -> Client {
+        Client::new(&self.process, &self.runtime, name)
     }
 
     /// The scenario's own tables of type `T`, in the same database, over the same network.

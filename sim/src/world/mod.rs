@@ -4,6 +4,7 @@
 //! the wire. The seam is `lane::Carrier` and `net::Net`; everything else here is the same on every lane.
 
 pub mod application;
+mod client;
 pub mod clock;
 mod commits;
 mod controller;
@@ -17,6 +18,7 @@ mod lane;
 mod net;
 mod panics;
 mod pool;
+mod probe;
 mod process;
 mod receiver;
 mod remote;
@@ -27,9 +29,11 @@ mod turmoil;
 mod unit;
 mod wire;
 
+pub use client::Client;
 pub use controller::{RunOutcome, RunSetup, run};
 pub use host::{App, Host, TablesOf};
 pub use lane::Lane;
 pub(crate) use panics::PLANNED as PLANNED_PANIC;
+pub(crate) use probe::probe;
 pub use receiver::{Call, CallError, ReceiverSpec};
 pub use unit::Unit;

@@ -32,6 +32,8 @@ pub(super) struct WorldShared {
     pub(super) strikes: Strikes,
     /// Deadline of one call of the database, by the replica's monotonic clock.
     pub(super) call_timeout: Duration,
+    /// Names of the outside receivers, by number; empty where they have none.
+    pub(super) receivers: Vec<String>,
 }
 
 impl WorldShared {

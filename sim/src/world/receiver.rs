@@ -9,7 +9,7 @@ use std::{
 
 use tourbillon::{
     job::{Context, HandlerError},
-    model::{ExecutionId, Fence},
+    model::{Epoch, ExecutionId, Fence},
     runtime::Runtime,
     store::BoxFuture,
 };
@@ -34,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How an outside receiver behaves. The default refuses stale fences, answers at once and never fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReceiverSpec {
-    /// Whether it refuses a fence below the highest it has seen for (execution, key). Calls without an execution are
-    /// accepted.
+    /// Whether it refuses a fence below the highest it has seen for (execution, key), and an epoch below the highest it
+    /// has seen for the key. Calls that show neither are accepted.
     pub fences: bool,
     /// Whether it does nothing for an idempotency key that it has seen.
     pub deduplicates: bool,
@@ -56,13 +56,15 @@ impl Default for ReceiverSpec {
 #[derive(Clone, Debug)]
 pub struct Call {
     pub(super) outside: OutsideCall,
+    /// The job that makes it, for triggers that aim at one.
+    pub(super) subject: Option<String>,
 }
 
 impl Call {
     /// A call that its receiver counts by `key`.
     pub fn new(key: impl Into<String>) -> Self {
-        let outside = OutsideCall { key: key.into(), idempotency: None, effect: None };
-        Self { outside }
+        let outside = OutsideCall { key: key.into(), idempotency: None, epoch: None, effect: None };
+        Self { outside, subject: None }
     }
 
     /// Shows an idempotency key.
@@ -72,9 +74,18 @@ impl Call {
         self
     }
 
+    /// Made under a lock or by a leader of this epoch, and shows it: a receiver that refuses old fences refuses an epoch
+    /// below the highest it has seen for the key. `None`, as of a session lock or of no lock: nothing is shown.
+    #[must_use]
+    pub fn under(mut self, epoch: Option<Epoch>) -> Self {
+        self.outside.epoch = epoch;
+        self
+    }
+
     /// Made by this attempt: it shows its fence, and counts as an effect of its execution.
     #[must_use]
     pub fn by(mut self, ctx: &Context) -> Self {
+        self.subject = Some(ctx.job().to_string());
         self.outside.effect = Some(Effect {
             execution: ctx.id(),
             generation: ctx.generation(),
@@ -110,6 +121,7 @@ pub(super) struct Receiver {
 #[derive(Default)]
 struct Seen {
     highest: BTreeMap<(ExecutionId, String), Fence>,
+    epochs: BTreeMap<String, Epoch>,
     done: BTreeSet<String>,
     calls: u64,
 }
@@ -189,7 +201,8 @@ impl Receiver {
         if chance::percent(drawn, self.spec.fails_percent) {
             return CallAnswer::Failed;
         }
-        if self.spec.fences && call.effect.as_ref().is_some_and(|effect| !self.is_fresh(effect)) {
+        let is_old = call.effect.as_ref().is_some_and(|effect| !self.is_fresh(effect)) || self.is_past_epoch(call);
+        if self.spec.fences && is_old {
             return CallAnswer::Fenced;
         }
         let is_repeated = self.spec.deduplicates
@@ -207,6 +220,15 @@ impl Receiver {
         let fresh = effect.fence >= *highest;
         *highest = effect.fence.max(*highest);
         fresh
+    }
+
+    fn is_past_epoch(&self, call: &OutsideCall) -> bool {
+        let Some(epoch) = call.epoch else { return false };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = seen.epochs.entry(call.key.clone()).or_insert(epoch);
+        let is_past = epoch < *highest;
+        *highest = epoch.max(*highest);
+        is_past
     }
 
     fn received(&self, effect: Effect, accepted: bool) {

@@ -278,6 +278,7 @@ impl Workload for Modes {
             rescue_interval: scenario.rescue_interval,
             granularity: Duration::ZERO,
             queues: scenario.queues.iter().map(queues::facts).collect(),
+            receivers: Vec::new(),
             settle_within: scenario.settle_within,
             services: SERVICES.iter().map(Ticking::facts).collect(),
             boot: Boot::Ready,
