@@ -48,6 +48,8 @@ pub(crate) enum SimCommand {
     Table(TableArgs),
     /// Measure how long fail-overs take, how fast a backlog drains, and what a week of the operator comes to.
     Figures(FiguresArgs),
+    /// Let planted bugs loose, one at a time, and say whether the right property is seen broken.
+    Zoo(ZooArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -169,6 +171,37 @@ pub(crate) struct TwiceArgs {
     #[arg(long, default_value_t = 5)]
     pub(crate) seeds: u64,
     /// Print one JSON object on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ZooArgs {
+    /// Only these, by id, such as A1. Default: all.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) mutant: Vec<String>,
+    /// Only a few, that are caught soon: for every change.
+    #[arg(long, conflicts_with = "mutant")]
+    pub(crate) subset: bool,
+    /// Starts, a thousand seeds apart. Default: 20.
+    #[arg(long)]
+    pub(crate) starts: Option<u64>,
+    /// Seeds of one start at most. Default: 500.
+    #[arg(long)]
+    pub(crate) seeds: Option<u64>,
+    /// Starts whose fault plans are shrunk. Default: 3.
+    #[arg(long)]
+    pub(crate) shrinks: Option<u64>,
+    /// Simulations at once. Default: one per core.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// What answers inside the database host.
+    #[arg(long, value_enum, default_value_t = Engine::Memory)]
+    pub(crate) engine: Engine,
+    /// Write matrix.md and matrix.json here, for example scenarios/zoo.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Print an array on standard output instead of lines.
     #[arg(long)]
     pub(crate) json: bool,
 }

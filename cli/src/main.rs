@@ -10,6 +10,7 @@ mod output;
 mod sim;
 mod table;
 mod timeline;
+mod zoo;
 
 use std::process::ExitCode;
 
@@ -47,5 +48,6 @@ fn run(command: SimCommand) -> Result<Verdict, String> {
         SimCommand::Twice(args) => sim::twice(&args),
         SimCommand::Table(args) => table::run(&args),
         SimCommand::Figures(args) => figures::run(&args),
+        SimCommand::Zoo(args) => zoo::run(&args),
     }
 }

@@ -29,6 +29,9 @@
 //! # }
 //! ```
 
+#[macro_use]
+pub mod mutant;
+
 pub mod driver;
 pub mod job;
 pub mod model;

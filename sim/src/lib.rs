@@ -1,5 +1,21 @@
 //! The simulated world in which the guarantees of Tourbillon are run.
 
+/// Whether a bug is loose here and now; see `tourbillon::mutant`.
+#[cfg(not(feature = "zoo"))]
+macro_rules! planted {
+    ($mutant:ident) => {
+        false
+    };
+}
+
+/// Whether a bug is loose here and now; see `tourbillon::mutant`.
+#[cfg(feature = "zoo")]
+macro_rules! planted {
+    ($mutant:ident) => {
+        tourbillon::mutant::is_planted(tourbillon::mutant::Mutant::$mutant)
+    };
+}
+
 pub mod chance;
 pub mod checker;
 mod failure;
@@ -15,6 +31,8 @@ pub mod table;
 pub mod timeline;
 mod verdict;
 pub mod world;
+#[cfg(feature = "zoo")]
+pub mod zoo;
 
 /// What tests of one's own jobs need, beside `tourbillon::prelude`.
 pub mod prelude {

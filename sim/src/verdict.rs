@@ -90,7 +90,11 @@ pub fn run_seed(
     let scenario = Scenario { phases: phases(scenario, lane), ..scenario.clone() };
     let plan = overrides.plan.clone().unwrap_or_else(|| fault::draw(&scenario, seed));
     let engine = engine::renewable(engine).map_err(|error| format!("cannot make the database engine: {error}"))?;
+    #[cfg(feature = "zoo")]
+    let bug = crate::zoo::let_loose();
     let outcome = world::run(setup(&scenario, seed, (plan.clone(), lane, engine)))?;
+    #[cfg(feature = "zoo")]
+    drop(bug);
     let mut checks = BTreeMap::new();
     let mut violations = Vec::new();
     let of_loops = match scenario.operator {

@@ -13,7 +13,7 @@ use crate::{
     job::Attempt,
     model::{Execution, ExecutionId, LeaseRef, Outcome, transition::Charge},
     runtime::{Monotonic, first},
-    store::{Claim, Settlement, Start, StoreError},
+    store::{Claim, ErrorKind, Settlement, Start, StoreError},
 };
 
 /// How long a claim whose outcome is unknown is asked about again. Rows that it took wait meanwhile; after that
@@ -38,6 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
         let poll = crew.poll;
         let wait = poll * 9 / 10 + shared.runtime.random_below(poll / 5);
         let told = async { if heeds_notices { crew.noticed.notified().await } else { std::future::pending().await } };
+        let wait = if planted!(B30) { Duration::from_secs(86_400) } else { wait };
         let wake = first(first(crew.wake.notified(), told), shared.runtime.sleep(wait));
         if first(shared.stop.reached(Stage::Drain), wake).await.is_ok() {
             return;
@@ -99,6 +100,13 @@ async fn start(
     let give_up_at = shared.runtime.monotonic() + shared.settings.trusted(Duration::from_millis(shortest)) / 2;
     let answered = match shared.caller.until(Start { leases: leases.clone() }, give_up_at).await {
         Ok(answered) => answered,
+        Err(error) if error.kind() == ErrorKind::Unknown && planted!(A20) => {
+            let sent_at = shared.runtime.monotonic();
+            return rows.into_iter().for_each(|row| {
+                let number = row.attempt + 1;
+                launch(shared, settler, crew, row, number, sent_at);
+            });
+        }
         Err(error) => {
             tracing::warn!(%error, rows = rows.len(), "could not start claimed executions; giving them back");
             return give_back(settler, &leases).await;

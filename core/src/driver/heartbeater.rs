@@ -16,10 +16,11 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(3600);
 
 pub(super) async fn run(shared: Arc<Shared>) {
-    while !shared.stop.has_reached(Stage::End) {
+    let end = if planted!(B24) { Stage::Drain } else { Stage::End };
+    while !shared.stop.has_reached(end) {
         let now = shared.runtime.monotonic();
         let due = shared.leases.due(now, MAX_BATCH as usize);
-        if !due.is_empty() {
+        if !due.is_empty() && !planted!(B22) {
             // Beats go on while one waits for its answer: a hung connection must not hold back the next beat.
             let sharing = Arc::clone(&shared);
             shared.runners.add(shared.runtime.spawn("heartbeat", async move { beat(&sharing, &due).await }));
@@ -28,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let wake = async {
             let _ = first(shared.leases.changed.notified(), shared.runtime.sleep(wait)).await;
         };
-        let _ = first(shared.stop.reached(Stage::End), wake).await;
+        let _ = first(shared.stop.reached(end), wake).await;
     }
 }
 
@@ -46,7 +47,9 @@ async fn beat(shared: &Shared, due: &[Arc<Held>]) {
     for (held, outcome) in due.iter().zip(answered.reply.outcomes) {
         match outcome {
             Ok(renewal) if renewal.cancel == CancelRequest::Requested => held.lose(Loss::Cancelled),
+            Ok(_) if planted!(D3) => held.renewed(shared.runtime.monotonic()),
             Ok(_) => held.renewed(answered.sent_at),
+            Err(_) if planted!(A3) => {}
             Err(refusal) => {
                 tracing::warn!(execution = %held.lease.id, %refusal, "the lease is gone; stopping the handler");
                 held.lose(Loss::LeaseLost);

@@ -32,6 +32,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
     let mut superseded = BTreeSet::new();
     loop {
+        while shared.leases.len() > 0 && planted!(B8) {
+            shared.runtime.sleep(SPREAD).await;
+        }
         let wait = match round(&shared, &mut superseded).await {
             Ok(wait) => wait,
             Err(error) => {
@@ -40,10 +43,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         };
         let wait = wait.min(shared.settings.plan_interval) + shared.runtime.random_below(SPREAD);
+        let wait = if planted!(B14) { sleep_by_wall(&shared, wait).await } else { wait };
         if shared.stop.pause(&shared.runtime, wait, Stage::Drain).await {
             return;
         }
     }
+}
+
+/// Planted bugs only. Returns what is left to wait.
+async fn sleep_by_wall(shared: &Shared, wait: Duration) -> Duration {
+    let wake_at = shared.runtime.wall() + wait;
+    while shared.runtime.wall() < wake_at && !shared.stop.has_reached(Stage::Drain) {
+        shared.runtime.sleep(SPREAD).await;
+    }
+    Duration::ZERO
 }
 
 /// Makes the jobs known. Says whether to go on: false when a shutdown came first.
@@ -84,7 +97,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
         let mut entries = Vec::new();
         for cursors in &read.jobs {
             let Some(job) = shared.job(&cursors.job) else { continue };
-            if cursors.spec_hash.as_ref() != Some(&job.registration().spec_hash) {
+            if cursors.spec_hash.as_ref() != Some(&job.registration().spec_hash) && !planted!(C7) {
                 retire(superseded, &cursors.job);
                 continue;
             }

@@ -158,7 +158,7 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
             }
             break;
         }
-        if deadline.as_mut().poll(cx).is_ready() {
+        if deadline.as_mut().poll(cx).is_ready() && !planted!(B23) {
             return Poll::Ready(Polled::TimedOut);
         }
         match guard(|| handler.as_mut().poll(cx)) {
@@ -207,6 +207,7 @@ fn conclude(shared: &Shared, job: &Work, attempt: &Attempt, polled: Polled) -> (
                 let rows_affected = completion.rows_affected.map(|rows| rows.min(MAX_COUNT));
                 (HandlerEnd::Succeeded, Some(Outcome::Succeeded { result, rows_affected }))
             }
+            Err(_) if planted!(A4) => (HandlerEnd::Failed, None),
             Err(failure) => (HandlerEnd::Failed, fail(failure, None)),
         },
         Polled::Returned(Err(HandlerError { verdict: Verdict::Fail(failure, retry) })) => {
@@ -232,6 +233,7 @@ fn conclude(shared: &Shared, job: &Work, attempt: &Attempt, polled: Polled) -> (
             let failure = Failure::new(ErrorCode::canceled(), "interrupted by a shutdown; it may have taken effect");
             (HandlerEnd::Failed, fail(failure, Some(Retry::Never)))
         }
+        Polled::Interrupted if planted!(D5) => panic!("a planted bug"),
         Polled::Interrupted => (HandlerEnd::Interrupted, Some(Outcome::Released)),
     }
 }

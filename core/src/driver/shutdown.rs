@@ -95,6 +95,9 @@ impl Running {
         // since rows that it claims must be given back.
         let claimed_at = drained_at.max(now() + shared.settings.call_timeout * 2);
         let loops = join_all(&shared, std::mem::take(&mut self.loops), claimed_at).await;
+        if shared.leases.len() > 0 && planted!(A21) {
+            shared.runners.take().iter().for_each(Task::abort);
+        }
         let mut runners = join_all(&shared, shared.runners.take(), drained_at).await;
 
         shared.stop.advance(Stage::Interrupt);

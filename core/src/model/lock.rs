@@ -111,7 +111,8 @@ pub(crate) fn acquire(
     ttl_ms: u64,
     now: Timestamp,
 ) -> Result<Lock, HeldBy> {
-    if let Some(lock) = was.filter(|lock| lock.is_held(now)) {
+    let is_kept = |lock: &Lock| lock.released_at.is_none() && planted!(B17);
+    if let Some(lock) = was.filter(|lock| lock.is_held(now) || is_kept(lock)) {
         return Err(HeldBy { holder: lock.holder, epoch: lock.epoch, expires_at: lock.expires_at });
     }
     Ok(Lock {
@@ -129,7 +130,8 @@ pub(crate) fn acquire(
 
 /// Holds the lock for another time to live.
 pub(crate) fn renew(row: &mut Lock, lock: &LockRef, now: Timestamp) -> Result<Timestamp, Refusal> {
-    if !row.is_of(lock) || !row.is_held(now) {
+    let is_own = row.is_of(lock) || planted!(B1);
+    if !is_own || !row.is_held(now) {
         return Err(Refusal::LeaseLost);
     }
     row.renewed_at = now;

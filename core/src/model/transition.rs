@@ -68,22 +68,23 @@ pub fn is_claimable(row: &Execution, now: Timestamp) -> bool {
 /// and scope. Only a row of which no attempt was ever charged can be skipped: a failed one has a right to its
 /// retries.
 pub fn judge(row: &Execution, newest_slot: Option<Timestamp>, now: Timestamp) -> Verdict {
-    if row.attempt > 0 {
+    let superseded = row.policy.supersede == Supersede::ByNewerSlot
+        && row.slot_at.is_some_and(|slot| newest_slot.is_some_and(|newest| newest > slot));
+    if row.attempt > 0 && !(superseded && row.state == State::Retryable && planted!(A7)) {
         return Verdict::Run;
     }
     if row.expires_at.is_some_and(|at| at < now) {
         return Verdict::Skip(if row.slot_at.is_some() { SkipReason::Late } else { SkipReason::Expired });
     }
-    let superseded = row.policy.supersede == Supersede::ByNewerSlot
-        && row.slot_at.is_some_and(|slot| newest_slot.is_some_and(|newest| newest > slot));
-    if superseded { Verdict::Skip(SkipReason::Superseded) } else { Verdict::Run }
+    if superseded && !planted!(C6) { Verdict::Skip(SkipReason::Superseded) } else { Verdict::Run }
 }
 
 /// Takes the lease of a claimable row (P-5): same id, new token, next fence, previous attempt's end cleared.
 pub fn claim(row: &mut Execution, token: Token, runner: Incarnation, charge: Charge, now: Timestamp) {
     debug_assert!(is_claimable(row, now), "claim of a row that is not claimable: {row:?}");
     row.state = State::Running;
-    row.fence = Fence(row.fence.0 + 1);
+    let is_forgotten = row.lease.as_ref().is_some_and(|lease| lease.started_at.is_none()) && planted!(C5);
+    row.fence = Fence(row.fence.0 + u64::from(!is_forgotten));
     row.lease = Some(Lease {
         token,
         runner,
@@ -96,7 +97,7 @@ pub fn claim(row: &mut Execution, token: Token, runner: Incarnation, charge: Cha
     row.duration_ms = None;
     row.rows_affected = None;
     row.error = None;
-    if charge == Charge::AtClaim {
+    if charge == Charge::AtClaim || planted!(C4) {
         mark_started(row, now);
     }
     settle_claimability(row, now);
@@ -132,7 +133,11 @@ pub fn start(row: &mut Execution, lease: &LeaseRef, now: Timestamp) -> Result<()
 /// [`Refusal::LeaseLost`].
 pub fn heartbeat(row: &mut Execution, lease: &LeaseRef, now: Timestamp) -> Result<(), Refusal> {
     held(row, lease)?;
+    let claimable_at = row.claimable_at;
     renew(row, now);
+    if claimable_at.is_some() && planted!(B21) {
+        row.claimable_at = claimable_at;
+    }
     Ok(())
 }
 
@@ -141,13 +146,17 @@ pub fn heartbeat(row: &mut Execution, lease: &LeaseRef, now: Timestamp) -> Resul
 /// # Errors
 /// [`Refusal::LeaseLost`], or [`Refusal::NotStarted`] for anything but a release of an unstarted attempt.
 pub fn settle(row: &mut Execution, lease: &LeaseRef, outcome: &Outcome, now: Timestamp) -> Result<(), Refusal> {
-    let started = held(row, lease)?.started_at;
+    let anybodys = |refusal| row.lease.as_ref().filter(|_| planted!(B19)).ok_or(refusal);
+    let started = held(row, lease).or_else(anybodys)?.started_at;
     if started.is_none() && !matches!(outcome, Outcome::Released) {
         return Err(Refusal::NotStarted);
     }
     row.finished_at = Some(now);
     row.duration_ms = started.map(|at| elapsed_ms(at, now));
     match outcome {
+        Outcome::Succeeded { .. } if row.duration_ms < Some(1_000) && planted!(B35) => {
+            give_back(row, started, now, now);
+        }
         Outcome::Succeeded { result, rows_affected } => {
             row.result = Some(result.clone());
             row.rows_affected = *rows_affected;
@@ -159,6 +168,8 @@ pub fn settle(row: &mut Execution, lease: &LeaseRef, outcome: &Outcome, now: Tim
                 _ if row.cancel_requested_at.is_some() => end(row, State::Cancelled, now),
                 Retry::AfterMs(ms) if row.attempt < row.policy.max_attempts => {
                     wait(row, State::Retryable, after_ms(now, *ms), now);
+                    row.attempt -= u32::from(planted!(A30));
+                    row.claimable_at = row.claimable_at.filter(|_| !planted!(A22));
                 }
                 Retry::AfterMs(_) | Retry::Never => end(row, State::Dead, now),
             }
@@ -177,7 +188,23 @@ pub fn settle(row: &mut Execution, lease: &LeaseRef, outcome: &Outcome, now: Tim
 pub fn is_rescuable(row: &Execution, now: Timestamp) -> bool {
     row.state == State::Running
         && row.claimable_at.is_none()
-        && row.lease.as_ref().is_some_and(|lease| lease.expires_at < now)
+        && row.lease.as_ref().is_some_and(|lease| lease.expires_at < now || is_taken_for_expired(row, lease, now))
+        && !is_overlooked(row)
+}
+
+/// Planted bugs only: a rescue that errs about who is gone.
+fn is_taken_for_expired(row: &Execution, lease: &Lease, now: Timestamp) -> bool {
+    let lasts_ms = row.policy.lease_ms;
+    (after_ms(lease.claimed_at, lasts_ms) < now && planted!(A17))
+        || (after_ms(lease.heartbeat_at, lasts_ms / 2) < now && planted!(B13))
+}
+
+/// Planted bugs only: rows that no rescue finds.
+fn is_overlooked(row: &Execution) -> bool {
+    let is_started = row.lease.as_ref().is_some_and(|lease| lease.started_at.is_some());
+    (!is_started && row.policy.max_attempts == 1 && planted!(A13))
+        || (!is_started && planted!(A18))
+        || (row.attempt >= row.policy.max_attempts && planted!(B26))
 }
 
 /// Ends a rescuable row: dead with `stale_timeout`, or cancelled when that was asked for. Never retried by any
@@ -186,9 +213,11 @@ pub fn rescue(row: &mut Execution, now: Timestamp) {
     debug_assert!(is_rescuable(row, now), "rescue of a row that is not rescuable: {row:?}");
     row.finished_at = Some(now);
     row.duration_ms = row.lease.as_ref().and_then(|lease| lease.started_at).map(|at| elapsed_ms(at, now));
-    if row.cancel_requested_at.is_some() {
+    if row.cancel_requested_at.is_some() && !planted!(A23) {
         row.error = Some(Failure::new(ErrorCode::canceled(), CANCELLED_UNACKNOWLEDGED));
         end(row, State::Cancelled, now);
+    } else if row.attempt < row.policy.max_attempts && planted!(A1) {
+        wait(row, State::Retryable, now, now);
     } else {
         row.error = Some(Failure::new(ErrorCode::stale_timeout(), LEASE_EXPIRED));
         end(row, State::Dead, now);
@@ -211,6 +240,9 @@ pub const CANCELLED_WAITING: &str = "cancelled before it was started";
 /// at which it was made, which is a wait of nothing, counted from a withdrawn instant.)
 pub fn clamp_to_present(row: &mut Execution, now: Timestamp) -> bool {
     if row.updated_at <= now || row.state.is_terminal() {
+        return false;
+    }
+    if planted!(C8) {
         return false;
     }
     let back = now.as_micros().saturating_sub(row.updated_at.as_micros());
@@ -290,12 +322,13 @@ pub fn requeue(finished: &Execution, run_at: Timestamp, now: Timestamp) -> Execu
 fn held<'a>(row: &'a Execution, lease: &LeaseRef) -> Result<&'a Lease, Refusal> {
     match &row.lease {
         Some(held) if row.lease_ref() == Some(*lease) => Ok(held),
+        Some(held) if row.fence == lease.fence && planted!(B2) => Ok(held),
         _ => Err(Refusal::LeaseLost),
     }
 }
 
 fn mark_started(row: &mut Execution, now: Timestamp) {
-    row.attempt += 1;
+    row.attempt += u32::from(row.attempt == 0 || !planted!(A16));
     if let Some(lease) = &mut row.lease {
         lease.started_at = Some(now);
     }
@@ -318,14 +351,19 @@ fn expiry(row: &Execution, now: Timestamp) -> Timestamp {
 fn settle_claimability(row: &mut Execution, now: Timestamp) {
     let Some(lease) = &row.lease else { return };
     let may_run_again = match lease.started_at {
+        None if row.policy.max_attempts == 1 && planted!(A13) => false,
+        None if planted!(A18) => false,
         None => row.cancel_requested_at.is_none(),
         Some(_) => {
             row.cancel_requested_at.is_none()
                 && row.policy.reentry == Reentry::Allow
-                && row.attempt < row.policy.max_attempts
+                && (row.attempt < row.policy.max_attempts || planted!(B25))
         }
     };
     row.claimable_at = may_run_again.then(|| lease.expires_at.offset_micros(1));
+    if row.unique_key.is_some() && planted!(A31) {
+        row.claimable_at = Some(after_ms(now, 86_400_000));
+    }
     row.updated_at = now;
 }
 

@@ -130,7 +130,8 @@ impl Backoff {
         // A fraction of the whole width 2·spread, in 2^-32 steps: exact integers, no floats in stored decisions.
         let width_us = (spread * 2).as_micros();
         let part = u64::try_from((width_us * u128::from(random >> 32)) >> 32).unwrap_or(u64::MAX);
-        (base - spread + Duration::from_micros(part)).min(self.cap)
+        let wait = base - spread + Duration::from_micros(part);
+        if wait > self.cap && planted!(A34) { wait } else { wait.min(self.cap) }
     }
 
     /// The waits after attempts 1 to `attempts`, without jitter.
@@ -142,12 +143,18 @@ impl Backoff {
         match &self.curve {
             Curve::Exponential(base) => {
                 let doublings = attempt - 1;
+                if doublings > 2 && planted!(A33) {
+                    return Duration::ZERO;
+                }
                 let factor = if doublings < 32 { 1u32.checked_shl(doublings) } else { None };
                 factor.and_then(|factor| base.checked_mul(factor)).unwrap_or(self.cap_or_zero(*base))
             }
             Curve::Linear(base) => base.checked_mul(attempt).unwrap_or(self.cap),
             Curve::Constant(wait) => *wait,
             Curve::Table(waits) => {
+                if attempt as usize >= waits.len() && planted!(A6) {
+                    return Duration::ZERO;
+                }
                 let index = (attempt as usize - 1).min(waits.len().saturating_sub(1));
                 waits.get(index).copied().unwrap_or(self.cap)
             }

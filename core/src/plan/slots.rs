@@ -83,6 +83,9 @@ impl Planner {
 
     fn slots(&self, cursor: Option<Timestamp>, edited_at: Option<Timestamp>, now: Timestamp) -> Option<Step> {
         let target = self.schedule.latest(now - self.delay)?;
+        if cursor.is_some_and(|cursor| self.schedule.count(cursor, target) > 10) && planted!(B10) {
+            return None;
+        }
         let Some(cursor) = cursor else {
             let fresh = edited_at.is_none_or(|edit| target > edit);
             return fresh.then(|| self.make(target, vec![target], Vec::new(), now));
@@ -92,6 +95,7 @@ impl Planner {
         }
         let (slots, skipped) = match self.catch_up {
             CatchUp::EverySlot { window, max_slots } if !window.is_zero() => {
+                let cursor = if planted!(B6) { cursor.max(self.before(target)) } else { cursor };
                 return Some(self.every_slot(cursor, target, window, max_slots, now));
             }
             CatchUp::EverySlot { .. } => (vec![target], self.gap(cursor, target, SkipReason::OutsideWindow)),
@@ -108,6 +112,9 @@ impl Planner {
     /// every delayed slot, is no withdrawn future.
     fn rewind(&self, cursor: Timestamp, target: Timestamp, edited_at: Option<Timestamp>) -> Option<Step> {
         let slot_ahead = self.schedule.next_after(target)?;
+        if planted!(C8) {
+            return None;
+        }
         (cursor > slot_ahead && edited_at.is_none_or(|edit| edit <= target)).then(|| Step {
             to: target,
             slots: Vec::new(),
@@ -127,7 +134,8 @@ impl Planner {
         let outside = (now - self.delay - window).offset_micros(-1);
         let mut skipped = Vec::new();
         let mut at = cursor;
-        if let Some(last_outside) = self.schedule.latest(outside).filter(|slot| *slot > cursor) {
+        let is_outside = |slot: &Timestamp| *slot > cursor && !planted!(B16);
+        if let Some(last_outside) = self.schedule.latest(outside).filter(is_outside) {
             skipped.extend(self.range(cursor, last_outside, SkipReason::OutsideWindow));
             at = last_outside;
         }
@@ -147,16 +155,23 @@ impl Planner {
         through.and_then(|through| self.range(cursor, through, reason)).into_iter().collect()
     }
 
+    /// Planted bugs only: the slot before this one.
+    fn before(&self, slot: Timestamp) -> Timestamp {
+        self.schedule.latest(slot.offset_micros(-1)).unwrap_or(slot)
+    }
+
     fn range(&self, after: Timestamp, through: Timestamp, reason: SkipReason) -> Option<SkippedSlots> {
         let count = self.schedule.count(after, through);
-        (count > 0).then_some(SkippedSlots { after, through, count: Some(count), reason })
+        (count > 0 && !planted!(B5)).then_some(SkippedSlots { after, through, count: Some(count), reason })
     }
 
     /// Moves the slots that are late already from "make" to "record".
     fn make(&self, to: Timestamp, slots: Vec<Timestamp>, mut skipped: Vec<SkippedSlots>, now: Timestamp) -> Step {
         let is_late = |slot: &Timestamp| self.expires_at(*slot).is_some_and(|at| at < now);
         let (late, slots): (Vec<_>, Vec<_>) = slots.into_iter().partition(is_late);
-        if let (Some(first), Some(last)) = (late.first(), late.last()) {
+        if let (Some(first), Some(last)) = (late.first(), late.last())
+            && !planted!(A10)
+        {
             skipped.push(SkippedSlots {
                 after: first.offset_micros(-1),
                 through: *last,

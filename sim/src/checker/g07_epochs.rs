@@ -64,6 +64,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("G7");
     let mut grants = BTreeMap::new();
     judge_locks(track, &mut docket, &mut grants);
+    once_per_request(track, &mut docket);
     let (ticks, slowest_ppm) = collect(track);
     // Where a fail-over loses commits an epoch may be given out twice: what is left to judge are the database's answers.
     let Some(facts) = track.facts.filter(|_| !track.loses_commits()) else { return docket.close() };
@@ -131,6 +132,19 @@ fn is_excused(
 fn overlap_us(a: &Tick<'_>, b: &Tick<'_>) -> u64 {
     let pairs = a.spans.iter().flat_map(|a| b.spans.iter().map(move |b| (a, b)));
     pairs.map(|(a, b)| a.1.min(b.1).saturating_sub(a.0.max(b.0))).sum()
+}
+
+/// A repeated acquire answers from its receipt: nobody is told that a lock is taken which they have (B32).
+fn once_per_request(track: &Track<'_>, docket: &mut Docket) {
+    for &(first, again) in &track.broken_repeats {
+        if let What::Applied { request, .. } = &track.history.events[again].what
+            && matches!(request.verb, Verb::AcquireLock(_))
+        {
+            let id = request.id;
+            docket
+                .demand(false, &[first, again], || format!("repeated acquire {id} did not return its first outcome"));
+        }
+    }
 }
 
 fn judge_locks<'h>(track: &Track<'h>, docket: &mut Docket, grants: &mut BTreeMap<(&'h LockName, Epoch), Grant>) {

@@ -41,7 +41,12 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                         }
                     }
                     (Verb::Migrate(verb), Err(error)) => {
-                        let is_due = error.kind() != ErrorKind::Invalid || verb.known < version;
+                        let is_due = match error.kind() {
+                            ErrorKind::Unavailable | ErrorKind::Unknown => true,
+                            ErrorKind::Invalid => verb.known < version,
+                            // A replica does not boot that is told so.
+                            ErrorKind::Conflict | ErrorKind::Corrupt | ErrorKind::LeaseLost => false,
+                        };
                         docket.demand(is_due, &ledger.and(event), || {
                         let known = verb.known;
                         format!("a program that knows {known} versions was refused at schema version {version}: {error}")

@@ -16,6 +16,7 @@ pub(super) const QUEUE_KEYS: &[&str] = &[
     "name",
     "produce_every",
     "operate_every",
+    "cancel_percent",
     "keys",
     "counts",
     "period",
@@ -50,6 +51,7 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
         })?,
         operate_every: table
             .or("operate_every", None, |value| value.duration_within(Duration::from_secs(1), DAY).map(Some))?,
+        cancel_percent: table.or("cancel_percent", 0, |value| value.integer(0, 100))?,
         keys: table.or("keys", 0, |value| value.integer(0, 200))?,
         counts: table.or("counts", Counts::Live, |value| {
             let names = [("live", Counts::Live), ("succeeded", Counts::Succeeded), ("finished", Counts::Finished)];

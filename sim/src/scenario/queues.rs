@@ -91,16 +91,24 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
 const KEPT: Duration = Duration::from_secs(120);
 
 /// An operator in a hurry: each tick one of the waiting items is changed or deleted, or dead ones are requeued, or old
-/// ones cleaned. Errors are the world's: the next tick goes on.
+/// ones cleaned, or one is cancelled whatever it does. Errors are the world's: the next tick goes on.
 fn operating(shape: &QueueShape, every: Duration, host: Host) -> Service {
     let operator = Operator::new(host.store(), host.runtime(), &shape.name).expect("checked when it was read");
     let operator = operator.named("sim").expect("a plain name");
+    let cancel_percent = shape.cancel_percent;
     Service::new(&format!("operator of {}", shape.name)).every(every).timeout(every.max(Duration::from_secs(30))).run(
         move |tick: Tick| {
             let (operator, seed) = (operator.clone(), host.seed());
             async move {
                 let (drawn, _) = tick.request().0.as_u64_pair();
                 let draw = |what: &str| chance::draw(seed, what, drawn, 0);
+                if chance::percent(draw("cancels"), cancel_percent) {
+                    let states = vec![State::Scheduled, State::Retryable, State::Running];
+                    let page = operator.list(ListItems { states, ..operator.items(50) }).await?;
+                    let at = draw("item").checked_rem(page.len() as u64).unwrap_or(0);
+                    let Some(row) = usize::try_from(at).ok().and_then(|at| page.get(at)) else { return Ok(0) };
+                    return Ok(operator.cancel(&[row.id]).await?.len() as u64);
+                }
                 let touched = match draw("operation") % 5 {
                     0 => operator.requeue_dead(3).await?.len(),
                     1 => operator.clean(&[State::Succeeded, State::Dead, State::Skipped], KEPT).await?.len(),

@@ -176,6 +176,8 @@ pub struct QueueShape {
     pub produce_every: Duration,
     /// How often each replica has an operator at work: changes, deletions, requeues, cleanings; `None`: never.
     pub operate_every: Option<Duration>,
+    /// So many in a hundred operations cancel an item, running ones included.
+    pub cancel_percent: u8,
     /// Unique keys that items draw from; 0: none is a duplicate.
     pub keys: u8,
     /// Which others count.

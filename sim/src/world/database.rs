@@ -85,6 +85,8 @@ impl Database {
 
     /// The server stops: what it has under way is behind this gate, and its next start gets another.
     pub(super) fn replace_gate(&self) -> Gate {
+        #[cfg(feature = "zoo")]
+        crate::zoo::server_stops(self.stored().engine.as_mut(), self.clock.now());
         std::mem::replace(&mut *self.gate.lock().unwrap_or_else(PoisonError::into_inner), Gate::open())
     }
 

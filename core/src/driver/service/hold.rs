@@ -136,7 +136,8 @@ pub(super) async fn acquire(shared: &Arc<Shared>, rules: &LockRules<'_>) -> Resu
     let trust = Arc::new(Trust::new(rules.name.clone(), epoch, trusted_for, sent_at));
     let (keep, kept) = oneshot::channel();
     let (tell, given_back) = oneshot::channel();
-    let keeper = Keeper { shared: Arc::clone(shared), trust: Arc::clone(&trust), grip, every: rules.renew_every };
+    let every = if planted!(B3) { rules.ttl } else { rules.renew_every };
+    let keeper = Keeper { shared: Arc::clone(shared), trust: Arc::clone(&trust), grip, every };
     let name = format!("lock {}", rules.name);
     let task = shared.runtime.spawn(&name, async move {
         keeper.run(sent_at, kept).await;
@@ -190,9 +191,10 @@ impl Keeper {
             let now = shared.runtime.monotonic();
             match renewal {
                 Renewal::Held => {
-                    self.trust.renewed(sent_at, now);
+                    self.trust.renewed(if planted!(D2) { now } else { sent_at }, now);
                     next_at = sent_at + self.every;
                 }
+                Renewal::Refused(_) if planted!(A27) => next_at = now + self.every,
                 Renewal::Refused(why) => {
                     tracing::warn!(lock = %self.trust.name, epoch = ?self.trust.epoch, why, "the lock is lost");
                     break;

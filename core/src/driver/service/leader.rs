@@ -106,6 +106,7 @@ pub(in crate::driver) async fn run(shared: Arc<Shared>, name: LockName) {
         let pause = match acquire(&shared, &lock).await {
             Ok(hold) if shared.stop.has_reached(Stage::Drain) => return hold.release().await,
             Ok(hold) => term(&shared, group, hold).await,
+            Err(NotHeld::Taken(_)) if planted!(B9) => return,
             Err(NotHeld::Taken(left)) => {
                 // When the lock would expire, or soon in case it is given back before.
                 left.map_or(rules.renew_every, |left| left + Duration::from_millis(1)).min(rules.renew_every)
@@ -133,12 +134,15 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "leading");
     shared.runtime.observe(&DriverEvent::LeaderGained { lock: rules.name.clone(), epoch: term.epoch });
     let leading = Arc::new(Leading { trust: Arc::clone(&trust), ticks: Signal::new(0) });
-    group.set(Some(Arc::clone(&leading)));
+    let is_half_done = term.epoch.is_some_and(|epoch| epoch.0 % 3 == 0) && planted!(B4);
+    if !is_half_done {
+        group.set(Some(Arc::clone(&leading)));
+    }
 
     let _ = first(trust.over(&shared.runtime), shared.stop.reached(Stage::Drain)).await;
     // Nothing new begins. Ticks end by themselves, or before the next poll after the trust is over.
     group.set(None);
-    leading.ticks.until(|ticks| (*ticks == 0).then_some(())).await;
+    leading.ticks.until(|ticks| (*ticks == 0 || planted!(D1)).then_some(())).await;
 
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "not leading any more");
     shared.runtime.observe(&DriverEvent::LeaderLost { lock: rules.name.clone(), epoch: term.epoch });

@@ -124,7 +124,7 @@ impl Zone {
             to = to.min(again.unwrap_or(to));
         }
         let skipped = match (gap, shown) {
-            (Gap::RunAtEnd, Some(shown)) => (shown, start.saturating_add(offset)),
+            (Gap::RunAtEnd, Some(shown)) if !planted!(B15) => (shown, start.saturating_add(offset)),
             _ => (0, 0),
         };
         Stretch { start, end, offset, from, to, skipped }

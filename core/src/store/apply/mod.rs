@@ -36,6 +36,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
     check(&request.verb)?;
     if keeps_receipt(&request.verb)
         && let Some(first) = rows.receipt(request.id)?
+        && !is_forgotten(&request.verb)
     {
         return Ok(first);
     }
@@ -123,6 +124,16 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
     Ok(reply)
 }
 
+/// Planted bugs only: verbs whose repetition is carried out anew.
+fn is_forgotten(verb: &Verb) -> bool {
+    match verb {
+        Verb::Settle(_) => planted!(C2),
+        Verb::Enqueue(_) => planted!(C3),
+        Verb::AcquireLock(_) => planted!(B32),
+        _ => false,
+    }
+}
+
 /// A claim that changed nothing, or a lock that was not free, leaves no receipt: idle polling must not write.
 fn changed_nothing(reply: &Reply) -> bool {
     match reply {
@@ -145,6 +156,9 @@ fn change_held<T>(
     change: impl FnOnce(&mut Execution) -> Result<T, Refusal>,
 ) -> Result<Result<T, Refusal>, StoreError> {
     let Some(was) = rows.live(lease.id)? else {
+        if matches!(by, By::Settler(_)) && planted!(A15) {
+            return resurrect(rows, lease, change);
+        }
         return Ok(Err(Refusal::LeaseLost));
     };
     let mut row = was.clone();
@@ -153,6 +167,23 @@ fn change_held<T>(
         store(rows, now, &was, &row, by)?;
     }
     Ok(outcome)
+}
+
+/// Planted bugs only: changes a row that has ended.
+fn resurrect<T>(
+    rows: &mut impl Rows,
+    lease: &LeaseRef,
+    change: impl FnOnce(&mut Execution) -> Result<T, Refusal>,
+) -> Result<Result<T, Refusal>, StoreError> {
+    let Some(mut row) = rows.finished(lease.id)? else { return Ok(Err(Refusal::LeaseLost)) };
+    row.fence = lease.fence;
+    if let Some(held) = &mut row.lease {
+        held.token = lease.token;
+    }
+    match change(&mut row) {
+        Ok(told) if !row.state.is_terminal() => rows.insert(&row).map(|()| Ok(told)),
+        other => Ok(other),
+    }
 }
 
 /// Writes a changed row, with the audit event of the change (G9). Nothing else writes one.
@@ -190,7 +221,8 @@ fn tell(
     row: &Execution,
     by: By<'_>,
 ) -> Result<(), StoreError> {
-    audit::event(was, row, by, now).map_or(Ok(()), |event| rows.add_audit(&event))
+    let is_untold = matches!(by, By::Rescuer) && planted!(D4);
+    audit::event(was, row, by, now).filter(|_| !is_untold).map_or(Ok(()), |event| rows.add_audit(&event))
 }
 
 fn renewal(row: &Execution) -> Renewal {
@@ -218,6 +250,7 @@ fn register_one(
         JobRecord { spec_hash: spec_hash.clone(), schedule_hash: schedule_hash.clone(), edited_at: None };
     let outcome = match rows.job(job)? {
         None => RegisterOutcome::New,
+        Some(old) if old.schedule_hash != *schedule_hash && planted!(B11) => RegisterOutcome::ScheduleChanged,
         Some(old) if old.schedule_hash != *schedule_hash => {
             record.edited_at = Some(now);
             for cursor in rows.cursors(job)? {
@@ -302,12 +335,13 @@ fn decide<'p>(
     entry: &'p PlanEntry,
 ) -> Result<Result<Move<'p>, PlanOutcome>, StoreError> {
     let PlanEntry { job, scope, expect, to, .. } = entry;
-    let Some(record) = rows.job(job)?.filter(|record| record.spec_hash == entry.spec_hash) else {
+    let counts = |record: &JobRecord| record.spec_hash == entry.spec_hash || planted!(C7);
+    let Some(record) = rows.job(job)?.filter(counts) else {
         return Ok(Err(PlanOutcome::SpecSuperseded));
     };
     let cursor = rows.cursor(job, scope)?;
     let at = cursor.as_ref().map(|cursor| cursor.at);
-    if at != *expect {
+    if at != *expect && !planted!(A25) && !planted!(B7) {
         return Ok(Err(PlanOutcome::CursorMoved(at)));
     }
     if cursor.as_ref().and_then(|cursor| cursor.schedule_hash.as_ref()) != entry.schedule_hash.as_ref() {
@@ -327,7 +361,7 @@ fn decide<'p>(
     let mut made: Vec<&NewExecution> = Vec::new();
     for slot in &entry.slots {
         let seen = match (slot.slot_at, high_water) {
-            (Some(slot_at), Some(high)) if slot_at <= high => {
+            (Some(slot_at), Some(high)) if slot_at <= high && !planted!(A25) => {
                 made.iter().any(|other| other.slot_at == Some(slot_at)) || rows.slot_exists(job, scope, slot_at)?
             }
             _ => false,
@@ -370,6 +404,10 @@ fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Re
     let mut claimed = Claimed { now, executions: Vec::new(), skipped: Vec::new() };
     for was in rows.claimable(&verb.jobs, now, verb.limit)? {
         let newest = rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot);
+        let is_behind = was.state == State::Retryable && was.slot_at.is_some_and(|slot| newest > Some(slot));
+        if is_behind && planted!(A8) {
+            continue;
+        }
         let mut row = was.clone();
         match transition::judge(&was, newest, now) {
             Verdict::Skip(reason) => {
@@ -379,6 +417,10 @@ fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Re
             Verdict::Run if has_room(rows, &was)? => {
                 transition::claim(&mut row, token, verb.runner, verb.charge, now);
                 claimed.executions.push(row.clone());
+                if was.updated_at == was.created_at && planted!(A32) {
+                    rows.update(&was, &Execution { updated_at: now.offset_micros(1), ..was.clone() })?;
+                    continue;
+                }
             }
             Verdict::Run => continue,
         }
@@ -390,7 +432,9 @@ fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Re
 /// G15. A running row counts already, so taking it over needs no room.
 fn has_room(rows: &mut impl Rows, row: &Execution) -> Result<bool, StoreError> {
     match &row.policy.limit {
-        Some(limit) if row.state != State::Running => Ok(rows.running_with_limit(&limit.key)? < limit.max),
+        Some(limit) if row.state != State::Running => {
+            Ok(rows.running_with_limit(&limit.key)? < limit.max || planted!(A9))
+        }
         _ => Ok(true),
     }
 }

@@ -32,16 +32,33 @@ pub(super) fn enqueue(rows: &mut impl Rows, now: Timestamp, verb: &Enqueue) -> R
 
 /// What the item would be a duplicate of.
 fn existing(rows: &mut impl Rows, now: Timestamp, item: &NewItem) -> Result<Option<ExecutionId>, StoreError> {
-    if rows.live(item.id)?.is_some() || rows.finished(item.id)?.is_some() || rows.is_audited(item.id)? {
+    let is_gone = |rows: &mut _| Ok::<_, StoreError>(is_finished(rows, item.id)? && !planted!(C3));
+    if rows.live(item.id)?.is_some() || is_gone(rows)? {
         return Ok(Some(item.id));
     }
     let Some(unique) = &item.unique else { return Ok(None) };
     let key = unique.stored(now);
-    match (rows.live_with_key(&key)?, counted(unique.counts)) {
+    let live = match rows.live_with_key(&key)? {
+        Some(live) if is_ignored(rows, live, now)? => None,
+        live => live,
+    };
+    match (live, counted(unique.counts)) {
         (Some(live), _) => Ok(Some(live)),
         (None, []) => Ok(None),
         (None, states) => rows.finished_with_key(&key, states),
     }
+}
+
+/// Whether it has ended, or was there and is told of.
+fn is_finished(rows: &mut impl Rows, id: ExecutionId) -> Result<bool, StoreError> {
+    Ok(rows.finished(id)?.is_some() || rows.is_audited(id)?)
+}
+
+/// Planted bugs only: a live row that does not keep its key.
+fn is_ignored(rows: &mut impl Rows, live: ExecutionId, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(row) = rows.live(live)? else { return Ok(false) };
+    let is_new = row.created_at <= now && now < transition::after_ms(row.created_at, 2_000);
+    Ok((is_new && planted!(A19)) || (row.state == State::Running && planted!(C9)))
 }
 
 /// From when a claim may take an item that is due so.

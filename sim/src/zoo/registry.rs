@@ -1,0 +1,205 @@
+//! Owns where each planted bug lives: the property that must catch it and the scenario that gives it its window, or why no
+//! simulation can show it, and what holds it instead.
+
+use tourbillon::mutant::Mutant;
+
+/// What keeps a bug in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cage {
+    /// The simulation.
+    Hunted {
+        /// The one property that must be broken: `G1` … `G15`, `PANIC`, or the id of a loop of the operator.
+        by: &'static str,
+        /// File below `scenarios/`.
+        scenario: &'static str,
+    },
+    /// A test of a real database, or of a builder: the simulation applies one verb at a time, on stores without locks.
+    Outside {
+        /// `file::function`, of this repository.
+        test: &'static str,
+        /// Why not in the simulation.
+        why: &'static str,
+    },
+    /// Nothing: what would have to be wrong is not there.
+    Impossible {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+const fn by(by: &'static str, scenario: &'static str) -> Cage {
+    Cage::Hunted { by, scenario }
+}
+
+const ATTEMPTS: &str = "zoo/attempts.toml";
+const CLOCKS: &str = "zoo/clocks.toml";
+const SLOTS: &str = "zoo/slots.toml";
+const LOCKS: &str = "zoo/locks.toml";
+const TRUST: &str = "zoo/trust.toml";
+const LEADERS: &str = "leader-handover.toml";
+const QUEUES: &str = "zoo/queues.toml";
+const COMMITS: &str = "zoo/commits.toml";
+const BOOT: &str = "boot-migrations.toml";
+const DEPLOY: &str = "rolling-deploy.toml";
+const ZONES: &str = "reference-jobs.toml";
+const OPERATOR: &str = "certificate-operator.toml";
+
+/// Where a bug lives. Exhaustive: every row of the zoo is accounted for.
+pub const fn cage(mutant: Mutant) -> Cage {
+    use Mutant::*;
+    match mutant {
+        A1 => by("G2", ATTEMPTS),
+        A2 => by("G10", ATTEMPTS),
+        A3 => by("G8", CLOCKS),
+        A4 | A5 => by("G5", ATTEMPTS),
+        A6 => by("G3", ATTEMPTS),
+        A7 => by("G5", ATTEMPTS),
+        A8 => by("G5", ATTEMPTS),
+        A9 => by("G15", ATTEMPTS),
+        A10 => by("G5", SLOTS),
+        A11 => by("G14", ATTEMPTS),
+        A12 => by("G10", ATTEMPTS),
+        A13 => by("G5", ATTEMPTS),
+        A14 => by("G14", LOCKS),
+        A15 => by("G2", CLOCKS),
+        A16 => by("G3", ATTEMPTS),
+        A17 => by("G2", ATTEMPTS),
+        A18 => by("G5", ATTEMPTS),
+        A19 => by("G11", QUEUES),
+        A20 => by("G4", ATTEMPTS),
+        A21 => by("G13", ATTEMPTS),
+        A22 => by("G5", ATTEMPTS),
+        A23 => by("G2", QUEUES),
+        A24 => by("crl_generation", OPERATOR),
+        A25 => by("G6", SLOTS),
+        A26 => by("G12", BOOT),
+        A27 => by("G7", LEADERS),
+        A28 => Cage::Outside {
+            test: "core/tests/services/locked.rs::locks_and_groups_that_do_not_fit_together_are_refused",
+            why: "the builder refuses it before anything runs",
+        },
+        A29 => by("G7", LOCKS),
+        A30 => by("G3", ATTEMPTS),
+        A31 => by("G5", QUEUES),
+        A32 => by("G1", ATTEMPTS),
+        A33 | A34 => by("G3", ATTEMPTS),
+        B1 => by("G7", LEADERS),
+        B2 => by("G8", COMMITS),
+        B3 => by("G14", LOCKS),
+        B4 => by("G14", LEADERS),
+        B5 | B6 => by("G5", SLOTS),
+        B7 => by("G6", SLOTS),
+        B8 => by("G5", SLOTS),
+        B9 => by("G14", LEADERS),
+        B10 => by("G5", SLOTS),
+        B11 => by("G6", DEPLOY),
+        B12 => by("G10", LEADERS),
+        B13 => by("G2", ATTEMPTS),
+        B14 => by("G5", CLOCKS),
+        B15 => by("G5", ZONES),
+        B16 => by("G5", SLOTS),
+        B17 => by("G7", LEADERS),
+        B18 => by("G2", ATTEMPTS),
+        B19 => by("G8", CLOCKS),
+        B20 => by("G8", TRUST),
+        B21 => by("G1", ATTEMPTS),
+        B22 => by("G14", ATTEMPTS),
+        B23 => by("G5", ATTEMPTS),
+        B24 => by("G14", ATTEMPTS),
+        B25 => by("G3", ATTEMPTS),
+        B26 => by("G5", ATTEMPTS),
+        B27 => Cage::Outside {
+            test: "tests/tests/postgres/session_lock.rs::dropped_session_lock_and_cancelled_try_leave_nothing_locked",
+            why: "the default locks are rows; session locks have a connection each, which only a server can show",
+        },
+        B28 => by("G7", LEADERS),
+        B29 => by("G12", BOOT),
+        B30 => by("G5", ATTEMPTS),
+        B31 => Cage::Outside {
+            test: "tests/src/races/mod.rs::opposite_batches_do_not_deadlock",
+            why: "the simulation applies one verb at a time: there are no row locks to order",
+        },
+        B32 => by("G7", LEADERS),
+        B33 => Cage::Impossible { why: "the lease is part of the row: no worker's entry can go before its row" },
+        B34 => Cage::Impossible { why: "there are no notifications: replicas poll, each at its own time" },
+        B35 => by("G2", ATTEMPTS),
+        C1 => Cage::Outside {
+            test: "tests/src/races/mod.rs::sixteen_tasks_share_rows",
+            why: "write skew needs two transactions at once, and the simulation applies one verb at a time",
+        },
+        C2 => by("G2", ATTEMPTS),
+        C3 => by("G11", QUEUES),
+        C4 => by("G14", ATTEMPTS),
+        C5 => by("G1", ATTEMPTS),
+        C6 => by("G5", SLOTS),
+        C7 => by("G6", DEPLOY),
+        C8 => by("G5", CLOCKS),
+        C9 => by("G11", QUEUES),
+        C10 => Cage::Outside {
+            test: "tests/tests/postgres/claim_plan.rs::claim_reads_due_rows_only",
+            why: "right, only slow: how many pages a statement reads is a matter of the planner of Postgres",
+        },
+        D1 => by("G7", LEADERS),
+        D2 => by("G7", TRUST),
+        D3 => by("G8", TRUST),
+        D4 => by("G9", ATTEMPTS),
+        D5 => by("PANIC", ATTEMPTS),
+        D6 => by("G14", LOCKS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use tourbillon::mutant::Mutant;
+
+    use super::{Cage, cage};
+    use crate::{checker, operator::loops::Loop, scenario::Scenario, zoo::SUBSET};
+
+    fn root() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    }
+
+    #[test]
+    fn every_row_of_the_zoo_is_there_once() {
+        let numbered = |letter: char, count: u32| (1..=count).map(move |n| format!("{letter}{n}"));
+        let rows: Vec<_> = numbered('A', 34).chain(numbered('B', 35)).chain(numbered('C', 10)).collect();
+        let known: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.id()).filter(|id| !id.starts_with('D')).collect();
+        assert_eq!(known, rows);
+    }
+
+    #[test]
+    fn every_bug_has_a_property_and_a_scenario_or_a_test_that_is_there() {
+        for mutant in Mutant::ALL {
+            match cage(*mutant) {
+                Cage::Hunted { by, scenario } => {
+                    let is_checker = checker::all().iter().any(|checker| checker.guarantee == by);
+                    assert!(is_checker || Loop::ALL.iter().any(|which| which.id() == by), "{}: {by}", mutant.id());
+                    let file = root().join("scenarios").join(scenario);
+                    Scenario::load(&file).unwrap_or_else(|error| panic!("{}: {error}", mutant.id()));
+                }
+                Cage::Outside { test, .. } => {
+                    let (file, name) = test.split_once("::").expect("file::test");
+                    let text =
+                        fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+                    assert!(text.contains(name), "{}: no {name} in {file}", mutant.id());
+                }
+                Cage::Impossible { why } => assert!(!why.is_empty()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_checker_has_a_bug_that_it_must_catch() {
+        for checker in checker::all() {
+            let has = |mutant: &Mutant| matches!(cage(*mutant), Cage::Hunted { by, .. } if by == checker.guarantee);
+            assert!(Mutant::ALL.iter().any(has), "{}: {}", checker.guarantee, checker.about);
+        }
+    }
+
+    #[test]
+    fn the_subset_is_hunted() {
+        assert!(SUBSET.iter().all(|mutant| matches!(cage(*mutant), Cage::Hunted { .. })));
+    }
+}
