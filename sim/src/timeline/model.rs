@@ -166,7 +166,7 @@ impl BarKind {
 const BEFORE_US: u64 = 4_000_000;
 
 /// The shortest and the longest proof that decides itself how much is shown, in microseconds.
-const SHORTEST_US: u64 = 200_000;
+const SHORTEST_US: u64 = 50_000;
 const LONGEST_US: u64 = 120_000_000;
 
 /// What to look at first: from the first proving event to the last, with a margin, of which most is before; when they

@@ -3,8 +3,8 @@
 const HEAD = 178, AXIS = 30, MARGIN = 14;
 const ROW = { ruler: 17, points: 17, gap: 3 };
 // By group of bars: the height of a track, and of all tracks together, beyond which each gets thinner.
-const TRACK = [0, 15, 18, 18, 10, 12, 4];
-const TALLEST = [0, 45, 72, 126, 60, 72, 16];
+const TRACK = [0, 15, 18, 18, 13, 13, 4];
+const TALLEST = [0, 45, 72, 126, 65, 65, 16];
 
 /** Which layer of the legend an event or a bar belongs to, by its kind's name. */
 const LAYERS = [

@@ -144,13 +144,15 @@ class Painter {
     context.fillRect(0, lane.top, HEAD, lane.height - 1);
     context.fillStyle = this.color.edge;
     context.fillRect(HEAD - 1, lane.top, 1, lane.height);
-    this.text(lane.name, 12, lane.top + 18, "ink", 13, 650);
+    // The name stays in view as long as any of its lane does.
+    const top = Math.min(Math.max(lane.top, view.top), lane.top + lane.height - (lane.height > 40 ? 42 : 26));
+    this.text(lane.name, 12, top + 18, "ink", 13, 650);
     if (lane.sort !== "replica" && lane.sort !== "database") return;
     const at = this.focus.pointer ?? (view.from + view.to) / 2;
     const { skew, still } = this.run.clock(lane.index, at);
-    this.text(timeOfDay(this.run.epoch, at + skew), 12, lane.top + 34, "soft");
+    this.text(timeOfDay(this.run.epoch, at + skew), 12, top + 34, "soft");
     const note = (still ? "stands still " : "") + skewText(skew);
-    this.text(note, 96, lane.top + 34, skew > 0 ? "ahead" : "behind", 11, 650);
+    this.text(note, 96, top + 34, skew > 0 ? "ahead" : "behind", 11, 650);
   }
 
   hatch(x0, x1, y, height, color) {
