@@ -17,12 +17,13 @@
 -- CTEs decide on what is locked; the writes join on the id alone, never on a column of the target that the
 -- snapshot may show in an old version.
 --
--- Three things keep the estimates, and with them the generic plan, small; without them it reads the whole table to
+-- Two things keep the estimates, and with them the generic plan, small; without them it reads the whole table to
 -- join, costs more than jit_above_cost, and is never preferred to planning anew (2 ms) for each call. {page} is a
 -- constant of 10, 100 or 1000, at least $4: a LIMIT that the planner does not know counts as a tenth of the rows
--- below it. Rows are pulled one by one, so the outer LIMIT decides how many are locked. The priorities pass through an
--- array and a range that is always true, which counts as the usual one priority, not as a recursion's hundred. And
--- the writes name their ids as an array, which counts as ten rows, beside the join that brings the values.
+-- below it. Rows are pulled one by one, so the outer LIMIT decides how many are locked. And the priorities pass through
+-- an array and a range that is always true, which counts as the usual one priority, not as a recursion's hundred. The
+-- writes then look their rows up one by one in the primary key. (They must not name their ids as an array as well: the
+-- array becomes a second condition of each look-up, and a claim of n rows costs n * n.)
 --
 -- The opposite for the scan itself: it must look large, or the planner takes all due rows by bitmap and sorts them
 -- (30 ms a claim at 10,000 due rows without statistics). Hence coalesce around the filters, which counts as a half
@@ -129,12 +130,12 @@ taken as (
         finished_at = null, duration_ms = null, rows_affected = null, error_code = null, error_text = null,
         updated_at = c.now
     from decided d cross join clock c
-    where e.id = d.id and d.skip_with is null and e.id = any (array(select x.id from decided x))
+    where e.id = d.id and d.skip_with is null
     returning e.*, d.ord
 ),
 gone as (
     delete from {schema}.execution e using decided d
-    where e.id = d.id and d.skip_with is not null and e.id = any (array(select x.id from decided x))
+    where e.id = d.id and d.skip_with is not null
 ),
 buried as (
     insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,
