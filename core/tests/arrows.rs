@@ -32,6 +32,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("cli", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests"]),
     // The tests of the example start a Postgres.
     ("examples", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests"]),
+    ("bench", &["tourbillon", "tourbillon-pg"]),
 ];
 
 /// Outside crates that only the folders named above may have.
