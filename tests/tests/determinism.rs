@@ -95,6 +95,7 @@ fn same_for_every_scenario() {
         "tick-services",
         "leader-handover",
         "store-and-forward",
+        "quick-items",
         "boot-migrations",
         "rolling-deploy",
         "certificate-operator",

@@ -40,6 +40,9 @@ const BOOTS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G6", "G8", "G9", "G10", 
 /// What enqueued rows exercise. They have no slots.
 const ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G11", "G13", "G14", "G15", "PANIC"];
 
+/// As items, without keys, bounds and limits.
+const QUICK_ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G13", "G14", "PANIC"];
+
 /// What work without rows exercises.
 const SERVICES: &[&str] = &["G7", "G10", "G13", "G14", "PANIC"];
 
@@ -52,6 +55,7 @@ const MODES: &[Mode] = &[
     // Seven hours each, with the real figures.
     Mode { scenario: "reference-jobs", seeds: 2, shows: EXECUTIONS },
     Mode { scenario: "store-and-forward", seeds: 8, shows: ITEMS },
+    Mode { scenario: "quick-items", seeds: 1, shows: QUICK_ITEMS },
     // One migration each.
     Mode { scenario: "boot-migrations", seeds: 12, shows: BOOTS },
     Mode { scenario: "rolling-deploy", seeds: 4, shows: EXECUTIONS },

@@ -4,16 +4,18 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Shared,
+    ahead::{self, Ready},
     queue::{self, Crew},
     runner,
-    settler::Settler,
+    settler::{self, Settler},
     stop::Stage,
+    worker,
 };
 use crate::{
     job::Attempt,
-    model::{Execution, ExecutionId, LeaseRef, Outcome, transition::Charge},
+    model::{Execution, ExecutionId, LeaseRef, transition::Charge},
     runtime::{Monotonic, first},
-    store::{Claim, ErrorKind, Settlement, Start, StoreError},
+    store::{Claim, ErrorKind, Start, StoreError},
 };
 
 /// How long a claim whose outcome is unknown is asked about again. Rows that it took wait meanwhile; after that
@@ -22,9 +24,9 @@ const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) {
     while !shared.stop.has_reached(Stage::Drain) {
-        let room = first(crew.room.acquire(), shared.stop.reached(Stage::Drain)).await;
-        let Ok(Ok(first_permit)) = room else { return };
-        drop(first_permit);
+        if first(room(&crew), shared.stop.reached(Stage::Drain)).await.is_err() {
+            break;
+        }
         let heeds_notices = match claim(&shared, &settler, &crew).await {
             Ok(Found::More) => continue,
             Ok(Found::Nothing) => true,
@@ -41,6 +43,20 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
         let wait = if planted!(B30) { Duration::from_secs(86_400) } else { wait };
         let wake = first(first(crew.wake.notified(), told), shared.runtime.sleep(wait));
         if first(shared.stop.reached(Stage::Drain), wake).await.is_ok() {
+            break;
+        }
+    }
+    let left: Vec<LeaseRef> = crew.ahead.take_all().into_iter().map(|ready| ready.held.lease).collect();
+    left.iter().for_each(|lease| shared.leases.remove(lease));
+    settler::give_back(&settler, &left).await;
+}
+
+/// Waits until a row more would be of use here.
+async fn room(crew: &Crew) {
+    while crew.ahead.room() == 0 {
+        // A free worker, or word from one that the rows that wait become few.
+        if let Ok(permit) = first(crew.room.acquire(), crew.wake.notified()).await {
+            drop(permit);
             return;
         }
     }
@@ -57,17 +73,16 @@ enum Found {
 }
 
 async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Result<Found, StoreError> {
-    let room = u32::try_from(crew.room.available_permits()).unwrap_or(u32::MAX);
-    let verb = Claim {
-        runner: shared.incarnation,
-        jobs: crew.jobs.clone(),
-        limit: room.clamp(1, crew.batch),
-        charge: Charge::AtStart,
-    };
+    let asked = u32::try_from(crew.room.available_permits() + crew.ahead.room()).unwrap_or(u32::MAX);
+    let limit = asked.clamp(1, crew.batch);
+    let verb = Claim { runner: shared.incarnation, jobs: crew.jobs.clone(), limit, charge: Charge::AtStart };
     crew.tally.checked(shared.runtime.monotonic());
+    crew.ahead.round_begins(shared.runtime.monotonic());
     let give_up_at = shared.runtime.monotonic() + CLAIM_PATIENCE;
     let answered = shared.caller.until(verb, give_up_at).await?;
     let claimed = answered.reply;
+    let is_full = claimed.executions.len() >= limit as usize;
+    crew.ahead.round_ends(shared.runtime.monotonic(), is_full, crew.room.available_permits());
     if claimed.executions.is_empty() {
         return Ok(if claimed.skipped.is_empty() { Found::Nothing } else { Found::More });
     }
@@ -76,67 +91,88 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
     );
     let Some(known) = queue::probe(shared, crew, &claimed.executions).await else {
         let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
-        give_back(settler, &leases).await;
+        settler::give_back(settler, &leases).await;
         return Ok(Found::Unwanted);
     };
-    start(shared, settler, crew, claimed.executions, &known).await;
+    start(shared, settler, crew, claimed.executions, answered.sent_at, &known).await;
     Ok(Found::More)
 }
 
 /// Makes the starts durable, then runs the handlers. A handler whose start is not known to be durable never runs
-/// (G4).
+/// (G4). Rows beyond the free workers wait: started, where that can do no harm, or for their worker to start them.
 async fn start(
     shared: &Arc<Shared>,
     settler: &Settler,
     crew: &Arc<Crew>,
     rows: Vec<Execution>,
+    claimed_at: Monotonic,
     known: &BTreeSet<ExecutionId>,
 ) {
-    let leases: Vec<LeaseRef> = rows.iter().filter_map(Execution::lease_ref).collect();
-    if shared.stop.has_reached(Stage::Drain) {
-        return give_back(settler, &leases).await;
+    let free = crew.room.available_permits();
+    let (mut now, mut later) = (Vec::new(), Vec::new());
+    for (n, row) in rows.into_iter().enumerate() {
+        let Some((lease, work)) = row.lease_ref().zip(shared.work(&row.job)) else { continue };
+        let early = n < free || ahead::may_start_early(&row, work.delivery);
+        if early { &mut now } else { &mut later }.push((lease, row));
     }
-    let shortest = rows.iter().map(|row| row.policy.lease_ms).min().unwrap_or(0);
+    if shared.stop.has_reached(Stage::Drain) {
+        let all: Vec<LeaseRef> = now.iter().chain(&later).map(|(lease, _)| *lease).collect();
+        return settler::give_back(settler, &all).await;
+    }
+    if !now.is_empty() {
+        start_now(shared, settler, crew, now, known).await;
+    }
+    for (lease, row) in later {
+        launch(shared, settler, crew, lease, row, None, claimed_at);
+    }
+}
+
+async fn start_now(
+    shared: &Arc<Shared>,
+    settler: &Settler,
+    crew: &Arc<Crew>,
+    rows: Vec<(LeaseRef, Execution)>,
+    known: &BTreeSet<ExecutionId>,
+) {
+    let leases: Vec<LeaseRef> = rows.iter().map(|(lease, _)| *lease).collect();
+    let shortest = rows.iter().map(|(_, row)| row.policy.lease_ms).min().unwrap_or(0);
     let give_up_at = shared.runtime.monotonic() + shared.settings.trusted(Duration::from_millis(shortest)) / 2;
     let answered = match shared.caller.until(Start { leases: leases.clone() }, give_up_at).await {
         Ok(answered) => answered,
         Err(error) if error.kind() == ErrorKind::Unknown && planted!(A20) => {
             let sent_at = shared.runtime.monotonic();
-            return rows.into_iter().for_each(|row| {
+            return rows.into_iter().for_each(|(lease, row)| {
                 let number = row.attempt + 1;
-                launch(shared, settler, crew, row, number, sent_at);
+                launch(shared, settler, crew, lease, row, Some(number), sent_at);
             });
         }
         Err(error) => {
-            tracing::warn!(%error, rows = rows.len(), "could not start claimed executions; giving them back");
-            return give_back(settler, &leases).await;
+            tracing::warn!(%error, rows = leases.len(), "could not start claimed executions; giving them back");
+            return settler::give_back(settler, &leases).await;
         }
     };
-    for (row, outcome) in rows.into_iter().zip(answered.reply.outcomes) {
+    for ((lease, row), outcome) in rows.into_iter().zip(answered.reply.outcomes) {
         match outcome {
             Ok(number) if known.contains(&row.id) => {
                 runner::delivered_already(shared, settler, crew, &row, number).await;
             }
-            Ok(number) => launch(shared, settler, crew, row, number, answered.sent_at),
+            Ok(number) => launch(shared, settler, crew, lease, row, Some(number), answered.sent_at),
             Err(refusal) => tracing::warn!(execution = %row.id, %refusal, "lost between claim and start"),
         }
     }
 }
 
+/// Gives the row to a free worker, or lets it wait for one. `number` is that of its attempt, if it is started.
 fn launch(
     shared: &Arc<Shared>,
     settler: &Settler,
     crew: &Arc<Crew>,
+    lease: LeaseRef,
     row: Execution,
-    number: u32,
+    number: Option<u32>,
     sent_at: Monotonic,
 ) {
-    let (Some(lease), Some(work)) = (row.lease_ref(), shared.work(&row.job)) else { return };
-    let Ok(permit) = Arc::clone(&crew.room).try_acquire_owned() else {
-        // The limit of the claim was the room at that time, and only this task takes room.
-        debug_assert!(false, "claimed more than there is room");
-        return;
-    };
+    let Some(work) = shared.work(&row.job) else { return };
     // The row's own lease decides: it may have been planned under other rules than this process has.
     let trusted_for = shared.settings.trusted(Duration::from_millis(row.policy.lease_ms));
     let held = shared.leases.add(lease, trusted_for, work.heartbeat.min(trusted_for / 3), sent_at);
@@ -146,23 +182,16 @@ fn launch(
         job: row.job,
         scope: row.scope,
         slot_at: row.slot_at,
-        number,
+        number: number.unwrap_or(row.attempt),
         payload: row.payload,
         incarnation: shared.incarnation,
     };
-    let name = format!("{} {} {}", attempt.job, attempt.scope, lease.id);
-    let (sharing, settler, crew) = (Arc::clone(shared), settler.clone(), Arc::clone(crew));
-    let task = shared.runtime.spawn(&name, async move {
-        runner::run(&sharing, &settler, &crew, attempt, &held).await;
-        drop(permit);
-        crew.wake.notify_one();
-    });
-    shared.runners.add(task);
-}
-
-/// Releases rows that were never run; whatever cannot be released expires at no charge.
-async fn give_back(settler: &Settler, leases: &[LeaseRef]) {
-    for lease in leases {
-        let _ = settler.settle(Settlement { lease: *lease, outcome: Outcome::Released }).await;
+    crew.ahead.push(Ready { attempt, held, is_started: number.is_some() });
+    if let Ok(permit) = Arc::clone(&crew.room).try_acquire_owned()
+        && let Some(ready) = crew.ahead.take()
+    {
+        let name = format!("{} {} {}", ready.attempt.job, ready.attempt.scope, ready.held.lease.id);
+        let task = worker::run(Arc::clone(shared), settler.clone(), Arc::clone(crew), ready, permit);
+        shared.runners.add(shared.runtime.spawn(&name, task));
     }
 }

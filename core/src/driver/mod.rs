@@ -5,7 +5,7 @@
 //!            read_cursors, plan           claim, start            heartbeat            settle           rescue, prune
 //!  planner ──────────┐          claimer ──────┐      heartbeater ─────┐      settler ────┐      keeper ──────┐
 //!     │  "made slots" └──▶ store ◀────────────┘ ◀─────────────────────┘ ◀────────────────┘ ◀──────────────────┘
-//!     └──────────────────────▶ wakes the claimer ──▶ runner (one task per attempt) ──▶ settler
+//!     └──────────────────────▶ wakes the claimer ──▶ runner (workers; rows may wait for one) ──▶ settler
 //!            listener, on notices ──────▲
 //! ```
 //!
@@ -13,6 +13,7 @@
 //! goes through `call`. Leases live in `lease`: the heartbeater renews them, the runner that
 //! polls a handler looks at them before *every* poll (G8).
 
+mod ahead;
 mod boot;
 mod call;
 mod claimer;
@@ -31,6 +32,7 @@ mod settings;
 mod settler;
 mod shutdown;
 mod stop;
+mod worker;
 
 use std::{
     collections::BTreeMap,

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Running, Shared, stop::Stage};
+use super::{Running, Shared, ahead::Ahead, stop::Stage};
 use crate::{
     model::{Execution, ExecutionId, JobName},
     queue::{CheckedQueue, Enqueuer, Operator, ProbeFn, Producing, Queue, QueueError, Tally, Worker, WorkerStats},
@@ -34,18 +34,24 @@ pub(super) struct Crew {
     pub(super) batch: u32,
     pub(super) probe: Option<ProbeFn>,
     pub(super) tally: Tally,
+    /// What it has claimed beyond its room.
+    pub(super) ahead: Ahead,
 }
 
 impl Crew {
     pub(super) fn of_jobs(jobs: Vec<JobName>, workers: u32, poll: Duration, batch: u32) -> Self {
         let room = Arc::new(tokio::sync::Semaphore::new(workers as usize));
         let (wake, noticed) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
-        Self { jobs, room, workers, wake, noticed, poll, batch, probe: None, tally: Tally::default() }
+        // Planned jobs are few and slow; a replica takes what it can run.
+        let ahead = Ahead::new(workers, 0);
+        Self { jobs, room, workers, wake, noticed, poll, batch, probe: None, tally: Tally::default(), ahead }
     }
 
     pub(super) fn of_queue(queue: &CheckedQueue, poll: Duration) -> Self {
         let crew = Self::of_jobs(vec![queue.name.clone()], queue.workers, queue.poll.unwrap_or(poll), queue.batch);
-        Self { probe: queue.probe.clone(), ..crew }
+        // What the receiver has is asked for right before a batch is started.
+        let most = if queue.probe.is_some() { 0 } else { queue.prefetch };
+        Self { probe: queue.probe.clone(), ahead: Ahead::new(queue.workers, most), ..crew }
     }
 
     fn stats(&self) -> WorkerStats {
@@ -101,6 +107,11 @@ impl Queues {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Rows that are held and wait for a worker.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.values().map(|(crew, _)| crew.ahead.len()).sum()
     }
 
     pub(super) fn crew(&self, name: &JobName) -> Option<&Crew> {

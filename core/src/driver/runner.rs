@@ -13,7 +13,7 @@ use super::{
     Shared,
     lease::{Held, Loss},
     queue::Crew,
-    settler::Settler,
+    settler::{SettleError, Settler},
     stop::Stage,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         Attempt, AttemptReport, Completion, Context, Delivery, HandlerError, HandlerResult, Run, StopReason, Verdict,
         Work,
     },
-    model::{ErrorCode, Execution, Failure, Json, Outcome, Retry, State, wait_ms},
+    model::{ErrorCode, Execution, Failure, Json, LeaseRef, Outcome, Retry, State, wait_ms},
     runtime::{DriverEvent, HandlerEnd},
     store::{BoxFuture, MAX_COUNT, Settlement},
 };
@@ -35,8 +35,16 @@ enum Polled {
     Interrupted,
 }
 
-pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, crew: &Crew, attempt: Attempt, held: &Held) {
-    let Some(job) = shared.work(&attempt.job) else { return };
+/// Runs the handler, and hands its end to the settler. What it returns waits for the record, and tells of it; nothing
+/// when there is nothing to record.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    settler: &Settler,
+    crew: &Arc<Crew>,
+    attempt: Attempt,
+    held: &Held,
+) -> Option<BoxFuture<'static, ()>> {
+    let job = shared.work(&attempt.job)?;
     let attempt = Arc::new(attempt);
     let began = shared.runtime.monotonic();
     let polled = poll_handler(shared, job, &attempt, held).await;
@@ -54,22 +62,42 @@ pub(super) async fn run(shared: &Arc<Shared>, settler: &Settler, crew: &Crew, at
         if end == HandlerEnd::Succeeded {
             let (queue, id, state) = (attempt.job.clone(), held.lease.id, State::Succeeded);
             report(shared, crew, &AttemptReport { queue, id, attempt: attempt.number, state, error: None, took });
-            return;
+        } else {
+            tracing::warn!(job = %attempt.job, execution = %held.lease.id, "lease lost; the handler was stopped");
         }
-        tracing::warn!(job = %attempt.job, execution = %held.lease.id, "lease lost; the handler was stopped");
-        return;
+        return None;
     };
     let error = failure_of(&outcome);
-    match settler.settle(Settlement { lease: held.lease, outcome }).await {
-        Ok(state) => {
-            tracing::debug!(job = %attempt.job, execution = %held.lease.id, attempt = attempt.number, ?end, %state, "attempt ended");
-            let (queue, id) = (attempt.job.clone(), held.lease.id);
-            report(shared, crew, &AttemptReport { queue, id, attempt: attempt.number, state, error, took });
-        }
-        Err(error) => {
-            tracing::warn!(job = %attempt.job, execution = %held.lease.id, ?end, error = %error, "the attempt's end could not be recorded");
-            if is_cut_short {
-                shared.unreleased.add(format!("{} {} {} ({error})", attempt.job, attempt.scope, held.lease.id));
+    let recorded = settler.hand_over(Settlement { lease: held.lease, outcome }).await;
+    let ending = Ending { attempt, lease: held.lease, end, error, took, is_cut_short };
+    let (shared, crew) = (Arc::clone(shared), Arc::clone(crew));
+    Some(Box::pin(async move { ending.tell(&shared, &crew, recorded.await) }))
+}
+
+/// What is known of an attempt whose end is on its way to the store.
+struct Ending {
+    attempt: Arc<Attempt>,
+    lease: LeaseRef,
+    end: HandlerEnd,
+    error: Option<Failure>,
+    took: Duration,
+    is_cut_short: bool,
+}
+
+impl Ending {
+    fn tell(self, shared: &Shared, crew: &Crew, recorded: Result<State, SettleError>) {
+        let Self { attempt, lease, end, error, took, is_cut_short } = self;
+        match recorded {
+            Ok(state) => {
+                tracing::debug!(job = %attempt.job, execution = %lease.id, attempt = attempt.number, ?end, %state, "attempt ended");
+                let (queue, id) = (attempt.job.clone(), lease.id);
+                report(shared, crew, &AttemptReport { queue, id, attempt: attempt.number, state, error, took });
+            }
+            Err(error) => {
+                tracing::warn!(job = %attempt.job, execution = %lease.id, ?end, error = %error, "the attempt's end could not be recorded");
+                if is_cut_short {
+                    shared.unreleased.add(format!("{} {} {} ({error})", attempt.job, attempt.scope, lease.id));
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
 use crate::{
-    model::{State, transition::Refusal},
+    model::{LeaseRef, Outcome, State, transition::Refusal},
     store::{MAX_BATCH, Settle, Settlement, StoreError},
 };
 
@@ -40,11 +40,30 @@ pub(super) struct Settler(mpsc::Sender<(Settlement, Answer)>);
 impl Settler {
     /// Waits until the end is recorded, refused, or given up.
     pub(super) async fn settle(&self, settlement: Settlement) -> Result<State, SettleError> {
+        self.hand_over(settlement).await.await
+    }
+
+    /// Waits for a place among those that are to be recorded; what it returns, for the record.
+    pub(super) async fn hand_over(
+        &self,
+        settlement: Settlement,
+    ) -> impl Future<Output = Result<State, SettleError>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        if self.0.send((settlement, answer)).await.is_err() {
-            return Err(SettleError::Ended);
-        }
-        answered.await.unwrap_or(Err(SettleError::Ended))
+        // Dropped with the message when the loop has ended.
+        let _ = self.0.send((settlement, answer)).await;
+        async { answered.await.unwrap_or(Err(SettleError::Ended)) }
+    }
+}
+
+/// Releases rows that were never run; whatever cannot be released expires, at no charge unless it was started.
+pub(super) async fn give_back(settler: &Settler, leases: &[LeaseRef]) {
+    let mut waiting = Vec::with_capacity(leases.len());
+    for lease in leases {
+        waiting.push(settler.hand_over(Settlement { lease: *lease, outcome: Outcome::Released }).await);
+    }
+    for recorded in waiting {
+        // A refusal says that somebody else has the row.
+        let _ = recorded.await;
     }
 }
 

@@ -53,7 +53,7 @@ impl Running {
 
     /// Handlers running now.
     pub fn running_handlers(&self) -> usize {
-        self.shared.leases.len()
+        self.shared.leases.len().saturating_sub(self.shared.queues.waiting())
     }
 
     /// The services: their health, and ticks on demand. Cheap to clone; for an admin endpoint, say.

@@ -16,6 +16,9 @@ use crate::{
 /// Attempts of a queue that says nothing of them.
 const USUAL_ATTEMPTS: u32 = 10;
 
+/// Items claimed ahead of free workers.
+const USUAL_PREFETCH: u32 = 500;
+
 pub(crate) type ProbeFn = Arc<
     dyn Fn(Vec<(ExecutionId, Option<String>)>) -> BoxFuture<'static, Result<BTreeSet<ExecutionId>, BoxError>>
         + Send
@@ -85,7 +88,8 @@ impl<T> Unique<T> {
 /// | rule | default |
 /// | --- | --- |
 /// | workers | 10 per replica |
-/// | batch | as many as there are free workers |
+/// | batch | as many as there are free workers, and the prefetch |
+/// | prefetch | up to 500 items, while handlers end faster than the store answers |
 /// | poll | as the scheduler's settings say |
 /// | delivery | at least once |
 /// | run timeout | 60 s |
@@ -116,6 +120,7 @@ pub struct Queue<T> {
     name: String,
     workers: u32,
     batch: Option<u32>,
+    prefetch: u32,
     poll: Option<Duration>,
     attempts: Attempts,
     ttl: Option<Duration>,
@@ -151,6 +156,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             name: name.to_owned(),
             workers: 10,
             batch: None,
+            prefetch: USUAL_PREFETCH,
             poll: None,
             attempts: Attempts::default(),
             ttl: None,
@@ -203,6 +209,15 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     #[must_use]
     pub fn batch(self, items: u32) -> Self {
         Self { batch: Some(items), ..self }
+    }
+
+    /// Items that a replica claims ahead of its free workers at most, while its handlers end faster than the store
+    /// answers: 0 to 1,000; 0 switches it off. Default 500. Such items wait for milliseconds, their leases are renewed, and
+    /// a shutdown gives them back. Only those that can lose an attempt without harm are charged before a worker is
+    /// free: should the process die, each of them may have lost its first attempt, never its last, without having run.
+    #[must_use]
+    pub fn prefetch(self, items: u32) -> Self {
+        Self { prefetch: items, ..self }
     }
 
     /// Looks for due items at least this often; a producer of the same process wakes it at once.
@@ -391,6 +406,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             work,
             workers: self.workers,
             batch: self.batch.unwrap_or(crate::store::MAX_BATCH),
+            prefetch: self.prefetch,
             poll: self.poll,
             probe: self.probe,
         };
@@ -401,6 +417,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         Some(match self {
             _ if self.workers == 0 || self.workers > 10_000 => QueueRule::Workers(self.workers),
             _ if self.batch.is_some_and(|items| items == 0 || items > crate::store::MAX_BATCH) => QueueRule::Batch,
+            _ if self.prefetch > crate::store::MAX_BATCH => QueueRule::Prefetch,
             _ if self.poll.is_some_and(|poll| poll < Duration::from_millis(10)) => QueueRule::Poll,
             _ if self.ttl.is_some_and(|ttl| ttl.is_zero()) => QueueRule::NoTtl,
             _ if self.concurrency == Some(0) || self.per_key == Some(0) => QueueRule::NoRoom,
@@ -457,6 +474,7 @@ pub(crate) struct CheckedQueue {
     pub(crate) work: Work,
     pub(crate) workers: u32,
     pub(crate) batch: u32,
+    pub(crate) prefetch: u32,
     pub(crate) poll: Option<Duration>,
     pub(crate) probe: Option<ProbeFn>,
 }
@@ -502,6 +520,9 @@ pub enum QueueRule {
     #[error("{0} workers: allowed are 1 to 10000")]
     Workers(u32),
     /// Outside 1 to 1,000.
+    #[error("the prefetch is above 1000 items")]
+    Prefetch,
+    /// See the message.
     #[error("the batch is outside 1 to 1000 items")]
     Batch,
     /// Below 10 ms.

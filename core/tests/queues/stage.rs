@@ -9,7 +9,7 @@ use std::{
 
 use tourbillon::{
     driver::{Running, Scheduler},
-    model::{Execution, ExecutionId, RequestId, Timestamp},
+    model::{Execution, ExecutionId, RequestId, State, Timestamp},
     queue::{AttemptReport, Queue},
     runtime::Runtime,
     store::{
@@ -31,6 +31,8 @@ pub(crate) struct Stage {
     pub(crate) runtime: Runtime,
     /// Verbs of this name are applied, and their answers are lost.
     lost: Arc<Mutex<Option<&'static str>>>,
+    /// How long an answer takes.
+    latency: Arc<Mutex<Duration>>,
     hearing: Arc<Mutex<Hearing>>,
     /// How often each verb was called; that of listening is "listen".
     calls: Arc<Mutex<BTreeMap<&'static str, u32>>>,
@@ -59,6 +61,7 @@ impl Stage {
             clock,
             runtime: paused::runtime(7),
             lost: Arc::default(),
+            latency: Arc::default(),
             hearing: Arc::default(),
             calls: Arc::default(),
         }
@@ -66,6 +69,10 @@ impl Stage {
 
     pub(crate) fn lose_answers_to(&self, verb: Option<&'static str>) {
         *self.lost.lock().expect("no test panics here") = verb;
+    }
+
+    pub(crate) fn answer_after(&self, latency: Duration) {
+        *self.latency.lock().expect("no test panics here") = latency;
     }
 
     pub(crate) fn hear(&self, hearing: Hearing) {
@@ -98,6 +105,13 @@ impl Stage {
         page.executions.into_iter().next_back().expect("the item is there")
     }
 
+    /// All live items.
+    pub(crate) async fn live(&self) -> Vec<Execution> {
+        let states = vec![State::Scheduled, State::Running, State::Retryable];
+        let list = ListExecutions { states, limit: MAX_BATCH, ..ListExecutions::default() };
+        ask(self, RequestId(Uuid::nil()), list).await.expect("memory lists").executions
+    }
+
     /// Until the item has ended; paused time runs on meanwhile.
     pub(crate) async fn ended(&self, id: ExecutionId) -> Execution {
         loop {
@@ -117,6 +131,10 @@ impl Store for Stage {
             self.clock.set(EPOCH + self.runtime.monotonic().since(tourbillon::runtime::Monotonic::default()));
             let verb = request.verb.name();
             let reply = self.memory.call(request).await;
+            let latency = *self.latency.lock().expect("no test panics here");
+            if !latency.is_zero() {
+                self.runtime.sleep(latency).await;
+            }
             if *self.lost.lock().expect("no test panics here") == Some(verb) {
                 return Err(StoreError::new(ErrorKind::Unknown, "the answer was lost"));
             }

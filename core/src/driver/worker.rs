@@ -1,0 +1,131 @@
+//! Owns one worker of a crew: it runs attempts one after the other while rows wait, and does not wait for the record
+//! of one before it runs the next. Knows not how a handler is polled: see `runner`.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    Shared,
+    ahead::Ready,
+    queue::Crew,
+    runner,
+    settler::{self, Settler},
+    stop::Stage,
+};
+use crate::store::{BoxFuture, Start};
+
+/// Runs `first`, then whatever waits, and ends when all of their ends are recorded.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    settler: Settler,
+    crew: Arc<Crew>,
+    first: Ready,
+    permit: OwnedSemaphorePermit,
+) {
+    let (mut next, mut permit) = (Some(first), Some(permit));
+    let mut ends = Ends::default();
+    while let Some(ready) = next {
+        let attempt = attempt(&shared, &settler, &crew, ready);
+        if let Some(end) = ends.beside(attempt).await {
+            ends.0.push(end);
+        }
+        crew.ahead.has_ended();
+        next = take(&shared, &crew, &mut permit);
+        if crew.ahead.room() > 0 {
+            crew.wake.notify_one();
+        }
+    }
+    crew.wake.notify_one();
+    ends.all().await;
+    // What they ended may have made room in a limit, or a retry due.
+    crew.wake.notify_one();
+}
+
+/// The next row, with a permit to run it. The permit is free before anybody is told that nothing waits.
+fn take(shared: &Shared, crew: &Crew, permit: &mut Option<OwnedSemaphorePermit>) -> Option<Ready> {
+    loop {
+        // Rows that wait when a drain begins are given back by the claimer.
+        if shared.stop.has_reached(Stage::Drain) {
+            *permit = None;
+            return None;
+        }
+        if let Some(ready) = crew.ahead.take() {
+            return Some(ready);
+        }
+        *permit = None;
+        // A row that was put there since the look found all workers taken.
+        if crew.ahead.len() == 0 {
+            return None;
+        }
+        *permit = Some(Arc::clone(&crew.room).try_acquire_owned().ok()?);
+    }
+}
+
+/// One attempt, from its charge to the end of its handler; what is left is to wait for its record.
+async fn attempt(
+    shared: &Arc<Shared>,
+    settler: &Settler,
+    crew: &Arc<Crew>,
+    mut ready: Ready,
+) -> Option<BoxFuture<'static, ()>> {
+    if !ready.is_started {
+        let lease = ready.held.lease;
+        let give_up_at = shared.runtime.monotonic() + ready.held.trusted_for / 2;
+        let started = shared.caller.until(Start { leases: vec![lease] }, give_up_at).await;
+        match started.map(|answered| (answered.sent_at, answered.reply.outcomes.into_iter().next())) {
+            Ok((sent_at, Some(Ok(number)))) => {
+                ready.held.renewed(sent_at);
+                ready.attempt.number = number;
+            }
+            Ok((_, refusal)) => {
+                shared.leases.remove(&lease);
+                tracing::warn!(execution = %lease.id, ?refusal, "lost between claim and start");
+                return None;
+            }
+            Err(error) => {
+                shared.leases.remove(&lease);
+                tracing::warn!(execution = %lease.id, %error, "could not start a claimed execution; giving it back");
+                settler::give_back(settler, &[lease]).await;
+                return None;
+            }
+        }
+    }
+    runner::run(shared, settler, crew, ready.attempt, &ready.held).await
+}
+
+/// Ends that are on their way to the store.
+#[derive(Default)]
+struct Ends(Vec<BoxFuture<'static, ()>>);
+
+impl Ends {
+    /// Looks after them while `other` has to wait for something.
+    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        poll_fn(|cx| {
+            let polled = other.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.look(cx);
+            }
+            polled
+        })
+        .await
+    }
+
+    async fn all(&mut self) {
+        poll_fn(|cx| {
+            self.look(cx);
+            if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn look(&mut self, cx: &mut Context<'_>) {
+        self.0.retain_mut(|end| Pin::new(end).poll(cx).is_pending());
+    }
+}
