@@ -42,6 +42,8 @@ pub(crate) enum SimCommand {
     Run(RunArgs),
     /// Run one seed again and show what happened in it.
     Replay(ReplayArgs),
+    /// Make the case of a failing seed smaller, and write it as a regression file.
+    Shrink(ShrinkArgs),
     /// Run each seed twice, once here and once in another process, and compare the histories byte by byte.
     Twice(TwiceArgs),
     /// Compute the HA truth table: every workload under every class of faults.
@@ -132,6 +134,21 @@ pub(crate) struct ReplayArgs {
     /// Print one JSON object on standard output instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShrinkArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Runs at most.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) runs: u32,
+    /// Real time at most, for example 90s or 10m.
+    #[arg(long, value_parser = span, default_value = "5m")]
+    pub(crate) wall: Duration,
+    /// Write the regression file here, usually below scenarios/regressions. Default: standard output.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -251,6 +268,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     let tick = tourbillon_sim::scenario::parse_duration(text).ok_or_else(wrong)?;
     let allowed = Duration::from_millis(1)..=Duration::from_secs(1);
     if allowed.contains(&tick) { Ok(tick) } else { Err("a tick is between 1ms and 1s".to_owned()) }
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    tourbillon_sim::scenario::parse_duration(text).ok_or_else(|| "a duration is written like 90s or 10m".to_owned())
 }
 
 fn shard(text: &str) -> Result<(u64, u64), String> {

@@ -7,6 +7,7 @@ mod args;
 mod figures;
 mod ops;
 mod output;
+mod shrink;
 mod sim;
 mod table;
 mod timeline;
@@ -45,6 +46,7 @@ fn run(command: SimCommand) -> Result<Verdict, String> {
             Some(fault) => table::replay(&args, fault),
             None => sim::replay(&args),
         },
+        SimCommand::Shrink(args) => shrink::run(&args),
         SimCommand::Twice(args) => sim::twice(&args),
         SimCommand::Table(args) => table::run(&args),
         SimCommand::Figures(args) => figures::run(&args),

@@ -32,16 +32,16 @@ impl Verdict {
     }
 }
 
-struct Prepared {
-    scenario: Scenario,
-    path: String,
-    engine: EngineFactory,
-    engine_name: &'static str,
-    overrides: Overrides,
-    first_seed: u64,
+pub(crate) struct Prepared {
+    pub(crate) scenario: Scenario,
+    pub(crate) path: String,
+    pub(crate) engine: EngineFactory,
+    pub(crate) engine_name: &'static str,
+    pub(crate) overrides: Overrides,
+    pub(crate) first_seed: u64,
 }
 
-fn prepare(common: &Common) -> Result<Prepared, String> {
+pub(crate) fn prepare(common: &Common) -> Result<Prepared, String> {
     let scenario = Scenario::load(&common.scenario).map_err(|error| error.to_string())?;
     let kind = common.engine.kind();
     let engine = kind.factory().map_err(|error| error.to_string())?;

@@ -1,13 +1,13 @@
-//! What a person is told when a seed fails: the property, the seed, the smallest plan that still shows it, and one
+//! What a person is told when a seed fails: the property, the seed, the smallest case that still shows it, and one
 //! line that replays it.
 
 use std::{fmt, time::Duration};
 
 use crate::{
     checker::Violation,
-    fault::{self, FaultPlan},
-    history::Phase,
-    scenario::{Scenario, regression_file},
+    history::{History, Phase, What},
+    scenario::{Case, Scenario, format_duration, regression_file},
+    shrink::{Room, shrink_case},
     sweep::stopwatch,
     verdict::{Overrides, Verdict, run_seed},
     world::{Lane, engine::EngineFactory},
@@ -44,21 +44,21 @@ pub struct Failure {
     pub lane: Lane,
     /// Phase of the run in which the proof was complete.
     pub phase: Option<Phase>,
-    /// The smallest plan found that breaks the same guarantee.
-    pub shrunk: FaultPlan,
+    /// The case as it was drawn.
+    pub drawn: Case,
+    /// The smallest case found that breaks the same guarantee.
+    pub smallest: Case,
     /// Runs that shrinking took.
     pub runs: u32,
-    /// The budget ended the shrinking: a smaller plan may fail too.
-    pub exhausted: bool,
-    /// Faults and triggers of the plan as drawn.
-    pub drawn: usize,
+    /// The budget ended the shrinking, in these words: a smaller case may fail too.
+    pub exhausted: Option<String>,
     /// A file for `scenarios/regressions/`.
     pub regression: String,
     /// Replays the seed as it failed.
     pub replay: String,
 }
 
-/// Shrinks the plan of a failing seed and says how to replay it. `path` is where the scenario was read from.
+/// Makes the case of a failing seed smaller and says how to replay it. `path` is where the scenario was read from.
 ///
 /// # Errors
 /// When the verdict holds no violation, or the world itself broke.
@@ -71,29 +71,44 @@ pub fn explain(
 ) -> Result<Failure, String> {
     let violation = verdict.violations.first().ok_or("nothing was violated")?.clone();
     let elapsed = stopwatch();
-    let fails_on = |lane, plan: &FaultPlan| {
-        let overrides = Overrides { lane: Some(lane), plan: Some(plan.clone()) };
-        run_seed(scenario, verdict.seed, &overrides, engine).is_ok_and(|again| again.breaks(&violation.guarantee))
+    let fails = |case: &Case| {
+        let overrides = Overrides { lane: Some(case.lane), plan: Some(case.plan.clone()) };
+        let again = run_seed(&scenario.reduced(case), verdict.seed, &overrides, engine);
+        again.is_ok_and(|again| again.breaks(&violation.guarantee))
+    };
+    let drawn = Case {
+        seed: verdict.seed,
+        lane: verdict.lane,
+        replicas: scenario.replicas,
+        chaos: scenario.phases.chaos,
+        without: Vec::new(),
+        plan: verdict.plan.clone(),
     };
     // A coarse tick makes every further run many times as fast, if the failure does not need the fine one.
     let at_most = verdict.lane.tick().unwrap_or(Duration::MAX);
     let coarser = COARSE_TICKS.into_iter().filter(|tick| *tick > at_most && budget.runs > 0);
-    let mut coarser = coarser.map(|tick| Lane::Turmoil { tick: Some(tick) });
-    let lane = coarser.find(|lane| fails_on(*lane, &verdict.plan)).unwrap_or(verdict.lane);
-    let still_fails = |plan: &FaultPlan| fails_on(lane, plan);
-    let shrunk = fault::shrink(&verdict.plan, still_fails, |runs| runs < budget.runs && elapsed() < budget.wall);
-    let phase = violation.events.last().and_then(|last| phase_at(verdict, *last));
+    let mut coarser = coarser.map(|tick| Case { lane: Lane::Turmoil { tick: Some(tick) }, ..drawn.clone() });
+    let start = coarser.find(&fails).unwrap_or_else(|| drawn.clone());
+    let last = violation.events.last().and_then(|last| verdict.history.events.get(*last));
+    let room = Room {
+        parts: scenario.parts(),
+        proved_at: last.map_or(Duration::MAX, |event| Duration::from_micros(event.at_us)).min(start.chaos),
+        least_chaos: scenario.least_chaos(),
+    };
+    let shrunk = shrink_case(&start, &room, fails, |runs| runs < budget.runs && elapsed() < budget.wall);
+    let phase = violation.events.last().and_then(|last| phase_at(&verdict.history, *last));
+    let base = scenario.based_on.as_deref().unwrap_or(path);
     Ok(Failure {
         others: verdict.violations.len() - 1,
         seed: verdict.seed,
         lane: verdict.lane,
         phase,
         runs: shrunk.runs,
-        exhausted: shrunk.exhausted,
-        drawn: verdict.plan.faults.len() + verdict.plan.triggers.len(),
-        regression: regression_file(path, verdict.seed, lane, &shrunk.plan),
+        exhausted: (shrunk.exhausted && budget.runs > 0).then(|| budget.to_string()),
+        regression: regression_file(base, scenario, &shrunk.case),
         replay: replay_line(path, verdict, engine_name),
-        shrunk: shrunk.plan,
+        drawn,
+        smallest: shrunk.case,
         violation,
     })
 }
@@ -105,12 +120,19 @@ pub fn replay_line(path: &str, verdict: &Verdict, engine_name: &str) -> String {
     format!("cargo run --release --bin tourbillon -- sim replay {path} --seed {seed} {lane} --engine {engine_name}")
 }
 
-fn phase_at(verdict: &Verdict, event: usize) -> Option<Phase> {
-    let events = verdict.history.events.get(..=event)?;
+/// The phase of a run that an event is in.
+pub(crate) fn phase_at(history: &History, event: usize) -> Option<Phase> {
+    let events = history.events.get(..=event)?;
     events.iter().rev().find_map(|event| match event.what {
-        crate::history::What::PhaseBegan { phase } => Some(phase),
+        What::PhaseBegan { phase } => Some(phase),
         _ => None,
     })
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "out of its budget of {} runs or {:?}", self.runs, self.wall)
+    }
 }
 
 impl fmt::Display for Failure {
@@ -125,9 +147,21 @@ impl fmt::Display for Failure {
             Phase::Heal => "heal",
         });
         writeln!(f, "  seed {}, {}, phase {phase}", self.seed, self.lane)?;
-        let left = self.shrunk.faults.len() + self.shrunk.triggers.len();
-        let out = if self.exhausted { " (out of budget: fewer may do)" } else { "" };
-        writeln!(f, "  shrunk from {} faults to {left} in {} runs{out}:", self.drawn, self.runs)?;
+        let (small, drawn) = (&self.smallest, &self.drawn);
+        let (faults, of_faults) = (small.plan.len(), drawn.plan.len());
+        let (chaos, of_chaos) = (format_duration(small.chaos), format_duration(drawn.chaos));
+        write!(
+            f,
+            "  shrunk in {} runs: {faults} of {of_faults} faults, {} of {} replicas, {chaos} of {of_chaos}",
+            self.runs, small.replicas, drawn.replicas
+        )?;
+        if !small.without.is_empty() {
+            write!(f, ", without {}", small.without.join(", "))?;
+        }
+        writeln!(f)?;
+        if let Some(budget) = &self.exhausted {
+            writeln!(f, "  ({budget}: an even smaller case may do)")?;
+        }
         for line in self.regression.lines() {
             writeln!(f, "    {line}")?;
         }

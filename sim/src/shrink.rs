@@ -26,26 +26,36 @@ const FINEST_S: u32 = 5;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Looks for a smaller case that still fails. `parts` are the jobs, services and queues that may be left out, one of
-/// them at a time and never all. `proved_at`: when the failure was complete, in true time; nothing after it matters.
+/// How small a case may become.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    /// What may be left out, one after the other and never all.
+    pub parts: Vec<String>,
+    /// When the failure was complete, in true time; no time after it matters.
+    pub proved_at: Duration,
+    /// The shortest chaos phase.
+    pub least_chaos: Duration,
+}
+
+/// Looks for a smaller case that still fails.
 ///
 /// `start` is taken to fail and is not run again. `still_fails` must demand the *same* property that `start` broke, or
 /// the search slips to another bug. `go_on` is asked before each run, with the number of runs so far; it holds the
 /// budget (runs, wall time) and ends the search by saying false.
 pub fn shrink_case(
     start: &Case,
-    (parts, proved_at): (&[String], Duration),
+    room: &Room,
     still_fails: impl FnMut(&Case) -> bool,
     go_on: impl FnMut(u32) -> bool,
 ) -> ShrunkCase {
     let smallest = ShrunkCase { case: start.clone(), runs: 0, exhausted: false };
-    let mut search = Search { smallest, still_fails, go_on };
+    let mut search = Search { smallest, room, still_fails, go_on };
     // Time first: every run after that is as much shorter.
-    search.time(proved_at);
+    search.time();
     search.plan();
     let planned = search.smallest.case.clone();
     search.replicas();
-    search.parts(parts);
+    search.parts();
     search.shorter();
     if search.smallest.case != planned {
         search.plan();
@@ -54,13 +64,14 @@ pub fn shrink_case(
     search.smallest
 }
 
-struct Search<F, G> {
+struct Search<'r, F, G> {
     smallest: ShrunkCase,
+    room: &'r Room,
     still_fails: F,
     go_on: G,
 }
 
-impl<F: FnMut(&Case) -> bool, G: FnMut(u32) -> bool> Search<F, G> {
+impl<F: FnMut(&Case) -> bool, G: FnMut(u32) -> bool> Search<'_, F, G> {
     /// Runs a candidate and keeps it if it fails.
     fn attempt(&mut self, candidate: Case) -> bool {
         if candidate == self.smallest.case {
@@ -78,15 +89,16 @@ impl<F: FnMut(&Case) -> bool, G: FnMut(u32) -> bool> Search<F, G> {
         fails
     }
 
-    fn time(&mut self, proved_at: Duration) {
-        let chaos = Duration::from_secs(proved_at.as_secs().div_ceil(60) * 60).max(MINUTE);
+    fn time(&mut self) {
+        let minutes = self.room.proved_at.as_secs().div_ceil(60);
+        let chaos = Duration::from_secs(minutes * 60).max(MINUTE).max(self.room.least_chaos);
         if chaos < self.smallest.case.chaos {
             self.attempt(Case { chaos, ..self.smallest.case.clone() }.trimmed());
         }
     }
 
     fn plan(&mut self) {
-        let Self { smallest, still_fails, go_on } = self;
+        let Self { smallest, still_fails, go_on, .. } = self;
         let base = smallest.case.clone();
         let before = smallest.runs;
         let fails = |plan: &FaultPlan| still_fails(&Case { plan: plan.clone(), ..base.clone() });
@@ -105,11 +117,11 @@ impl<F: FnMut(&Case) -> bool, G: FnMut(u32) -> bool> Search<F, G> {
         }
     }
 
-    fn parts(&mut self, parts: &[String]) {
-        for part in parts {
+    fn parts(&mut self) {
+        for part in &self.room.parts {
             let mut without = self.smallest.case.without.clone();
             without.push(part.clone());
-            if without.len() < parts.len() {
+            if without.len() < self.room.parts.len() {
                 self.attempt(Case { without, ..self.smallest.case.clone() });
             }
         }
@@ -119,7 +131,7 @@ impl<F: FnMut(&Case) -> bool, G: FnMut(u32) -> bool> Search<F, G> {
     fn shorter(&mut self) {
         loop {
             let minutes = self.smallest.case.chaos.as_secs() / 120;
-            let chaos = Duration::from_secs(60 * minutes).max(MINUTE);
+            let chaos = Duration::from_secs(60 * minutes).max(MINUTE).max(self.room.least_chaos);
             let candidate = Case { chaos, ..self.smallest.case.clone() }.trimmed();
             // With fewer faults it is another case, and shrinking those was tried.
             if candidate.plan.len() < self.smallest.case.plan.len() || !self.attempt(candidate) {
@@ -175,6 +187,16 @@ mod tests {
         }
     }
 
+    fn room(parts: &[String], proved_at_s: u64) -> Room {
+        Room { parts: parts.to_vec(), proved_at: Duration::from_secs(proved_at_s), least_chaos: Duration::ZERO }
+    }
+
+    #[test]
+    fn time_is_not_cut_below_what_the_case_needs() {
+        let least = Room { least_chaos: 7 * MINUTE, ..room(&[], 60) };
+        assert_eq!(shrink_case(&case(), &least, |_| true, |_| true).case.chaos, 7 * MINUTE);
+    }
+
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -186,7 +208,7 @@ mod tests {
             let long = case.plan.faults.iter().any(|fault| fault.lasts_s >= 33 && fault.at_s >= 60);
             long && case.replicas >= 2 && !case.without.contains(&parts[1]) && case.chaos >= 3 * MINUTE
         };
-        let shrunk = shrink_case(&case(), (&parts, Duration::from_secs(290)), needs, |_| true);
+        let shrunk = shrink_case(&case(), &room(&parts, 290), needs, |_| true);
         assert!(needs(&shrunk.case) && !shrunk.exhausted);
         assert_eq!(shrunk.case.without, names(&["rollup", "upkeep"]));
         assert_eq!((shrunk.case.replicas, shrunk.case.chaos), (2, 5 * MINUTE));
@@ -197,14 +219,14 @@ mod tests {
 
     #[test]
     fn what_never_needed_a_fault_shrinks_to_a_minute_and_one_replica() {
-        let shrunk = shrink_case(&case(), (&[], 2 * MINUTE), |_| true, |_| true);
+        let shrunk = shrink_case(&case(), &room(&[], 120), |_| true, |_| true);
         let smallest = Case { replicas: 1, chaos: MINUTE, plan: FaultPlan::default(), ..case() };
         assert_eq!(shrunk.case, smallest);
     }
 
     #[test]
     fn the_budget_ends_the_search_with_the_best_so_far() {
-        let shrunk = shrink_case(&case(), (&[], 2 * MINUTE), |case| !case.plan.is_empty(), |runs| runs < 2);
+        let shrunk = shrink_case(&case(), &room(&[], 120), |case| !case.plan.is_empty(), |runs| runs < 2);
         assert!(shrunk.exhausted && shrunk.runs == 2, "{shrunk:?}");
         assert!(!shrunk.case.plan.is_empty() && shrunk.case.chaos == 2 * MINUTE);
     }
@@ -212,7 +234,7 @@ mod tests {
     #[test]
     fn the_last_part_stays() {
         let parts = names(&["a", "b"]);
-        let shrunk = shrink_case(&case(), (&parts, MINUTE), |_| true, |_| true);
+        let shrunk = shrink_case(&case(), &room(&parts, 60), |_| true, |_| true);
         assert_eq!(shrunk.case.without, names(&["a"]));
     }
 }

@@ -290,10 +290,19 @@ proptest! {
         let plan = draw(&scenario, seed);
         let tick = Some(Duration::from_millis(tick_ms));
         let lane = if has_ticks { Lane::Turmoil { tick } } else { Lane::Event };
-        let text = regression_file("../planned-executions.toml", seed, lane, &plan);
+        let without: Vec<_> = scenario.parts().into_iter().skip(1 + seed as usize % 3).collect();
+        let (replicas, chaos) = (1 + u8::try_from(seed % 3).expect("below 3"), scenario.phases.chaos);
+        let case = Case { seed, lane, replicas, chaos, without, plan: plan.clone() };
+        let text = regression_file("../planned-executions.toml", &scenario, &case);
         let file = scenarios().join("regressions/r.toml").display().to_string();
         let again = Scenario::parse(&text, &file).unwrap_or_else(|e| panic!("{e}\n{text}"));
         prop_assert_eq!((again.seed, again.lane, &again.pinned), (Some(seed), lane, &plan));
+        let reduced = scenario.reduced(&case);
+        prop_assert_eq!((again.replicas, &again.jobs, &again.services), (replicas, &reduced.jobs, &reduced.services));
+        // One of a regression names the scenario, and says all that the first one changed.
+        let next = regression_file("../planned-executions.toml", &again, &Case { without: Vec::new(), ..case });
+        let next = Scenario::parse(&next, &file).unwrap_or_else(|e| panic!("{e}\n{next}"));
+        prop_assert_eq!(&next, &again);
         prop_assert_eq!(draw(&again, seed), plan);
     }
 }
@@ -305,12 +314,24 @@ fn a_plan_reads_well() {
             "trigger": [{"after": "applied_settle", "nth": 3, "then": "lose_reply"}]}"#,
     )
     .expect("a plan");
+    let scenario = Scenario::load(&scenarios().join("planned-executions.toml")).expect("readable");
+    let parts = scenario.parts();
+    let case = Case {
+        seed: 7,
+        lane: Lane::Turmoil { tick: Some(Duration::from_millis(20)) },
+        replicas: 2,
+        chaos: scenario.phases.chaos,
+        without: parts[1..].to_vec(),
+        plan,
+    };
     assert_eq!(
-        regression_file("../a \"b\".toml", 7, Lane::Turmoil { tick: Some(Duration::from_millis(20)) }, &plan),
+        regression_file("../a \"b\".toml", &scenario, &case),
         r#"scenario = '../a "b".toml'
 seed = 7
 lane = "turmoil"
 tick = "20ms"
+replicas = 2
+jobs = ["rollup"]
 
 [[fault]] # requests are applied after the caller gave up
 kind = "apply_late"

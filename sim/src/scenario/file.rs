@@ -16,7 +16,7 @@ use super::{
     pinned::{read_kind, read_plan},
     queue::{QUEUE_KEYS, read_queue},
     service::{SERVICE_KEYS, read_service, read_ttl},
-    shape::{FaultMix, JobShape, Phases, QueueShape, Scenario, ScheduleShape, ServiceShape},
+    shape::{FaultMix, JobShape, Phases, QueueShape, Scenario, ServiceShape},
     table::{Table, Value, suggestion},
 };
 use crate::{
@@ -63,8 +63,10 @@ const OPERATOR_KEYS: &[&str] = &[
 ];
 
 /// Keys of a file that names another scenario.
-const REGRESSION_KEYS: &[&str] =
-    &["scenario", "about", "seed", "lane", "tick", "replicas", "jobs", "plan", "fault", "trigger"];
+const REGRESSION_KEYS: &[&str] = &[
+    "scenario", "about", "seed", "lane", "tick", "replicas", "chaos", "jobs", "services", "queues", "plan", "fault",
+    "trigger",
+];
 
 const DRIVER_KEYS: &[&str] =
     &["poll_interval", "plan_interval", "rescue_interval", "call_timeout", "max_concurrency"];
@@ -151,6 +153,7 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         pinned: read_plan(table, phases.chaos.as_secs())?,
         seed: read_seed(table)?,
         lane: read_lane(table)?.unwrap_or_default(),
+        based_on: None,
     };
     let does_nothing = scenario.jobs.is_empty() && scenario.services.is_empty() && scenario.queues.is_empty();
     if does_nothing && scenario.operator.is_none() {
@@ -164,10 +167,12 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         let error = table.error_at("receivers", format!("{kind} `{name}` sends effects, but there is no receiver"));
         return Err(error.help("set `receivers` to 1 or more, or `effects = 0` in the work of every job and service"));
     }
-    let ends = |own: &ScheduleShape| own.until.unwrap_or(own.from).max(own.from);
-    let late = scenario.jobs.iter().find(|job| job.schedules.iter().any(|own| ends(own) > phases.chaos));
-    if let Some(job) = late {
-        let message = format!("job `{}`: a schedule comes or goes after the chaos phase", job.name);
+    if scenario.least_chaos() > phases.chaos {
+        let late = |job: &&JobShape| {
+            Scenario { jobs: vec![JobShape::clone(job)], ..scenario.clone() }.least_chaos() > phases.chaos
+        };
+        let job = scenario.jobs.iter().find(late).map_or("", |job| &job.name);
+        let message = format!("job `{job}`: a schedule comes or goes after the chaos phase");
         return Err(table
             .error_at("job", message)
             .help("lower `from` and `until`: checkers judge by what holds then"));
@@ -335,15 +340,16 @@ fn read_regression(
     table: &Table<'_, '_>,
     base: &Value<'_, '_>,
 ) -> Result<Scenario, ScenarioError> {
-    let mut scenario = read_base(file_name, base)?;
+    let (mut scenario, path) = read_base(file_name, base)?;
+    scenario.based_on = Some(path);
     scenario.name = name.to_owned();
     scenario.about = table.or("about", &*scenario.about, Value::text)?.to_owned();
     scenario.replicas = table.or("replicas", scenario.replicas, read_replicas)?;
     scenario.seed = read_seed(table)?.or(scenario.seed);
     scenario.lane = read_lane(table)?.unwrap_or(scenario.lane);
-    if let Some(jobs) = table.get("jobs") {
-        scenario.jobs = read_subset(&jobs, &scenario.jobs)?;
-    }
+    read_parts(table, &mut scenario)?;
+    let within = |value: &Value<'_, '_>| value.duration_within(SECOND.max(scenario.least_chaos()), LONGEST_PHASE);
+    scenario.phases.chaos = table.or("chaos", scenario.phases.chaos, within)?;
     let listed = read_plan(table, scenario.phases.chaos.as_secs())?;
     let drawn = table.or("plan", false, |value| value.one_of("plan", &[("listed", false), ("drawn", true)]))?;
     if drawn {
@@ -355,7 +361,8 @@ fn read_regression(
     Ok(scenario)
 }
 
-fn read_base(file_name: &str, base: &Value<'_, '_>) -> Result<Scenario, ScenarioError> {
+/// The scenario, and where it was read from.
+fn read_base(file_name: &str, base: &Value<'_, '_>) -> Result<(Scenario, String), ScenarioError> {
     let path = base_path(file_name, base.text()?);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let help = "the path is relative to the folder of this file; `.toml` may be left out";
@@ -366,7 +373,8 @@ fn read_base(file_name: &str, base: &Value<'_, '_>) -> Result<Scenario, Scenario
         let message = format!("{} names a scenario itself", path.display());
         return Err(base.error(message).help("name the scenario that it is based on"));
     }
-    Scenario::parse(&text, &path.display().to_string())
+    let path = path.display().to_string();
+    Ok((Scenario::parse(&text, &path)?, path))
 }
 
 fn base_path(file_name: &str, base: &str) -> PathBuf {
@@ -377,18 +385,39 @@ fn base_path(file_name: &str, base: &str) -> PathBuf {
     path
 }
 
-fn read_subset(value: &Value<'_, '_>, jobs: &[JobShape]) -> Result<Vec<JobShape>, ScenarioError> {
+/// Which jobs, services and queues are left; none but at least one of all.
+fn read_parts(table: &Table<'_, '_>, scenario: &mut Scenario) -> Result<(), ScenarioError> {
+    if let Some(jobs) = table.get("jobs") {
+        scenario.jobs = read_subset(&jobs, ("job", &scenario.jobs), |job| &job.name)?;
+    }
+    if let Some(services) = table.get("services") {
+        scenario.services = read_subset(&services, ("service", &scenario.services), |service| &service.name)?;
+    }
+    if let Some(queues) = table.get("queues") {
+        scenario.queues = read_subset(&queues, ("queue", &scenario.queues), |queue| &queue.name)?;
+    }
+    if scenario.operator.is_none() && scenario.parts().is_empty() {
+        let key =
+            ["jobs", "services", "queues"].into_iter().find(|key| table.get(key).is_some()).unwrap_or("scenario");
+        let error = table.error_at(key, "a scenario without jobs, services and queues does nothing");
+        return Err(error.help("leave `jobs` out to keep all"));
+    }
+    Ok(())
+}
+
+fn read_subset<T: Clone>(
+    value: &Value<'_, '_>,
+    (kind, all): (&str, &[T]),
+    named: fn(&T) -> &str,
+) -> Result<Vec<T>, ScenarioError> {
     let mut wanted = BTreeSet::new();
-    for name in value.list("job names")? {
+    for name in value.list(&format!("{kind} names"))? {
         let text = name.text()?;
-        if !jobs.iter().any(|job| job.name == text) {
-            let error = name.error(format!("the scenario has no job `{text}`"));
-            return Err(error.help(suggestion(text, jobs.iter().map(|job| job.name.as_str()))));
+        if !all.iter().any(|one| named(one) == text) {
+            let error = name.error(format!("the scenario has no {kind} `{text}`"));
+            return Err(error.help(suggestion(text, all.iter().map(named))));
         }
         wanted.insert(text);
     }
-    if wanted.is_empty() {
-        return Err(value.error("a scenario without jobs does nothing").help("leave `jobs` out to keep all"));
-    }
-    Ok(jobs.iter().filter(|job| wanted.contains(job.name.as_str())).cloned().collect())
+    Ok(all.iter().filter(|one| wanted.contains(named(one))).cloned().collect())
 }

@@ -1,17 +1,13 @@
-//! Owns fault plans as TOML, both ways, and the regression file that keeps one. The keys are those of
-//! [`FaultPlan`]'s fields; times are whole seconds since the start.
+//! Owns fault plans as TOML, both ways. The keys are those of [`FaultPlan`]'s fields; times are whole seconds since the
+//! start.
 
 use std::fmt::Write as _;
 
 use super::{
-    duration::format_duration,
     error::ScenarioError,
     table::{Table, Value, suggestion},
 };
-use crate::{
-    fault::{Bad, Fault, FaultKind, FaultPlan, Then, Trigger, TriggerPoint},
-    world::Lane,
-};
+use crate::fault::{Bad, Fault, FaultKind, FaultPlan, Then, Trigger, TriggerPoint};
 
 const TRIGGER_KEYS: &[&str] = &["after", "of", "nth", "then", "lasts_s"];
 
@@ -234,18 +230,4 @@ fn write_fault(text: &mut String, fault: &Fault) {
         | Bad::SessionDrop
         | Bad::FreezeMonotonic => Ok(()),
     };
-}
-
-/// A regression file: one seed and lane of a scenario, with exactly this plan. `scenario_path` is written as given
-/// and is read relative to the folder of the regression file. A tick is kept in whole milliseconds.
-pub fn regression_file(scenario_path: &str, seed: u64, lane: Lane, plan: &FaultPlan) -> String {
-    let scenario = toml::Value::from(scenario_path);
-    let name = lane.name();
-    let tick = lane.tick().map_or_else(String::new, |tick| format!("tick = \"{}\"\n", format_duration(tick)));
-    let head = format!("scenario = {scenario}\nseed = {seed}\nlane = \"{name}\"\n{tick}");
-    if plan.is_empty() {
-        format!("{head}# It fails without any fault.\n")
-    } else {
-        format!("{head}\n{}", plan.to_toml())
-    }
 }

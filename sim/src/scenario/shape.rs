@@ -65,6 +65,8 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// What carries it when nothing else is said.
     pub lane: Lane,
+    /// The scenario file that a regression file is based on, as seen from where this program runs.
+    pub based_on: Option<String>,
 }
 
 /// How long each phase lasts, in true time.

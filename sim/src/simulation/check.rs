@@ -24,9 +24,10 @@ use super::{
 };
 use crate::{
     checker::Violation,
-    history::{Event, History, Phase, What},
+    failure::phase_at,
+    history::{Event, History},
     scenario::Case,
-    shrink::shrink_case,
+    shrink::{Room, shrink_case},
     sweep::stopwatch,
     timeline::Timeline,
 };
@@ -151,7 +152,7 @@ impl Simulation {
         let property = first.violations.first().map(|violation| violation.guarantee.clone()).unwrap_or_default();
         let drawn = first.case.clone();
         let mut smallest = first;
-        let proved_at = proved_at(&smallest, &property);
+        let room = Room { proved_at: proved_at(&smallest, &property), ..Room::default() };
         let elapsed = stopwatch();
         let budget = self.budget;
         // A case that is pinned was made small before.
@@ -159,7 +160,7 @@ impl Simulation {
         let start = smallest.case.clone();
         let shrunk = shrink_case(
             &start,
-            (&[], proved_at),
+            &room,
             |case| match self.run(known, case) {
                 Ok(shown) if shown.breaks(&property) => {
                     smallest = shown;
@@ -169,8 +170,7 @@ impl Simulation {
             },
             |runs| runs < runs_left && elapsed() < budget.wall,
         );
-        let said = format!("out of its budget of {} runs or {:?}", budget.runs, budget.wall);
-        let exhausted = (shrunk.exhausted && self.pinned.is_none()).then_some(said);
+        let exhausted = (shrunk.exhausted && self.pinned.is_none()).then(|| budget.to_string());
         let of_property = smallest.violations.iter().find(|violation| violation.guarantee == property);
         let violation = of_property.cloned().unwrap_or_else(|| Violation {
             guarantee: property,
@@ -234,14 +234,6 @@ fn proved_at(shown: &Shown, property: &str) -> Duration {
     let last = first.and_then(|violation| violation.events.last());
     let event = last.and_then(|last| shown.history.events.get(*last));
     event.map_or(Duration::MAX, |event| Duration::from_micros(event.at_us)).min(shown.case.chaos)
-}
-
-pub(crate) fn phase_at(history: &History, event: usize) -> Option<Phase> {
-    let events = history.events.get(..=event)?;
-    events.iter().rev().find_map(|event| match event.what {
-        What::PhaseBegan { phase } => Some(phase),
-        _ => None,
-    })
 }
 
 fn first_difference(once: &History, again: &History) -> Option<String> {
