@@ -30,6 +30,8 @@
 -- each whatever is in them, and the statistics that 0001_init.sql leaves behind. (Row comparisons were tried for the
 -- range: they look large, but do not stop the scan at the last due row.)
 --
+-- What a pause holds is left out of the scan, too, for the same reason as rows without room: they would fill the page.
+--
 -- G15: the scan leaves out rows whose gate looks full (a stale read, only to fill the page with rows that can
 -- run). The gates of the others are locked, which yields their newest count, and walk takes rows per key one by
 -- one while there is room. A gate that another transaction holds is passed over, so a claim never waits for a
@@ -61,6 +63,9 @@ due as materialized (
               and coalesce(e.job = any ($3::text[]), false)
               and coalesce(e.limit_key is null or e.state = 'running' or not exists (
                     select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max), false)
+              and coalesce(e.slot_at is null or not exists (
+                    select from {schema}.pause p where p.job = e.job and p.resumed_at is null
+                      and (p.scope_kind = '' or (p.scope_kind = e.scope_kind and p.scope_id = e.scope_id))), false)
             order by e.claimable_at, e.id
             limit {page}
             for update of e skip locked

@@ -4,7 +4,7 @@
 -- $2 text         only names greater than this, or null
 -- $3 bigint       most rows
 --
--- Index: primary keys of job and cursor; history_success from its end, once for each scope of the page.
+-- Index: primary keys of job and cursor; pause_in_force; history_success from its end, once for each scope of the page.
 with
 clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now
@@ -13,7 +13,9 @@ page as materialized (
     select j.* from {schema}.job j where j.name > coalesce($2::text, '') order by j.name limit $3::bigint
 ),
 summed as materialized (
-    select p.name, p.spec_hash, p.edited_at,
+    select p.name, p.spec_hash, p.edited_at, p.rules,
+        (select w.paused_at from {schema}.pause w
+         where w.job = p.name and w.scope_kind = '' and w.scope_id = '' and w.resumed_at is null) as paused_at,
         (select count(*) from {schema}.cursor k where k.job = p.name) as scopes,
         s.slot_at, s.finished_at
     from page p
@@ -36,7 +38,8 @@ select json_build_object('job_page', json_build_object(
     'now', {schema}.micros(c.now),
     'jobs', coalesce((
         select json_agg(json_build_object(
-            'job', s.name, 'spec_hash', s.spec_hash, 'edited_at', {schema}.micros(s.edited_at), 'scopes', s.scopes,
+            'job', s.name, 'spec_hash', s.spec_hash, 'edited_at', {schema}.micros(s.edited_at), 'rules', s.rules,
+            'paused_at', {schema}.micros(s.paused_at), 'scopes', s.scopes,
             'last_success', case when s.slot_at is not null then json_build_object(
                 'slot_at', {schema}.micros(s.slot_at), 'finished_at', {schema}.micros(s.finished_at)) end)
             order by s.name)

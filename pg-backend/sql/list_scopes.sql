@@ -6,7 +6,7 @@
 -- $4 text         its id
 -- $5 bigint       most rows
 --
--- Index: primary key of cursor, in its order; history_success from its end, once for each scope of the page.
+-- Index: primary key of cursor, in its order; pause_in_force; history_success from its end, once for each scope of the page.
 with
 clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now
@@ -18,7 +18,10 @@ page as materialized (
     limit $5::bigint
 ),
 summed as materialized (
-    select p.*, s.slot_at, s.finished_at
+    select p.*, s.slot_at, s.finished_at,
+        (select w.paused_at from {schema}.pause w
+         where w.job = p.job and w.scope_kind = p.scope_kind and w.scope_id = p.scope_id
+           and w.resumed_at is null) as paused_at
     from page p
     left join lateral (
         select h.slot_at, h.finished_at from {schema}.history h
@@ -37,6 +40,7 @@ select json_build_object('scope_page', json_build_object(
                 'at', {schema}.micros(s.at), 'high_water', {schema}.micros(s.high_water),
                 'newest_slot', {schema}.micros(s.newest_slot),
                 'schedule_hash', s.schedule_hash, 'edited_at', {schema}.micros(s.edited_at)),
+            'paused_at', {schema}.micros(s.paused_at),
             'last_success', case when s.slot_at is not null then json_build_object(
                 'slot_at', {schema}.micros(s.slot_at), 'finished_at', {schema}.micros(s.finished_at)) end)
             order by s.scope_kind, s.scope_id)

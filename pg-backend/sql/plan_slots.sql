@@ -32,7 +32,7 @@ entry as materialized (
     where not exists (select from first)
 ),
 job_lock as materialized (
-    select j.name, j.spec_hash, j.edited_at from {schema}.job j
+    select j.name, j.spec_hash, j.edited_at, j.paused from {schema}.job j
     where j.name = any (array(select distinct n.job from entry n))
     order by j.name
     for share
@@ -59,6 +59,7 @@ decided as materialized (
             -- … and never past an edit, unless that was made in a withdrawn future itself.
             when n.target < j.edited_at and j.edited_at <= c.now then 'not_due'
             when n.target < k.edited_at and k.edited_at <= c.now then 'not_due'
+            when j.paused or k.paused then 'paused'
             else 'made'
         end as outcome
     from entry n cross join clock c

@@ -3,7 +3,7 @@
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 text[]       job names
 --
--- Index: primary keys of job and cursor (job is its first column).
+-- Index: primary keys of job and cursor (job is its first column); pause_in_force.
 with input as materialized (
     select * from unnest($2::text[]) with ordinality as i (job, ord)
 )
@@ -12,6 +12,9 @@ select json_build_object('cursors_read', json_build_object(
     'jobs', coalesce((
         select json_agg(json_build_object(
             'job', i.job, 'spec_hash', j.spec_hash, 'edited_at', {schema}.micros(j.edited_at),
+            'pauses', coalesce((
+                select json_agg({pause_json:p} order by p.scope_kind, p.scope_id)
+                from {schema}.pause p where p.job = i.job and p.resumed_at is null), '[]'),
             'cursors', coalesce((
                 select json_agg(json_build_object(
                     'scope', json_build_object('kind', k.scope_kind, 'id', k.scope_id),

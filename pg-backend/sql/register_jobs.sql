@@ -5,6 +5,7 @@
 -- $3 text[]       job names, each at most once
 -- $4 text[]       spec hashes
 -- $5 text[]       schedule hashes
+-- $6 text[]       rules (JSON), null where nobody said
 --
 -- Index: primary keys of job and cursor. Runs in one transaction behind lock_jobs.sql, which says why. Two first
 -- registrations at once: one of them fails on job_pkey and is run again.
@@ -20,12 +21,13 @@ input as materialized (
             when j.spec_hash <> i.spec_hash then 'policy_changed'
             else 'unchanged'
         end as outcome
-    from unnest($3::text[], $4::text[], $5::text[]) with ordinality as i (job, spec_hash, schedule_hash, ord)
+    from unnest($3::text[], $4::text[], $5::text[], $6::text[])
+        with ordinality as i (job, spec_hash, schedule_hash, rules, ord)
     left join {schema}.job j on j.name = i.job
 ),
 added as (
-    insert into {schema}.job (name, spec_hash, schedule_hash, edited_at, registered_by, registered_at)
-    select i.job, i.spec_hash, i.schedule_hash, null, $2::uuid, c.now
+    insert into {schema}.job (name, spec_hash, schedule_hash, edited_at, rules, registered_by, registered_at)
+    select i.job, i.spec_hash, i.schedule_hash, null, i.rules::json, $2::uuid, c.now
     from input i cross join clock c
     where i.outcome = 'new'
     order by i.job collate "C"
@@ -35,6 +37,7 @@ changed as (
     set spec_hash = i.spec_hash,
         schedule_hash = i.schedule_hash,
         edited_at = case when i.outcome = 'schedule_changed' then c.now else i.edited_at end,
+        rules = i.rules::json,
         registered_by = $2::uuid,
         registered_at = c.now
     from input i cross join clock c

@@ -5,12 +5,13 @@ use tourbillon::{
         Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Outcome, Retry, Timestamp,
         transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, Charge, LEASE_EXPIRED},
     },
-    store::{ListAudit, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
+    store::{JobRules, ListAudit, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
 };
 
 use crate::{
     item, job,
     parameter::{Bound, MAX_DELAY_MS, at, bounded, int8, query, reentry, supersede},
+    pause,
     sql::Statements,
     wire::{Id, Instant},
 };
@@ -85,6 +86,10 @@ pub(crate) fn statements(
         Verb::ListJobs(verb) => vec![job::list(sql, now, verb)],
         Verb::ListScopes(verb) => vec![job::scopes(sql, now, verb)],
         Verb::ListRecent(verb) => vec![job::recent(sql, now, verb)],
+        Verb::PauseJob(verb) => pause::pause(sql, now, request.id, verb),
+        Verb::ResumeJob(verb) => pause::resume(sql, now, request.id, verb),
+        Verb::TriggerJob(verb) => pause::trigger(sql, now, request.id, verb)?,
+        Verb::ListPauses(verb) => vec![pause::list(sql, now, verb)],
         Verb::ListItems(verb) => vec![item::list(sql, now, verb)],
         Verb::ReadQueueStats(verb) => vec![at(&sql.read_queue_stats, now).bind(verb.queue.as_str().to_owned())],
         Verb::UpdateItem(verb) => item::update(sql, now, request.id, verb),
@@ -194,7 +199,9 @@ fn register(sql: &Statements, now: Option<Timestamp>, verb: &Register) -> Vec<Bo
     let specs: Vec<_> = verb.jobs.iter().map(|job| job.spec_hash.to_string()).collect();
     let schedules: Vec<_> = verb.jobs.iter().map(|job| job.schedule_hash.to_string()).collect();
     let register = at(&sql.register_jobs, now).bind(Id::from(verb.runner)).bind(jobs.clone());
-    vec![query(&sql.lock_jobs).bind(jobs), register.bind(specs).bind(schedules)]
+    let rules = |rules: &JobRules| serde_json::to_string(rules).expect("rules are plain data");
+    let rules: Vec<_> = verb.jobs.iter().map(|job| job.rules.as_ref().map(rules)).collect();
+    vec![query(&sql.lock_jobs).bind(jobs), register.bind(specs).bind(schedules).bind(rules)]
 }
 
 fn list_executions(sql: &Statements, now: Option<Timestamp>, verb: &ListExecutions) -> Bound {

@@ -19,6 +19,7 @@ mod job;
 mod listener;
 mod migrate;
 mod parameter;
+mod pause;
 mod queue;
 mod session;
 mod session_lock;

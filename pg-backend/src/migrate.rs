@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, name: "items", sql: include_str!("../migrations/0005_items.sql") },
     Migration { version: 6, name: "unreadable", sql: include_str!("../migrations/0006_unreadable.sql") },
     Migration { version: 7, name: "success", sql: include_str!("../migrations/0007_success.sql") },
+    Migration { version: 8, name: "pauses", sql: include_str!("../migrations/0008_pauses.sql") },
 ];
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].version == SCHEMA_VERSION);

@@ -1,6 +1,6 @@
 //! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
 //!
-//! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}` and `{kept_columns:x}` are the fragments
+//! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{kept_columns:x}` and `{pause_json:x}` are the fragments
 //! of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
 //! planner should know: see `claim_executions.sql`.
 
@@ -10,10 +10,11 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 3] = [
+const FRAGMENTS: [(&str, &str); 4] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
+    ("pause_json", include_str!("../sql/fragment/pause_json.sql")),
 ];
 
 /// Longest identifier that Postgres keeps; a longer one is cut silently.
@@ -125,6 +126,7 @@ statements![
     list_items,
     list_jobs,
     list_locks,
+    list_pauses,
     list_recent,
     list_scopes,
     list_skipped,
@@ -133,6 +135,7 @@ statements![
     lock_keys,
     lock_queue,
     lock_requeue,
+    pause_job,
     plan_slots,
     prune_history,
     read_clock,
@@ -144,10 +147,12 @@ statements![
     renew_lock,
     requeue_executions,
     rescue_executions,
+    resume_job,
     set_aside,
     settle_executions,
     start_executions,
     tell_listeners,
+    trigger_job,
     update_item,
 ];
 

@@ -79,7 +79,7 @@ fn job() -> JobName {
 
 async fn make(store: &impl Store, jobs: usize) -> Result<(), Box<dyn Error>> {
     let hash = SpecHash("spec".into());
-    let registration = Registration { job: job(), spec_hash: hash.clone(), schedule_hash: hash.clone() };
+    let registration = Registration { job: job(), spec_hash: hash.clone(), schedule_hash: hash.clone(), rules: None };
     let mut ids = Ids::new(0);
     let register = Register { runner: Incarnation(ids.next()), jobs: vec![registration] };
     store.call(Request { id: RequestId(ids.next()), verb: register.into() }).await?;

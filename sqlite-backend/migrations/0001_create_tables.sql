@@ -117,7 +117,7 @@ create table history (
     error_text          text,
     skip_reason         text check (
         skip_reason = 'superseded' or skip_reason = 'late' or skip_reason = 'outside_window'
-        or skip_reason = 'schedule_changed' or skip_reason = 'expired' or skip_reason = 'gap'
+        or skip_reason = 'schedule_changed' or skip_reason = 'expired' or skip_reason = 'gap' or skip_reason = 'paused'
     ),
     updated_at          integer not null,
     primary key (id, generation)
@@ -136,7 +136,7 @@ create table skipped (
     through_at  integer not null,
     slot_count  integer,
     reason      text    not null check (
-        reason in ('superseded', 'late', 'outside_window', 'schedule_changed', 'expired', 'gap')
+        reason in ('superseded', 'late', 'outside_window', 'schedule_changed', 'expired', 'gap', 'paused')
     ),
     recorded_at integer not null
 ) strict;

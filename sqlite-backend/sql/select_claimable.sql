@@ -1,6 +1,7 @@
 -- Purpose:    due rows of one priority, in claim order.
 -- Parameters: ?1 job names as a JSON array; ?2 now (microseconds since 1970); ?3 priority; ?4 how many.
--- Index:      execution_claim for range, order and job; execution_limit to count what runs under a limit key.
+-- Index:      execution_claim for range, order and job; execution_limit to count what runs under a limit key;
+--             pause_in_force, nearly always empty, for rows with a slot.
 -- Why:        rows whose limit key is full are left out *here*, not afterwards, or a page of them would hide the rows
 --             behind it (G14). A running row counts already, so taking it over needs no room.
 select
@@ -20,6 +21,16 @@ where priority = ?3
             select count(*)
             from execution as r indexed by execution_limit
             where r.limit_key = e.limit_key and r.state = 'running'
+        )
+    )
+    and (
+        slot_at is null
+        or not exists (
+            select 1
+            from pause as p indexed by pause_in_force
+            where p.job = e.job
+                and p.resumed_at is null
+                and (p.scope_kind = '' or (p.scope_kind = e.scope_kind and p.scope_id = e.scope_id))
         )
     )
 order by claimable_at, id

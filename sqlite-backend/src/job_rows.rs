@@ -3,13 +3,13 @@
 use rusqlite::params_from_iter;
 use tourbillon::{
     model::{Execution, JobName, Scope},
-    store::{JobRecord, JobRows, ListRecent, SpecHash, StoreError, Success},
+    store::{JobRecord, JobRows, ListRecent, StoreError, Success},
 };
 use uuid::Uuid;
 
 use crate::{
     row::{self, Columns, id, integer, optional, text},
-    rows::{SqliteRows, json_array},
+    rows::{SqliteRows, job_record, json_array},
     sql,
 };
 
@@ -18,9 +18,7 @@ impl JobRows for SqliteRows<'_> {
         self.all(sql::LIST_JOBS, (after.map_or("", JobName::as_str), limit), |row| {
             let mut columns = Columns::new(row);
             let job = columns.job()?;
-            let spec_hash = SpecHash(columns.next::<String>()?.into());
-            let schedule_hash = SpecHash(columns.next::<String>()?.into());
-            Ok((job, JobRecord { spec_hash, schedule_hash, edited_at: columns.optional_instant()? }))
+            Ok((job, job_record(&mut columns)?))
         })
     }
 

@@ -26,6 +26,7 @@ mod error;
 mod inline;
 mod job_rows;
 mod lock_rows;
+mod pause_rows;
 mod queue_rows;
 mod row;
 mod rows;

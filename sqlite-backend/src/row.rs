@@ -251,6 +251,15 @@ impl<'row, 'statement> Columns<'row, 'statement> {
         Scope::new(kind, id).map_err(|error| self.refuse_with(error))
     }
 
+    /// A scope; `None` where both columns are empty.
+    pub(crate) fn scope_or_all(&mut self) -> rusqlite::Result<Option<Scope>> {
+        let (kind, id) = (self.str()?, self.str()?);
+        if (kind, id) == ("", "") {
+            return Ok(None);
+        }
+        Scope::new(kind, id).map(Some).map_err(|error| self.refuse_with(error))
+    }
+
     fn json(&mut self) -> rusqlite::Result<Option<Json>> {
         Ok(self.optional_str()?.map(Json::from_stored))
     }

@@ -148,19 +148,13 @@ impl Rows for SqliteRows<'_> {
     }
 
     fn job(&mut self, job: &JobName) -> Result<Option<JobRecord>, StoreError> {
-        self.first(sql::SELECT_JOB, [job.as_str()], |row| {
-            let mut columns = Columns::new(row);
-            Ok(JobRecord {
-                spec_hash: SpecHash(columns.str()?.into()),
-                schedule_hash: SpecHash(columns.str()?.into()),
-                edited_at: columns.optional_instant()?,
-            })
-        })
+        self.first(sql::SELECT_JOB, [job.as_str()], |row| job_record(&mut Columns::new(row)))
     }
 
     fn put_job(&mut self, job: &JobName, record: &JobRecord) -> Result<(), StoreError> {
-        let JobRecord { spec_hash, schedule_hash, edited_at } = record;
-        let params = (job.as_str(), &*spec_hash.0, &*schedule_hash.0, edited_at.map(Timestamp::as_micros));
+        let JobRecord { spec_hash, schedule_hash, edited_at, rules } = record;
+        let rules = rules.as_ref().map(|rules| serde_json::to_string(rules).expect("rules are plain data"));
+        let params = (job.as_str(), &*spec_hash.0, &*schedule_hash.0, edited_at.map(Timestamp::as_micros), rules);
         self.execute(sql::UPSERT_JOB, params).map(drop)
     }
 
@@ -296,6 +290,16 @@ fn page_start(filter: &ListExecutions) -> Option<(Uuid, i64)> {
         (Some(only), Some((id, _))) if id > only.0 => None,
         (Some(only), Some((id, generation))) => Some((only.0, if id == only.0 { generation } else { 0 })),
     }
+}
+
+/// What is kept of a job, from the columns behind its name.
+pub(crate) fn job_record(columns: &mut Columns<'_, '_>) -> rusqlite::Result<JobRecord> {
+    let spec_hash = SpecHash(columns.str()?.into());
+    let schedule_hash = SpecHash(columns.str()?.into());
+    let edited_at = columns.optional_instant()?;
+    let rules = columns.optional_str()?.map(serde_json::from_str).transpose();
+    let rules = rules.map_err(|error| columns.refuse_with(error))?;
+    Ok(JobRecord { spec_hash, schedule_hash, edited_at, rules })
 }
 
 /// A cursor, from the columns behind its scope.

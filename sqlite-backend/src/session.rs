@@ -201,6 +201,7 @@ const fn only_reads(verb: &Verb) -> bool {
             | Verb::ReadStats(_)
             | Verb::ListItems(_)
             | Verb::ListJobs(_)
+            | Verb::ListPauses(_)
             | Verb::ListScopes(_)
             | Verb::ListRecent(_)
             | Verb::ListLocks(_)
@@ -235,6 +236,7 @@ mod tests {
             job: JobName::new(name).unwrap(),
             spec_hash: SpecHash(spec_hash.into()),
             schedule_hash: SpecHash("daily".into()),
+            rules: None,
         };
         request(number, Register { runner: Incarnation(Uuid::nil()), jobs: vec![registration] })
     }

@@ -30,6 +30,7 @@ statements! {
     LIST_ITEMS = "list_items";
     LIST_JOBS = "list_jobs";
     LIST_LOCKS = "list_locks";
+    LIST_PAUSES = "list_pauses";
     LIST_RECENT = "list_recent";
     LIST_SKIPPED = "list_skipped";
     PRUNE_AUDIT = "prune_audit";
@@ -55,6 +56,7 @@ statements! {
     SELECT_LOCK = "select_lock";
     SELECT_MIGRATION = "select_migration";
     SELECT_NEXT_PRIORITY = "select_next_priority";
+    SELECT_PAUSES = "select_pauses";
     SELECT_RECEIPT = "select_receipt";
     SELECT_RESCUABLE = "select_rescuable";
     SELECT_WITHDRAWN = "select_withdrawn";
@@ -64,6 +66,7 @@ statements! {
     UPSERT_JOB = "upsert_job";
     UPSERT_LAST_RESCUE = "upsert_last_rescue";
     UPSERT_LOCK = "upsert_lock";
+    UPSERT_PAUSE = "upsert_pause";
 }
 
 pub(crate) const BEGIN_WRITE: &str = "begin immediate";
@@ -75,7 +78,7 @@ pub(crate) const RELEASE: &str = "release request";
 pub(crate) const ROLL_BACK_TO: &str = "rollback to request";
 
 /// Room in the statement cache: every statement above, and some.
-pub(crate) const CACHED_STATEMENTS: usize = 64;
+pub(crate) const CACHED_STATEMENTS: usize = 80;
 
 /// The statement without its header. The cache of prepared statements hashes the text at each use, and the headers
 /// are as long as the statements.
@@ -123,6 +126,7 @@ mod tests {
                         | "read_queue_stats"
                         | "list_items"
                         | "list_recent"
+                        | "list_pauses"
                         | "select_withdrawn"
                         | "select_withdrawn_locks"
                         | "list_skipped"

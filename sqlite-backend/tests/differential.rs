@@ -109,6 +109,7 @@ impl Pair {
             job: job(self.chance.pick(&JOBS)),
             spec_hash: hash(self.chance.pick(&["one", "two"])),
             schedule_hash: hash(if self.chance.one_in(8) { "hourly" } else { "daily" }),
+            rules: None,
         };
         let runner = Incarnation(self.chance.uuid());
         self.ask(Register { runner, jobs: vec![registration] });

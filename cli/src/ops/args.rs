@@ -23,6 +23,14 @@ pub(crate) enum OpsCommand {
     Retry(ActArgs),
     /// Cancel waiting executions, and ask running ones to stop.
     Cancel(ActArgs),
+    /// Stop a job, or one of its scopes, on all replicas until it is resumed. What runs goes on.
+    Pause(HoldArgs),
+    /// Let a paused job go on from now. The slots of the pause are not made up for.
+    Resume(HoldArgs),
+    /// Run a job once, now, beside its schedule; also while it is paused.
+    Trigger(TriggerArgs),
+    /// List pauses, newest first: who made them, who lifted them.
+    Pauses(PausesArgs),
     /// Delete finished executions, missed slots, audit events and receipts that are older than a bound.
     Prune(PruneArgs),
     /// Bring the schema up to date. Safe beside running replicas and other migrations.
@@ -171,6 +179,58 @@ pub(crate) struct ActArgs {
     pub(crate) actor: Option<OperatorName>,
     #[command(flatten)]
     pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldArgs {
+    /// The job.
+    #[arg(value_parser = job)]
+    pub(crate) job: JobName,
+    /// Only this scope, written kind/id. Default: all of them, also those to come.
+    #[arg(long, value_parser = scope)]
+    pub(crate) scope: Option<Scope>,
+    /// Your name, which is kept with the pause. Default: operator.
+    #[arg(long = "as", value_name = "NAME", value_parser = operator, env = "TOURBILLON_OPERATOR")]
+    pub(crate) actor: Option<OperatorName>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TriggerArgs {
+    /// The job.
+    #[arg(value_parser = job)]
+    pub(crate) job: JobName,
+    /// For this scope, written kind/id. Default: global/global.
+    #[arg(long, value_parser = scope)]
+    pub(crate) scope: Option<Scope>,
+    /// The id of the execution. Give the same one to repeat a command of which you do not know whether it was carried
+    /// out. Default: a new one.
+    #[arg(long)]
+    pub(crate) id: Option<ExecutionId>,
+    /// Your name in audit events. Default: operator.
+    #[arg(long = "as", value_name = "NAME", value_parser = operator, env = "TOURBILLON_OPERATOR")]
+    pub(crate) actor: Option<OperatorName>,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PausesArgs {
+    /// Only of this job.
+    #[arg(long, short, value_parser = job)]
+    pub(crate) job: Option<JobName>,
+    /// Lifted ones, too.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Most entries, 1 to 1000.
+    #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// How many entries to pass over.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) offset: u32,
 }
 
 #[derive(Debug, Args)]

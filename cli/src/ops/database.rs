@@ -6,9 +6,9 @@ use std::{
 };
 
 use tourbillon::{
-    model::{JobName, RequestId},
+    model::{ExecutionId, JobName, RequestId},
     runtime::Runtime,
-    store::{ErrorKind, ListJobs, MAX_BATCH, Operation, ReadStats, Store, StoreError, ask},
+    store::{ErrorKind, JobEntry, ListJobs, MAX_BATCH, Operation, ReadStats, Store, StoreError, ask},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_sqlite::{Migrate, SqliteStore};
@@ -76,6 +76,11 @@ impl Database {
         self.try_ask(verb).await.map_err(|error| explain(&error))
     }
 
+    /// A new id, for an execution.
+    pub(super) fn new_id(&self) -> ExecutionId {
+        ExecutionId(self.runtime.uuid())
+    }
+
     /// As [`Database::ask`], with the error as the store gave it.
     pub(super) async fn try_ask<V: Operation>(&self, verb: V) -> Result<V::Reply, StoreError> {
         ask(&self.store, RequestId(self.runtime.uuid()), verb).await
@@ -83,19 +88,23 @@ impl Database {
 
     /// Fails unless something goes by this name: a registered job, or a queue with live items.
     pub(super) async fn require_known(&self, name: &JobName) -> Result<(), String> {
-        let mut known = Vec::new();
-        let mut after = None;
-        loop {
-            let jobs = self.ask(ListJobs { after, limit: MAX_BATCH }).await?.jobs;
-            let is_last = jobs.len() < MAX_BATCH as usize;
-            known.extend(jobs.into_iter().map(|entry| entry.job));
-            if is_last {
-                break;
-            }
-            after = known.last().cloned();
-        }
+        let mut known: Vec<_> = self.jobs().await?.into_iter().map(|entry| entry.job).collect();
         known.extend(self.ask(ReadStats {}).await?.jobs.into_keys());
         if known.contains(name) { Ok(()) } else { Err(unknown(name, &known)) }
+    }
+
+    /// All registered jobs, in the order of their names.
+    pub(super) async fn jobs(&self) -> Result<Vec<JobEntry>, String> {
+        let mut jobs: Vec<JobEntry> = Vec::new();
+        loop {
+            let after = jobs.last().map(|entry| entry.job.clone());
+            let page = self.ask(ListJobs { after, limit: MAX_BATCH }).await?.jobs;
+            let is_last = page.len() < MAX_BATCH as usize;
+            jobs.extend(page);
+            if is_last {
+                return Ok(jobs);
+            }
+        }
     }
 }
 

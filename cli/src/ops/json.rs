@@ -5,7 +5,7 @@ use serde_json::Value;
 use tourbillon::model::Timestamp;
 
 /// Members that are instants although their names do not end in `_at`.
-const INSTANTS: [&str; 6] = ["at", "now", "after", "through", "high_water", "newest_slot"];
+const INSTANTS: [&str; 8] = ["already", "at", "now", "after", "resumed", "through", "high_water", "newest_slot"];
 
 /// Prints one object on standard output.
 pub(super) fn print(reply: &impl Serialize) -> Result<(), String> {

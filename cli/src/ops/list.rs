@@ -6,7 +6,7 @@ use serde_json::json;
 use tourbillon::{
     model::{Execution, ExecutionId, Generation, JobName, LockName, Timestamp},
     store::{
-        Direction, ItemOrder, ListItems, ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped, Lives, MAX_BATCH,
+        Direction, ItemOrder, ListItems, ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped, Lives,
         ReadQueueStats, ReadStats,
     },
 };
@@ -35,14 +35,26 @@ pub(super) async fn jobs(database: &Database, args: &JobsArgs) -> Result<Answer,
         json::print(&json!({"now": page.now, "jobs": page.jobs, "live": stats, "next": next}))?;
         return Ok(Answer::Yes);
     }
-    let mut table =
-        Table::new(&["JOB", "SCOPES", "SCHEDULED", "RUNNING", "RETRYABLE", "OLDEST DUE", "LAST SUCCESS", "OF SLOT"]);
+    let mut table = Table::new(&[
+        "JOB",
+        "SCHEDULE",
+        "STATE",
+        "SCOPES",
+        "SCHEDULED",
+        "RUNNING",
+        "RETRYABLE",
+        "OLDEST DUE",
+        "LAST SUCCESS",
+        "OF SLOT",
+    ]);
     for entry in &page.jobs {
         let live = stats.get(&entry.job).cloned().unwrap_or_default();
         let due = live.oldest_claimable_at.filter(|at| *at <= page.now);
         let success = entry.last_success;
         table.row([
             entry.job.to_string(),
+            entry.rules.as_ref().map_or_else(dash, |rules| rules.schedule.clone()),
+            state(entry.paused_at, page.now),
             entry.scopes.to_string(),
             live.scheduled.to_string(),
             live.running.to_string(),
@@ -57,6 +69,10 @@ pub(super) async fn jobs(database: &Database, args: &JobsArgs) -> Result<Answer,
     Ok(Answer::Yes)
 }
 
+fn state(paused_at: Option<Timestamp>, now: Timestamp) -> String {
+    paused_at.map_or_else(|| "active".to_owned(), |at| format!("paused {}", age(at, now)))
+}
+
 async fn scopes(database: &Database, job: &JobName, args: &PageArgs) -> Result<Answer, String> {
     let after = args.after.as_deref().map(scope).transpose().map_err(|error| format!("--after: {error}"))?;
     let is_first = after.is_none();
@@ -69,11 +85,12 @@ async fn scopes(database: &Database, job: &JobName, args: &PageArgs) -> Result<A
         json::print(&json!({"now": page.now, "job": job, "scopes": page.scopes, "next": next}))?;
         return Ok(Answer::Yes);
     }
-    let mut table = Table::new(&["SCOPE", "PLANNED UP TO", "NEWEST SLOT", "LAST SUCCESS", "OF SLOT"]);
+    let mut table = Table::new(&["SCOPE", "STATE", "PLANNED UP TO", "NEWEST SLOT", "LAST SUCCESS", "OF SLOT"]);
     for entry in &page.scopes {
         let success = entry.last_success;
         table.row([
             entry.cursor.scope.to_string(),
+            state(entry.paused_at, page.now),
             entry.cursor.at.to_string(),
             entry.cursor.newest_slot.map_or_else(dash, |slot| slot.to_string()),
             age_of(success.map(|success| success.finished_at), page.now),
@@ -133,7 +150,7 @@ pub(super) async fn queue(database: &Database, args: &QueueArgs) -> Result<Answe
 }
 
 async fn queues(database: &Database, args: &QueueArgs) -> Result<Answer, String> {
-    let jobs = registered(database).await?;
+    let jobs: BTreeSet<_> = database.jobs().await?.into_iter().map(|entry| entry.job).collect();
     let stats = database.ask(ReadStats {}).await?;
     let queues: Vec<_> = stats.jobs.iter().filter(|(name, _)| !jobs.contains(*name)).collect();
     if args.at.json {
@@ -150,19 +167,6 @@ async fn queues(database: &Database, args: &QueueArgs) -> Result<Answer, String>
     }
     print!("{}", table.print("no queue holds a live item"));
     Ok(Answer::Yes)
-}
-
-/// Names of all registered jobs.
-async fn registered(database: &Database) -> Result<BTreeSet<JobName>, String> {
-    let mut names: BTreeSet<JobName> = BTreeSet::new();
-    loop {
-        let jobs = database.ask(ListJobs { after: names.last().cloned(), limit: MAX_BATCH }).await?.jobs;
-        let is_last = jobs.len() < MAX_BATCH as usize;
-        names.extend(jobs.into_iter().map(|entry| entry.job));
-        if is_last {
-            return Ok(names);
-        }
-    }
 }
 
 async fn items(database: &Database, queue: &JobName, args: &QueueArgs) -> Result<Answer, String> {

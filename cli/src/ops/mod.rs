@@ -7,6 +7,7 @@
 mod act;
 pub(crate) mod args;
 mod database;
+mod hold;
 mod json;
 mod list;
 mod one;
@@ -48,6 +49,10 @@ pub(crate) fn run(command: OpsCommand) -> Result<Answer, String> {
             OpsCommand::Missed(args) => list::missed(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Retry(args) => act::retry(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Cancel(args) => act::cancel(&Database::open(&args.at).await?, &args).await,
+            OpsCommand::Pause(args) => hold::pause(&Database::open(&args.at).await?, &args).await,
+            OpsCommand::Resume(args) => hold::resume(&Database::open(&args.at).await?, &args).await,
+            OpsCommand::Trigger(args) => hold::trigger(&Database::open(&args.at).await?, &args).await,
+            OpsCommand::Pauses(args) => hold::pauses(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Prune(args) => act::prune(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Migrate(args) => schema::migrate(&args).await,
         }

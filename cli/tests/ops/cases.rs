@@ -16,6 +16,8 @@ pub(crate) const CASES: &[Case] = &[
     ("status_leaves_with_1_when_something_is_due_for_too_long", lag),
     ("retry_gives_the_dead_another_life_under_the_operator_s_name", retry),
     ("cancel_ends_what_waits_and_asks_what_runs", cancel),
+    ("pause_and_resume_say_what_holds_and_since_when", pause),
+    ("trigger_runs_a_job_once_by_its_registered_rules", trigger),
     ("prune_deletes_what_is_old_and_nothing_younger", prune),
     ("an_unknown_job_is_answered_with_the_nearest_names", unknown),
 ];
@@ -155,6 +157,56 @@ fn cancel(site: &Site) {
     let none = site.run(&["cancel", "00000000-0000-0000-0000-0000000000ee", "--json"]);
     assert_eq!(none.code, 1);
     assert!(none.out.contains(r#""outcome":"not_found""#), "{}", none.out);
+}
+
+fn pause(site: &Site) {
+    let site = Site::filled(site.kind);
+    assert_eq!(site.says(&["pauses"]), "nothing is paused\n");
+    let said = site.says(&["pause", "digest", "--as", "ada"]);
+    assert_eq!(said, "`digest` is paused; `tourbillon resume` lets it go on\n");
+    assert!(site.says(&["pause", "digest"]).starts_with("`digest` is paused already, since "));
+    site.says(&["pause", "digest", "--scope", "tenant/acme"]);
+    let jobs = site.json(&["jobs"]);
+    assert!(jobs["jobs"][0]["paused_at"].is_string(), "{jobs}");
+    assert!(site.says(&["jobs"]).contains("paused"));
+    let said = site.says(&["resume", "digest", "--as", "bob"]);
+    assert!(said.starts_with("`digest` goes on; it was paused "), "{said}");
+    assert!(said.ends_with("still paused: `digest` for tenant/acme\n"), "{said}");
+    assert_eq!(site.run(&["resume", "digest"]).code, 1, "it is not paused any more");
+    let all = site.json(&["pauses", "--all"]);
+    let lifted = &all["pauses"][1];
+    assert_eq!((&lifted["paused_by"], &lifted["resumed_by"]), (&"ada".into(), &"bob".into()));
+    let missed = site.json(&["missed", "--job", "digest"]);
+    let told: Vec<_> = missed["entries"].as_array().expect("entries").iter().map(|e| &e["slots"]["reason"]).collect();
+    assert!(told.contains(&&Value::from("paused")), "{told:?}");
+
+    assert!(site.run(&["pause", "digset"]).err.contains("did you mean `digest`?"));
+    assert!(site.run(&["pause", "mail"]).err.contains("`mail` is a queue"));
+    let never = site.run(&["pause", "digest", "--scope", "tenant/acem"]);
+    assert!(never.err.contains("`digest` was never planned for tenant/acem"), "{}", never.err);
+}
+
+fn trigger(site: &Site) {
+    let site = Site::filled(site.kind);
+    let id = "00000000-0000-0000-0000-000000000009";
+    let wish = ["trigger", "digest", "--scope", "tenant/acme", "--as", "ada", "--id", id];
+    assert!(site.says(&wish).starts_with(&format!("{id}  is due now")));
+    let again = site.run(&wish);
+    assert_eq!((again.code, again.out.as_str()), (1, format!("{id}  was made before: nothing was done\n").as_str()));
+    let one = site.json(&["executions", id]);
+    let row = &one["executions"][0];
+    assert_eq!(
+        (&row["slot_at"], &row["policy"]["max_attempts"], &row["state"]),
+        (&Value::Null, &3.into(), &"scheduled".into())
+    );
+    assert_eq!(row["policy"]["limit"]["key"], r#"["digest","tenant","acme"]"#);
+    assert_eq!(
+        (&one["audit"][0]["action"], &one["audit"][0]["actor"]["name"]),
+        (&"job_trigger".into(), &"ada".into())
+    );
+    assert!(site.json(&["trigger", "digest", "--scope", "tenant/globex"])["id"].is_string());
+    assert!(site.run(&["trigger", "digest"]).err.contains("was never planned for global/global"));
+    assert!(site.run(&["trigger", "mail"]).err.contains("`mail` is a queue"));
 }
 
 fn prune(site: &Site) {

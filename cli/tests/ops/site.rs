@@ -16,8 +16,8 @@ use tourbillon::{
         transition::Charge,
     },
     store::{
-        AcquireLock, Claim, DatabaseClock, Due, Enqueue, ManualClock, NewItem, Operation, Plan, PlanEntry, Register,
-        Registration, Settle, Settlement, SpecHash, Start, Store, ask,
+        AcquireLock, Claim, DatabaseClock, Due, Enqueue, JobRules, ManualClock, NewItem, Operation, Plan, PlanEntry,
+        Register, Registration, Settle, Settlement, SpecHash, Start, Store, ask,
     },
 };
 use tourbillon_pg::PgStore;
@@ -145,7 +145,12 @@ impl Past {
     async fn tell(mut self) {
         for job in ["digest", "rollup"] {
             let hash = SpecHash("rules".into());
-            let jobs = vec![Registration { job: name(job), spec_hash: hash.clone(), schedule_hash: hash }];
+            let jobs = vec![Registration {
+                job: name(job),
+                spec_hash: hash.clone(),
+                schedule_hash: hash,
+                rules: Some(rules()),
+            }];
             self.ask(Register { runner: runner(), jobs }).await;
         }
         self.slot("acme", Outcome::Succeeded { result: Json::empty(), rows_affected: Some(3) }).await;
@@ -224,6 +229,20 @@ fn name(job: &str) -> JobName {
 
 fn runner() -> Incarnation {
     Incarnation(Uuid::from_u128(0xace))
+}
+
+/// Rules with which [`policy`] agrees.
+fn rules() -> JobRules {
+    JobRules {
+        schedule: "every 300s".to_owned(),
+        priority: 0,
+        max_attempts: 3,
+        lease_ms: 60_000,
+        reentry: Reentry::Allow,
+        supersede: Supersede::Never,
+        max_overlap: Some(1),
+        audit: Audit::Exceptions,
+    }
 }
 
 fn policy() -> Policy {

@@ -19,6 +19,7 @@ mod call;
 mod claimer;
 mod forwarder;
 mod heartbeater;
+mod job_operator;
 mod keeper;
 mod lease;
 mod listener;
@@ -41,6 +42,7 @@ use std::{
 
 pub use boot::migrate;
 pub use forwarder::{Forwarded, Forwarder, ForwarderBuilder, Parcel};
+pub use job_operator::{JobOperator, OperatorError, Triggered};
 pub use queue::{QueueHandle, UnknownQueue};
 pub use rules::{JobRules, QueueRules, ServiceRules};
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};

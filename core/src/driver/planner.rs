@@ -105,6 +105,9 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
             let edits = edits(job, cursors, &targets, read.now);
             entries.extend(edits.into_iter().filter(|edit| edited.insert((edit.job.clone(), edit.scope.clone()))));
             for (scope, target) in &targets {
+                if cursors.pauses.iter().any(|pause| pause.holds(&job.name, scope)) {
+                    continue;
+                }
                 let at = JobPlan { shared, job, cursors, now: read.now };
                 // A schedule that panics, a user's hook for example, concerns no other scope.
                 match guard(|| at.step(scope, target)) {
@@ -248,8 +251,8 @@ async fn plan(
                 }
                 PlanOutcome::SpecSuperseded => retire(superseded, job),
                 PlanOutcome::ScheduleChanged => tracing::info!(%job, %scope, "another schedule from now on"),
-                // Another replica was faster, or the clock stepped back: the next round sees the new cursor.
-                PlanOutcome::Made(_) | PlanOutcome::CursorMoved(_) | PlanOutcome::NotDue => {}
+                // Another replica was faster, the clock stepped back, or an operator paused it: the next round sees it.
+                PlanOutcome::Made(_) | PlanOutcome::CursorMoved(_) | PlanOutcome::NotDue | PlanOutcome::Paused => {}
             }
         }
     }

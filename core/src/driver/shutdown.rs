@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Services, Shared, UnknownService, runner::INTERRUPT_PATIENCE, stop::Stage};
+use super::{JobOperator, Services, Shared, UnknownService, runner::INTERRUPT_PATIENCE, stop::Stage};
 use crate::{
     job::StopReason,
     model::Incarnation,
@@ -59,6 +59,11 @@ impl Running {
     /// The services: their health, and ticks on demand. Cheap to clone; for an admin endpoint, say.
     pub fn services(&self) -> Services {
         Services::new(Arc::clone(&self.shared))
+    }
+
+    /// What operators do with the jobs of this database. Cheap to clone; for an admin endpoint, say.
+    pub fn jobs(&self) -> JobOperator {
+        JobOperator::at(self.shared.caller.store(), self.shared.runtime.clone())
     }
 
     /// Runs one tick of a service now, in the same way as its interval does: guard, gate, lock, work, health.

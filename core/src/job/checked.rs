@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::{BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider, handler::HandlerFn, work::Work};
 use crate::{
-    model::{Audit, ExecutionId, JobName, Limit, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
+    model::{Audit, ExecutionId, JobName, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
     plan::{Backoff, CatchUp, Planner, Schedule},
-    store::{Registration, SpecHash},
+    store::{JobRules, Registration, SpecHash},
 };
 
 /// A job whose rules hold.
@@ -147,12 +147,18 @@ impl CheckedJob {
     }
 
     fn policy(&self, scope: &Scope) -> Policy {
-        let max = match self.overlap {
-            Overlap::Forbid => Some(1),
-            Overlap::AtMost(max) => Some(max),
-            Overlap::Allow => None,
+        self.rules().policy(&self.name, scope)
+    }
+
+    /// What operators are told.
+    fn rules(&self) -> JobRules {
+        let schedule = match &self.targets {
+            Targets::Scopes(_, schedule) | Targets::Fixed(_, schedule) => schedule.to_string(),
+            Targets::Own(_) => "each scope its own".to_owned(),
         };
-        Policy {
+        JobRules {
+            schedule,
+            priority: self.priority,
             max_attempts: self.max_attempts,
             lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
             reentry: self.reentry,
@@ -160,11 +166,11 @@ impl CheckedJob {
                 CatchUp::LatestOnly => Supersede::ByNewerSlot,
                 CatchUp::EverySlot { .. } => Supersede::Never,
             },
-            // A JSON array: names may hold any printable character, so no separator would be safe.
-            limit: max.map(|max| Limit {
-                key: serde_json::json!([self.name.as_str(), scope.kind(), scope.id()]).to_string(),
-                max,
-            }),
+            max_overlap: match self.overlap {
+                Overlap::Forbid => Some(1),
+                Overlap::AtMost(max) => Some(max),
+                Overlap::Allow => None,
+            },
             audit: self.audit,
         }
     }
@@ -205,7 +211,12 @@ impl CheckedJob {
             self.priority,
             self.audit,
         );
-        Registration { job: self.name.clone(), spec_hash: hash(&spec), schedule_hash: hash(&schedule) }
+        Registration {
+            job: self.name.clone(),
+            spec_hash: hash(&spec),
+            schedule_hash: hash(&schedule),
+            rules: Some(self.rules()),
+        }
     }
 }
 

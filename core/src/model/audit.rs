@@ -103,11 +103,14 @@ pub enum AuditAction {
     /// transition.
     #[serde(rename = "job_delete")]
     Delete,
+    /// An operator made it, beside the schedule of its job.
+    #[serde(rename = "job_trigger")]
+    Trigger,
 }
 
 impl AuditAction {
     /// All actions.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Schedule,
         Self::Requeue,
         Self::Claim,
@@ -123,6 +126,7 @@ impl AuditAction {
         Self::Rescue,
         Self::Skip,
         Self::Delete,
+        Self::Trigger,
     ];
 
     /// The name as stored.
@@ -143,6 +147,7 @@ impl AuditAction {
             Self::Rescue => "job_rescue",
             Self::Skip => "job_skip",
             Self::Delete => "job_delete",
+            Self::Trigger => "job_trigger",
         }
     }
 
@@ -161,7 +166,8 @@ impl AuditAction {
             | Self::Dead
             | Self::Cancel
             | Self::Rescue
-            | Self::Delete => true,
+            | Self::Delete
+            | Self::Trigger => true,
             Self::Schedule
             | Self::Claim
             | Self::Start
@@ -319,7 +325,7 @@ pub enum By<'a> {
     Settler(&'a Outcome),
     /// A rescue ended or clamped it.
     Rescuer,
-    /// An operator cancelled or requeued it.
+    /// An operator cancelled, requeued or triggered it.
     Operator(Option<&'a OperatorName>),
     /// An operator removed it.
     Deleter(Option<&'a OperatorName>),
@@ -360,7 +366,10 @@ pub fn event(was: Option<&Execution>, row: &Execution, by: By<'_>, now: Timestam
 
 /// Which transition it is; `None` when it is none.
 fn action(was: Option<&Execution>, row: &Execution, by: By<'_>) -> Option<AuditAction> {
-    let Some(was) = was else { return Some(AuditAction::Schedule) };
+    let Some(was) = was else {
+        let is_trigger = matches!(by, By::Operator(_));
+        return Some(if is_trigger { AuditAction::Trigger } else { AuditAction::Schedule });
+    };
     if was.generation != row.generation {
         return Some(AuditAction::Requeue);
     }
@@ -392,7 +401,7 @@ fn step(was: Option<&Execution>, action: AuditAction) -> u8 {
     let was_started =
         was.and_then(|was| was.lease.as_ref()).is_some_and(|lease| was_running && lease.started_at.is_some());
     match action {
-        AuditAction::Schedule | AuditAction::Requeue => 0,
+        AuditAction::Schedule | AuditAction::Requeue | AuditAction::Trigger => 0,
         AuditAction::Claim | AuditAction::Reclaim => 1,
         AuditAction::CancelRequest if !was_started => 2,
         AuditAction::Start => 3,
@@ -426,7 +435,7 @@ mod tests {
             assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
             assert_eq!(AuditAction::from_name(action.as_str()), Some(action));
         }
-        for (audit, wanted) in [(Audit::Off, 0), (Audit::Exceptions, 8), (Audit::All, AuditAction::ALL.len())] {
+        for (audit, wanted) in [(Audit::Off, 0), (Audit::Exceptions, 9), (Audit::All, AuditAction::ALL.len())] {
             assert_eq!(AuditAction::ALL.into_iter().filter(|action| audit.wants(*action)).count(), wanted);
             assert_eq!(Audit::from_name(audit.as_str()), Some(audit));
         }

@@ -84,12 +84,21 @@ pub enum SkipReason {
     Expired,
     /// The clocks of its zone left its wall time out, and its schedule says that it has no slot then.
     Gap,
+    /// Its job, or its scope, was paused.
+    Paused,
 }
 
 impl SkipReason {
     /// All reasons.
-    pub const ALL: [Self; 6] =
-        [Self::Superseded, Self::Late, Self::OutsideWindow, Self::ScheduleChanged, Self::Expired, Self::Gap];
+    pub const ALL: [Self; 7] = [
+        Self::Superseded,
+        Self::Late,
+        Self::OutsideWindow,
+        Self::ScheduleChanged,
+        Self::Expired,
+        Self::Gap,
+        Self::Paused,
+    ];
 
     /// The name as stored.
     pub const fn as_str(self) -> &'static str {
@@ -100,6 +109,7 @@ impl SkipReason {
             Self::ScheduleChanged => "schedule_changed",
             Self::Expired => "expired",
             Self::Gap => "gap",
+            Self::Paused => "paused",
         }
     }
 

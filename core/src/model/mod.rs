@@ -6,6 +6,7 @@ mod id;
 pub(crate) mod lock;
 mod name;
 mod outcome;
+mod pause;
 mod time;
 pub mod transition;
 
@@ -20,5 +21,6 @@ pub use lock::{Epoch, HeldBy, Lock, LockHeld, LockRef, MAX_TTL_MS};
 pub use name::{LockName, ServiceName};
 pub(crate) use outcome::wait_ms;
 pub use outcome::{ErrorCode, ErrorText, Failure, Json, JsonError, MAX_ERROR_BYTES, MAX_JSON_BYTES, Outcome, Retry};
+pub use pause::Pause;
 pub use time::Timestamp;
 pub(crate) use time::micros;

@@ -1,5 +1,7 @@
 //! Owns "when a job's slots are": the one question that planner and checkers ask of all kinds of schedules.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cadence, Cron, Hook};
@@ -15,6 +17,17 @@ pub enum Schedule {
     Cron(Cron),
     /// Where a function of the user says.
     Hook(Hook),
+}
+
+impl fmt::Display for Schedule {
+    /// For people: `every 300s`, `0 8 * * * Europe/Berlin`, `hook v1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cadence(cadence) => write!(f, "every {:?}", cadence.every()),
+            Self::Cron(cron) => write!(f, "{} {}", cron.pattern(), cron.zone()),
+            Self::Hook(hook) => write!(f, "hook {}", hook.version()),
+        }
+    }
 }
 
 impl Schedule {

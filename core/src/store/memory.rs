@@ -2,6 +2,7 @@
 //! engine of the simulation. Keeps nothing across a restart.
 
 mod job;
+mod pause;
 mod queue;
 mod schema;
 
@@ -17,8 +18,8 @@ use super::{
     SkippedEntry, Store, StoreError, Verb, apply,
 };
 use crate::model::{
-    AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, RequestId, Scope, State,
-    Timestamp, micros,
+    AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, Pause, RequestId, Scope,
+    State, Timestamp, micros,
 };
 use std::time::Duration;
 
@@ -101,6 +102,7 @@ struct Tables {
     receipts: BTreeMap<RequestId, (Timestamp, Reply)>,
     last_rescue: Option<Timestamp>,
     locks: BTreeMap<LockName, Lock>,
+    pauses: BTreeMap<RequestId, Pause>,
 }
 
 impl Tables {
@@ -138,6 +140,11 @@ impl Tables {
                 .limit
                 .as_ref()
                 .is_some_and(|limit| self.running_by_limit.get(&limit.key).copied().unwrap_or(0) >= limit.max)
+    }
+
+    /// By a pause. Only what a schedule made.
+    fn is_held(&self, row: &Execution) -> bool {
+        row.slot_at.is_some() && self.pauses.values().any(|pause| pause.holds(&row.job, &row.scope))
     }
 }
 
@@ -207,7 +214,8 @@ impl Rows for Tables {
 
     fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
         let due = self.claimable.iter().filter(|((_, at, _), job)| *at <= now && jobs.contains(job));
-        let rows = due.filter_map(|((_, _, id), _)| self.live.get(id)).filter(|row| !self.is_blocked(row));
+        let rows = due.filter_map(|((_, _, id), _)| self.live.get(id));
+        let rows = rows.filter(|row| !self.is_blocked(row) && !self.is_held(row));
         Ok(page(rows.cloned(), limit))
     }
 

@@ -13,6 +13,7 @@ mod job_rows;
 mod lock_rows;
 mod memory;
 mod notice;
+mod pause_rows;
 mod queue_rows;
 mod rows;
 mod schema_rows;
@@ -32,6 +33,7 @@ pub use job_rows::JobRows;
 pub use lock_rows::LockRows;
 pub use memory::MemoryStore;
 pub use notice::{Listener, Notice};
+pub use pause_rows::PauseRows;
 pub use queue_rows::QueueRows;
 pub use rows::{JobRecord, Rows};
 pub use schema_rows::SchemaRows;
@@ -241,9 +243,11 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
             }
             Ok(())
         }
-        Verb::RenewLock(_) | Verb::ReleaseLock(_) => Ok(()),
+        Verb::RenewLock(_) | Verb::ReleaseLock(_) | Verb::PauseJob(_) | Verb::ResumeJob(_) => Ok(()),
+        Verb::TriggerJob(_) => Ok(()),
         Verb::ListLocks(v) => limit(v.limit),
         Verb::ListJobs(v) => limit(v.limit),
+        Verb::ListPauses(v) => limit(v.limit),
         Verb::ListScopes(v) => limit(v.limit),
         Verb::ListRecent(v) => limit(v.limit),
         Verb::ListItems(v) => limit(v.limit),
@@ -311,6 +315,7 @@ fn check_numbers(verb: &Verb) -> Result<(), StoreError> {
             entry.slots.iter().try_for_each(|slot| at_most("lease_ms", slot.policy.lease_ms))?;
             entry.skipped.iter().try_for_each(|slots| at_most("count", slots.count.unwrap_or(0)))
         }),
+        Verb::TriggerJob(trigger) => at_most("lease_ms", trigger.policy.lease_ms),
         Verb::Enqueue(enqueue) => {
             at_most("max_items", enqueue.max_items.unwrap_or(0))?;
             enqueue.items.iter().try_for_each(|item| at_most("lease_ms", item.policy.lease_ms))
@@ -337,5 +342,8 @@ pub const fn keeps_receipt(verb: &Verb) -> bool {
             | Verb::Enqueue(_)
             | Verb::UpdateItem(_)
             | Verb::DeleteItems(_)
+            | Verb::PauseJob(_)
+            | Verb::ResumeJob(_)
+            | Verb::TriggerJob(_)
     )
 }

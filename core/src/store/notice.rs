@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BoxFuture, Due, EnqueueOutcome, PlanOutcome, Reply, RequeueOutcome, StoreError, UpdateOutcome, Verb};
+use super::{
+    BoxFuture, Due, EnqueueOutcome, PlanOutcome, Reply, RequeueOutcome, ResumeOutcome, StoreError, TriggerOutcome,
+    UpdateOutcome, Verb,
+};
 use crate::model::{JobName, Outcome, Timestamp};
 
 /// Most jobs that a notice names; one of more is of any.
@@ -67,6 +70,13 @@ impl Notice {
             (Verb::Requeue(_), Reply::Requeued(reply)) => {
                 let any = reply.outcomes.iter().any(|outcome| matches!(outcome, RequeueOutcome::Requeued(_)));
                 any.then_some(Self::Any)
+            }
+            (Verb::TriggerJob(verb), Reply::JobTriggered(reply)) => {
+                (reply.outcome == TriggerOutcome::Triggered).then(|| Self::of(verb.job.clone()))
+            }
+            // What the pause held may run at once.
+            (Verb::ResumeJob(verb), Reply::JobResumed(reply)) => {
+                matches!(reply.outcome, ResumeOutcome::Resumed(_)).then(|| Self::of(verb.job.clone()))
             }
             // What somebody gives back, another may run at once.
             (Verb::Settle(verb), Reply::Settled(reply)) => {

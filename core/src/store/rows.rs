@@ -1,8 +1,8 @@
 //! Owns the seam between the specification and a database: plain row access, no decisions.
 
 use super::{
-    AuditRows, Cursor, JobRows, JobStats, ListExecutions, ListSkipped, LockRows, Prune, Pruned, QueueRows, Reply,
-    SchemaRows, SkippedEntry, SpecHash, StoreError,
+    AuditRows, Cursor, JobRows, JobRules, JobStats, ListExecutions, ListSkipped, LockRows, PauseRows, Prune, Pruned,
+    QueueRows, Reply, SchemaRows, SkippedEntry, SpecHash, StoreError,
 };
 use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
@@ -14,8 +14,10 @@ pub struct JobRecord {
     pub spec_hash: SpecHash,
     /// Of its slot times.
     pub schedule_hash: SpecHash,
-    /// When the slot times last changed; `None` when they never did.
+    /// When the slot times last changed, or the job was resumed; `None` when neither ever was.
     pub edited_at: Option<Timestamp>,
+    /// For operators.
+    pub rules: Option<JobRules>,
 }
 
 /// Row access inside one serialisable transaction. Everything is ordered as stated, so that results, and with
@@ -23,7 +25,7 @@ pub struct JobRecord {
 ///
 /// # Errors
 /// All methods: whatever the database says; the transaction is then rolled back as a whole.
-pub trait Rows: AuditRows + JobRows + LockRows + QueueRows + SchemaRows {
+pub trait Rows: AuditRows + JobRows + LockRows + PauseRows + QueueRows + SchemaRows {
     /// The live row, if any.
     fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
     /// Stores a new live row. Its id is neither live nor finished (but for the next generation of a finished one).
@@ -36,7 +38,8 @@ pub trait Rows: AuditRows + JobRows + LockRows + QueueRows + SchemaRows {
     fn finished(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
 
     /// Up to `limit` live rows of these jobs with `claimable_at` ≤ `now`, ordered by (`priority`, `claimable_at`, `id`);
-    /// rows with a limit key that is full are left out unless they are running themselves.
+    /// rows with a limit key that is full are left out unless they are running themselves, and so are rows with a slot
+    /// whose job or scope is paused.
     fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError>;
     /// How many rows with this limit key are running.
     fn running_with_limit(&mut self, key: &str) -> Result<u32, StoreError>;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tourbillon::{
     model::{ExecutionId, Scope, SkipReason, SkippedSlots, Timestamp},
     plan::{CatchUp, Planner, Schedule},
-    store::{PlanEntry, PlanOutcome, RegisterOutcome, Reply, SpecHash, Verb},
+    store::{PauseJob, PauseOutcome, PlanEntry, PlanOutcome, RegisterOutcome, Reply, ResumeOutcome, SpecHash, Verb},
 };
 
 use super::{
@@ -66,7 +66,8 @@ fn follow<'h>(docket: &mut Docket, track: &Track<'h>) -> (Vec<Planned<'h>>, Vec<
                 for (entry, outcome) in plan.entries.iter().zip(&reply.outcomes) {
                     let Some(series) = track.series_at(&entry.job, &entry.scope) else { continue };
                     if *outcome == PlanOutcome::ScheduleChanged {
-                        recorded.extend(all[series].edit(now, event).map(|slots| (series, slots, now, event)));
+                        let told = all[series].edit(now, event, SkipReason::ScheduleChanged);
+                        recorded.extend(told.map(|slots| (series, slots, now, event)));
                         (all[series].is_begun, all[series].cursor) = (true, Some(now));
                         all[series].furthest = all[series].furthest.max(Some(now));
                     }
@@ -92,10 +93,30 @@ fn follow<'h>(docket: &mut Docket, track: &Track<'h>) -> (Vec<Planned<'h>>, Vec<
                     for series in of_job {
                         if *outcome == RegisterOutcome::ScheduleChanged {
                             before_edit(docket, track, series, &all[series], event);
-                            recorded.extend(all[series].edit(now, event).map(|slots| (series, slots, now, event)));
+                            let told = all[series].edit(now, event, SkipReason::ScheduleChanged);
+                            recorded.extend(told.map(|slots| (series, slots, now, event)));
                         }
                         all[series].spec = Some(&job.spec_hash);
                     }
+                }
+            }
+            // A scope that was never planned begins with its pause.
+            (Verb::PauseJob(PauseJob { job, scope: Some(scope), .. }), Reply::JobPaused(reply))
+                if reply.outcome == PauseOutcome::Paused =>
+            {
+                if let Some(series) = track.series_at(job, scope).filter(|series| all[*series].cursor.is_none()) {
+                    (all[series].cursor, all[series].edited_at) = (Some(now), Some(now));
+                }
+            }
+            (Verb::ResumeJob(resume), Reply::JobResumed(reply)) => {
+                let ResumeOutcome::Resumed(_) = reply.outcome else { continue };
+                let is_meant = |series: &usize| {
+                    let Series { job, scope, .. } = track.series[*series];
+                    *job == resume.job && resume.scope.as_ref().is_none_or(|own| own == scope)
+                };
+                for series in (0..all.len()).filter(is_meant) {
+                    let told = all[series].edit(now, event, SkipReason::Paused);
+                    recorded.extend(told.map(|slots| (series, slots, now, event)));
                 }
             }
             (Verb::Claim(_), Reply::Claimed(reply)) => {
@@ -136,14 +157,13 @@ impl Planned<'_> {
         self.skipped.extend(entry.skipped.iter().cloned());
     }
 
-    /// What the edit must have recorded.
-    fn edit(&mut self, now: Timestamp, event: usize) -> Option<SkippedSlots> {
+    /// What the edit, or the resumption, must have recorded.
+    fn edit(&mut self, now: Timestamp, event: usize, reason: SkipReason) -> Option<SkippedSlots> {
         (self.edited_at, self.is_begun) = (Some(now), self.cursor.is_some());
         let after = self.cursor?;
         self.cursor = Some(now);
         self.furthest = self.furthest.max(Some(now));
         self.last_event = event;
-        let reason = SkipReason::ScheduleChanged;
         (after < now).then_some(SkippedSlots { after, through: now, count: None, reason })
     }
 }
@@ -263,7 +283,7 @@ fn skip_is_true(
         SkipReason::Late => row.slot_at.is_some() && row.expires_at.is_some_and(|at| at < now),
         SkipReason::Expired => row.slot_at.is_none() && row.expires_at.is_some_and(|at| at < now),
         SkipReason::Superseded => row.series.is_some_and(|series| planned[series].furthest > row.slot_at),
-        SkipReason::OutsideWindow | SkipReason::ScheduleChanged | SkipReason::Gap => false,
+        SkipReason::OutsideWindow | SkipReason::ScheduleChanged | SkipReason::Gap | SkipReason::Paused => false,
     };
     docket.demand(is_true, &[row.made.unwrap_or(event), event], || {
         format!("{} was skipped as {} at {now}, which is not true", track.name(index), reason.as_str())

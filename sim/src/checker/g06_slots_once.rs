@@ -1,11 +1,14 @@
-//! G6: one slot, one execution. No slot is made twice, before it is due, off the grid, at or before an edit, from a
-//! cursor that has moved, or by a spec that has been superseded.
+//! G6: one slot, one execution. No slot is made twice, before it is due, off the grid, at or before an edit or a
+//! resumption, during a pause, from a cursor that has moved, or by a spec that has been superseded.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tourbillon::{
-    model::{JobName, Timestamp},
-    store::{Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Reply, SpecHash, Verb},
+    model::{JobName, Scope, Timestamp},
+    store::{
+        PauseJob, PauseOutcome, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Reply,
+        ResumeJob, ResumeOutcome, SpecHash, Verb,
+    },
 };
 
 use super::{Findings, docket::Docket, track::Track};
@@ -21,6 +24,8 @@ struct Judge<'t, 'h> {
     edits: BTreeMap<&'h JobName, Edit>,
     /// The schedule that a scope has to itself, since when, and the event that gave it.
     own: BTreeMap<usize, (Option<&'h SpecHash>, Edit)>,
+    /// Pauses in force, of a job or of one scope of it, and the event that began each.
+    pauses: BTreeMap<(&'h JobName, Option<&'h Scope>), usize>,
     /// Event of the last edit, by series. The facts describe the schedule after it; what it was before is not known.
     last_edits: Vec<Option<usize>>,
 }
@@ -41,6 +46,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         specs: BTreeMap::new(),
         edits: BTreeMap::new(),
         own: BTreeMap::new(),
+        pauses: BTreeMap::new(),
         last_edits: last_edits(track),
     };
     for (event, now, request, reply) in track.applied() {
@@ -51,6 +57,14 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
             (Verb::Plan(plan), Reply::Planned(planned)) => judge.plan(event, now, plan, planned),
             (Verb::Register(register), Reply::Registered(registered)) => {
                 judge.register(event, now, register, registered);
+            }
+            (Verb::PauseJob(pause), Reply::JobPaused(paused)) if paused.outcome == PauseOutcome::Paused => {
+                judge.pause(event, now, pause);
+            }
+            (Verb::ResumeJob(resume), Reply::JobResumed(resumed)) => {
+                if let ResumeOutcome::Resumed(_) = resumed.outcome {
+                    judge.resume(event, now, resume);
+                }
             }
             _ => {}
         }
@@ -111,12 +125,57 @@ impl<'h> Judge<'_, 'h> {
             }
             let PlanOutcome::Made(made) = outcome else { continue };
             self.moved(event, now, series, entry);
+            self.not_paused(event, now, entry);
             for new in entry.slots.iter().filter(|new| made.contains(&new.id)) {
                 if let Some(slot) = new.slot_at {
                     self.slot(event, now, series, (slot, entry));
                 }
             }
         }
+    }
+
+    /// A scope that was never planned begins with its pause.
+    fn pause(&mut self, event: usize, now: Timestamp, pause: &'h PauseJob) {
+        self.pauses.insert((&pause.job, pause.scope.as_ref()), event);
+        if let Some(scope) = &pause.scope
+            && let Some(series) = self.track.series_at(&pause.job, scope)
+        {
+            self.cursors.entry(series).or_insert((now, event));
+        }
+    }
+
+    /// To go on is an edit: no slot at or before it.
+    fn resume(&mut self, event: usize, now: Timestamp, resume: &'h ResumeJob) {
+        self.pauses.remove(&(&resume.job, resume.scope.as_ref()));
+        let edit = || Edit { event, at: Some(now) };
+        match &resume.scope {
+            None => {
+                self.edits.insert(&resume.job, edit());
+                for (series, cursor) in &mut self.cursors {
+                    if *self.track.series[*series].job == resume.job {
+                        *cursor = (now, event);
+                    }
+                }
+            }
+            Some(scope) => {
+                let Some(series) = self.track.series_at(&resume.job, scope) else { return };
+                self.cursors.insert(series, (now, event));
+                let own = self.own.get(&series).and_then(|(own, _)| *own);
+                self.own.insert(series, (own, edit()));
+            }
+        }
+    }
+
+    /// Nothing is planned while a pause holds it.
+    fn not_paused(&mut self, event: usize, now: Timestamp, entry: &'h PlanEntry) {
+        let of_job = self.pauses.get(&(&entry.job, None));
+        let Some(paused) = of_job.or_else(|| self.pauses.get(&(&entry.job, Some(&entry.scope)))).copied() else {
+            self.docket.demand(true, &[], String::new);
+            return;
+        };
+        let (job, scope) = (&entry.job, &entry.scope);
+        self.docket
+            .demand(false, &[paused, event], || format!("{job} for {scope} was planned at {now}, while paused"));
     }
 
     /// The cursor moved: from where it was, by the spec that counts, to nothing that is not due.
@@ -214,7 +273,7 @@ mod tests {
     use std::time::Duration;
 
     use tourbillon::{
-        model::Timestamp,
+        model::{Scope, Timestamp},
         store::{PlanOutcome, RegisterOutcome, Reply, Verb},
     };
 
@@ -289,6 +348,26 @@ mod tests {
             let mut story = edited();
             story.own = own;
             story.wait(60).make(2);
+            story.flagged_by(&["G6"]);
+        }
+    }
+
+    #[test]
+    fn a_paused_job_makes_no_slot_and_a_resumed_one_none_of_its_pause() {
+        for scope in [None, Some(Scope::global())] {
+            let paused = || {
+                let mut story = Story::new();
+                story.make(1).wait(120).pause_job(scope.clone()).wait(120);
+                story
+            };
+            let mut story = paused();
+            story.resume_job(scope.clone()).wait(60).make(2);
+            story.is_fine();
+            let mut story = paused();
+            story.make(2);
+            story.flagged_by(&["G6"]);
+            let mut story = paused();
+            story.resume_job(scope.clone()).wait(1).make_at(2, Story::slot(3));
             story.flagged_by(&["G6"]);
         }
     }

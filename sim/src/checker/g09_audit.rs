@@ -117,7 +117,11 @@ fn due(track: &Track<'_>, step: &Step<'_>, was: &Shadow, runner: Actor, max_atte
     };
     let details = &mut due.details;
     match step.act {
-        Act::Made => {}
+        Act::Made => {
+            if is_trigger(track, step) {
+                (due.action, due.actor) = (AuditAction::Trigger, operator(track, step));
+            }
+        }
         Act::Claimed(execution, charge) => {
             let is_held = was.stage == Stage::Held;
             due.action = if is_held { AuditAction::Reclaim } else { AuditAction::Claim };
@@ -197,6 +201,12 @@ fn settled(outcome: &Outcome, state: State) -> AuditAction {
     }
 }
 
+/// Whether an operator made it.
+fn is_trigger(track: &Track<'_>, step: &Step<'_>) -> bool {
+    let What::Applied { request, .. } = &track.history.events[step.event].what else { return false };
+    matches!(request.verb, Verb::TriggerJob(_))
+}
+
 /// Who the request says asked.
 fn operator(track: &Track<'_>, step: &Step<'_>) -> Actor {
     let What::Applied { request, .. } = &track.history.events[step.event].what else { return Actor::system() };
@@ -204,6 +214,7 @@ fn operator(track: &Track<'_>, step: &Step<'_>) -> Actor {
         Verb::Cancel(verb) => verb.actor.as_ref(),
         Verb::Requeue(verb) => verb.actor.as_ref(),
         Verb::DeleteItems(verb) => verb.actor.as_ref(),
+        Verb::TriggerJob(verb) => verb.actor.as_ref(),
         _ => None,
     };
     Actor::operator(name)

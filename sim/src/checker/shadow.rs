@@ -138,7 +138,9 @@ impl Shadow {
             Act::Requeued(generation) => {
                 let (fence, lease) = (self.fence, self.lease);
                 let stage = Stage::Waiting(State::Scheduled);
-                *self = Self { stage, generation, fence, lease, wait_until: now, ..Self::ABSENT };
+                // That of a slot is an absolute time, like the slot's own.
+                let is_wait_relative = row.slot_at.is_none();
+                *self = Self { stage, generation, fence, lease, wait_until: now, is_wait_relative, ..Self::ABSENT };
             }
             Act::Updated(None) => {}
             Act::Updated(Some(due)) => self.put_off(due, now),

@@ -11,8 +11,9 @@ use tourbillon::{
     plan::CatchUp,
     store::{
         AcquireLock, Cancel, Claim, Heartbeat, ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ManualClock,
-        MemoryStore, Migrate, Plan, PlanEntry, ReadCursors, Register, Registration, ReleaseLock, RenewLock, Reply,
-        Request, Requeue, Rescue, SCHEMA_VERSION, Settle, Settlement, SpecHash, Start, Verb,
+        MemoryStore, Migrate, PauseJob, Plan, PlanEntry, ReadCursors, Register, Registration, ReleaseLock, RenewLock,
+        Reply, Request, Requeue, Rescue, ResumeJob, SCHEMA_VERSION, Settle, Settlement, SpecHash, Start, TriggerJob,
+        Verb,
     },
 };
 use uuid::Uuid;
@@ -109,7 +110,8 @@ impl Callers {
     }
 
     fn register(&mut self) {
-        let registration = |job| Registration { spec_hash: self.spec(&job), schedule_hash: self.spec(&job), job };
+        let registration =
+            |job| Registration { spec_hash: self.spec(&job), schedule_hash: self.spec(&job), job, rules: None };
         let jobs = self.jobs().into_iter().map(registration).collect();
         self.call(Register { runner: Incarnation(Uuid::nil()), jobs });
     }
@@ -120,7 +122,12 @@ impl Callers {
         let mut entries = Vec::new();
         for (facts, known) in self.facts.jobs.clone().iter().zip(read.jobs) {
             let expect = known.cursors.first().map(|cursor| cursor.at);
-            let Some(step) = facts.planner.step(expect, known.edited_at, read.now) else { continue };
+            if !known.pauses.is_empty() && self.draw(4) > 0 {
+                continue;
+            }
+            let own = known.cursors.first().and_then(|cursor| cursor.edited_at);
+            let edited_at = known.edited_at.max(own);
+            let Some(step) = facts.planner.step(expect, edited_at, read.now) else { continue };
             let slots = step.slots.iter().map(|slot| NewExecution {
                 id: ExecutionId(self.uuid()),
                 slot_at: Some(*slot),
@@ -202,7 +209,7 @@ impl Callers {
     }
 
     fn act(&mut self) {
-        match self.draw(27) {
+        match self.draw(29) {
             0..5 => self.claim(),
             5..9 => _ = self.lease().map(|lease| self.call(Start { leases: vec![lease] })),
             9..11 => _ = self.lease().map(|lease| self.call(Heartbeat { leases: vec![lease] })),
@@ -222,9 +229,40 @@ impl Callers {
             }
             24 => self.acquire(),
             25 => _ = self.lock().map(|lock| self.call(RenewLock { lock })),
+            27 if self.draw(4) == 0 => self.hold(),
+            28 if self.draw(8) == 0 => self.trigger(),
             26 if self.draw(2) == 0 => _ = self.lock().map(|lock| self.call(ReleaseLock { lock })),
             _ => self.pass_time(),
         }
+    }
+
+    /// Pauses or resumes a job, or its scope; resuming is as frequent, so that slots are made.
+    fn hold(&mut self) {
+        let jobs = self.jobs();
+        let job = jobs[usize::try_from(self.draw(jobs.len() as u64)).unwrap()].clone();
+        let scope = (self.draw(2) == 0).then(Scope::global);
+        if self.draw(3) == 0 {
+            self.call(PauseJob { job, scope, actor: None });
+        } else {
+            self.call(ResumeJob { job, scope, actor: None });
+        }
+    }
+
+    fn trigger(&mut self) {
+        let id = if self.draw(4) == 0 { self.id() } else { None };
+        let id = id.unwrap_or_else(|| ExecutionId(self.uuid()));
+        let facts = self.facts.jobs[0].clone();
+        let policy = Policy {
+            max_attempts: facts.max_attempts,
+            lease_ms: facts.lease_ms,
+            reentry: facts.reentry,
+            supersede: Supersede::Never,
+            limit: None,
+            audit: Audit::All,
+        };
+        self.ids.push(id);
+        let (job, scope) = (facts.job, Scope::global());
+        self.call(TriggerJob { job, scope, id, priority: 0, payload: None, policy, actor: None });
     }
 
     fn acquire(&mut self) {

@@ -12,8 +12,9 @@ use tourbillon::{
     },
     plan::{Cadence, CatchUp, Planner, Schedule},
     store::{
-        ErrorKind, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Registration, Reply,
-        Request, SkippedEntry, SpecHash, Verb,
+        ErrorKind, JobPaused, JobResumed, PauseJob, PauseOutcome, Plan, PlanEntry, PlanOutcome, Planned, Register,
+        RegisterOutcome, Registered, Registration, Reply, Request, ResumeJob, ResumeOutcome, SkippedEntry, SpecHash,
+        Verb,
     },
 };
 use uuid::Uuid;
@@ -282,9 +283,25 @@ impl Story {
             self.cursor = Some(self.now());
         }
         let hash = SpecHash(spec.into());
-        let registration = Registration { job: job(), spec_hash: hash.clone(), schedule_hash: hash };
+        let registration = Registration { job: job(), spec_hash: hash.clone(), schedule_hash: hash, rules: None };
         let verb = Register { runner: incarnation(self.replica), jobs: vec![registration] };
         self.exchange(&[], verb, Reply::Registered(Registered { outcomes: vec![outcome] }))
+    }
+
+    /// Pauses the job, or a scope of it.
+    pub(super) fn pause_job(&mut self, scope: Option<Scope>) -> &mut Self {
+        let reply = JobPaused { now: self.now(), outcome: PauseOutcome::Paused };
+        self.exchange(&[], PauseJob { job: job(), scope, actor: None }, Reply::JobPaused(reply))
+    }
+
+    /// Lifts the pause: what it left out is recorded.
+    pub(super) fn resume_job(&mut self, scope: Option<Scope>) -> &mut Self {
+        let now = self.now();
+        if let Some(after) = self.cursor.replace(now) {
+            self.skip_slots(SkippedSlots { after, through: now, count: None, reason: SkipReason::Paused });
+        }
+        let reply = JobResumed { now, outcome: ResumeOutcome::Resumed(now) };
+        self.exchange(&[], ResumeJob { job: job(), scope, actor: None }, Reply::JobResumed(reply))
     }
 
     fn skip_slots(&mut self, slots: SkippedSlots) {

@@ -15,7 +15,7 @@ use tourbillon::{
     plan::{Backoff, Planner, Schedule},
     store::{
         DeleteOutcome, Due, EnqueueOutcome, NewItem, PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome,
-        Settlement, SpecHash, StoreError, UpdateOutcome, Verb,
+        Settlement, SpecHash, StoreError, TriggerJob, TriggerOutcome, UpdateOutcome, Verb,
     },
 };
 
@@ -344,6 +344,11 @@ impl<'h> Track<'h> {
                     }
                 }
             }
+            (Verb::TriggerJob(trigger), Reply::JobTriggered(triggered))
+                if triggered.outcome == TriggerOutcome::Triggered =>
+            {
+                self.triggered(event, now, trigger);
+            }
             (Verb::Claim(claim), Reply::Claimed(claimed)) => {
                 for execution in &claimed.executions {
                     let row = self.intern(execution.id);
@@ -427,7 +432,10 @@ impl<'h> Track<'h> {
             | Reply::CancelOutcomes(_)
             | Reply::Requeued(_)
             | Reply::ItemUpdated(_)
-            | Reply::ItemsDeleted(_) => true,
+            | Reply::ItemsDeleted(_)
+            | Reply::JobPaused(_)
+            | Reply::JobResumed(_)
+            | Reply::JobTriggered(_) => true,
             _ => false,
         };
         match self.receipts.entry(request.id) {
@@ -487,6 +495,24 @@ impl<'h> Track<'h> {
                 is_due_relative: matches!(item.due, Due::AfterMs(_)),
                 expires_at: item.ttl_ms.map(|ms| after_ms(now, ms)),
                 policy: Some(&item.policy),
+                made: Some(event),
+            };
+            self.steps.push(Step { event, row, now, act: Act::Made });
+        }
+    }
+
+    fn triggered(&mut self, event: usize, now: Timestamp, trigger: &'h TriggerJob) {
+        let series = self.series_of(&trigger.job, &trigger.scope);
+        let row = self.intern(trigger.id);
+        if self.rows[row].made.is_none() {
+            self.rows[row] = Row {
+                id: trigger.id,
+                series: Some(series),
+                slot_at: None,
+                due_at: now,
+                is_due_relative: true,
+                expires_at: None,
+                policy: Some(&trigger.policy),
                 made: Some(event),
             };
             self.steps.push(Step { event, row, now, act: Act::Made });

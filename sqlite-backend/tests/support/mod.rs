@@ -89,7 +89,7 @@ pub(crate) fn hash(text: &str) -> SpecHash {
 }
 
 pub(crate) fn register(chance: &mut Chance, name: &str) -> Request {
-    let job = Registration { job: job(name), spec_hash: hash("spec"), schedule_hash: hash("schedule") };
+    let job = Registration { job: job(name), spec_hash: hash("spec"), schedule_hash: hash("schedule"), rules: None };
     chance.request(Register { runner: Incarnation(Uuid::nil()), jobs: vec![job] })
 }
 

@@ -98,8 +98,12 @@ async fn oversize_batch_is_invalid(s: &Subject) {
     let leases: Vec<_> = (0..n).map(|_| tourbillon::model::LeaseRef { id: s.id(), ..lease }).collect();
     let ids: Vec<_> = leases.iter().map(|lease| lease.id).collect();
     let slots: Vec<_> = (0..n).map(|_| s.row()).collect();
-    let registration =
-        |n: usize| Registration { job: job(&n.to_string()), spec_hash: hash("a"), schedule_hash: hash("b") };
+    let registration = |n: usize| Registration {
+        job: job(&n.to_string()),
+        spec_hash: hash("a"),
+        schedule_hash: hash("b"),
+        rules: None,
+    };
     let entry = |n: usize| PlanEntry { scope: scope(&n.to_string()), ..s.entry(&name, None, s.now(), Vec::new()) };
     let outcome = Outcome::Released;
     let settlements = leases.iter().map(|lease| Settlement { lease: *lease, outcome: outcome.clone() }).collect();
@@ -124,7 +128,8 @@ async fn same_row_twice_in_a_batch_is_invalid(s: &Subject) {
     let settlement = Settlement { lease, outcome: succeeded() };
     let entry = s.entry(&name, None, s.now(), Vec::new());
     let row = s.row();
-    let registration = Registration { job: name.clone(), spec_hash: hash("a"), schedule_hash: hash("b") };
+    let registration =
+        Registration { job: name.clone(), spec_hash: hash("a"), schedule_hash: hash("b"), rules: None };
     let verbs: [Verb; 8] = [
         Start { leases: vec![lease; 2] }.into(),
         Heartbeat { leases: vec![lease; 2] }.into(),

@@ -14,10 +14,11 @@ use tourbillon::{
     },
     store::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Heartbeat,
-        ItemOrder, ListAudit, ListExecutions, ListItems, ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped,
-        Lives, MAX_BATCH, ManualClock, MemoryStore, NewItem, Plan, PlanEntry, Prune, ReadClock, ReadCursors,
-        ReadQueueStats, ReadStats, Register, Registration, ReleaseLock, RenewLock, Reply, Request, Requeue, Rescue,
-        Settle, Settlement, Start, Store, Unique, UpdateItem, Verb,
+        ItemOrder, ListAudit, ListExecutions, ListItems, ListJobs, ListLocks, ListPauses, ListRecent, ListScopes,
+        ListSkipped, Lives, MAX_BATCH, ManualClock, MemoryStore, NewItem, PauseFilter, PauseJob, Plan, PlanEntry,
+        Prune, ReadClock, ReadCursors, ReadQueueStats, ReadStats, Register, Registration, ReleaseLock, RenewLock,
+        Reply, Request, Requeue, Rescue, ResumeJob, Settle, Settlement, Start, Store, TriggerJob, Unique, UpdateItem,
+        Verb,
     },
 };
 use uuid::Uuid;
@@ -25,7 +26,7 @@ use uuid::Uuid;
 use super::{
     Fixture,
     step::{Ending, Forged, ItemShape, Pick, Shape, Step, sequence},
-    subject::{START, failure, hash, job, runner, scope, scrambled},
+    subject::{START, failure, hash, job, rules, runner, scope, scrambled},
 };
 
 const JOBS: [&str; 4] = ["digest", "rollup", "Über", "unknown"];
@@ -179,6 +180,7 @@ impl Pair {
                 let (history_ms, receipts_ms, limit) = (*history_ms, *receipts_ms, *limit);
                 self.ask(Prune { history_ms, receipts_ms, limit }).await?
             }
+            Step::Pause { .. } | Step::Resume { .. } | Step::Trigger { .. } => return self.control(step).await,
             Step::Acquire { lock, ttl_ms } => return self.acquire(*lock, *ttl_ms).await,
             Step::Renew(pick) => {
                 let Some(lock) = self.lock(*pick) else { return Ok(()) };
@@ -200,6 +202,27 @@ impl Pair {
             self.leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
         }
         Ok(())
+    }
+
+    /// What operators do with jobs.
+    async fn control(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Pause { job, scope } => {
+                self.ask(PauseJob { job: job_of(*job), scope: scope.map(scope_of), actor: None }).await
+            }
+            Step::Resume { job, scope } => {
+                self.ask(ResumeJob { job: job_of(*job), scope: scope.map(scope_of), actor: None }).await
+            }
+            Step::Trigger { job, id_of, shape } => {
+                let old = id_of.and_then(|back| from_the_end(&self.rows, back).copied());
+                let row = self.row(shape, self.now());
+                let (id, priority, policy) = (old.unwrap_or(row.id), row.priority, row.policy);
+                let (job, scope) = (job_of(*job), Scope::global());
+                self.ask(TriggerJob { job, scope, id, priority, payload: None, policy, actor: None }).await
+            }
+            _ => return Ok(()),
+        }
+        .map(drop)
     }
 
     /// What operators do with items.
@@ -385,6 +408,7 @@ impl Pair {
         self.ask(ListRecent::new(MAX_BATCH)).await?;
         self.ask(ListRecent::new(3)).await?;
         self.ask(ListJobs { after: None, limit: MAX_BATCH }).await?;
+        self.ask(ListPauses { job: None, which: PauseFilter::All, offset: 0, limit: MAX_BATCH }).await?;
         for queue in JOBS.map(job) {
             self.ask(ListScopes { job: queue.clone(), after: None, limit: MAX_BATCH }).await?;
             self.ask(ReadQueueStats { queue: queue.clone() }).await?;
@@ -398,7 +422,10 @@ impl Pair {
 fn register(job: u8, spec: u8, schedule: u8) -> Register {
     let spec_hash = hash(&format!("spec {spec} {schedule}"));
     let schedule_hash = hash(&format!("schedule {schedule}"));
-    Register { runner: runner(), jobs: vec![Registration { job: job_of(job), spec_hash, schedule_hash }] }
+    Register {
+        runner: runner(),
+        jobs: vec![Registration { job: job_of(job), spec_hash, schedule_hash, rules: (spec > 0).then(rules) }],
+    }
 }
 
 fn job_of(n: u8) -> tourbillon::model::JobName {

@@ -2,14 +2,19 @@
 
 use tourbillon::{
     model::{ExecutionId, JobName, Scope, State, Timestamp},
-    store::{ListJobs, ListRecent, ListScopes, PlanEntry, PlanOutcome, Success},
+    store::{
+        JobRules, ListJobs, ListRecent, ListScopes, PauseJob, PlanEntry, PlanOutcome, Register, Registration,
+        ResumeJob, Success,
+    },
 };
 
-use super::subject::{Subject, failed_for_good, job, scope, succeeded};
+use super::subject::{Subject, failed_for_good, hash, job, rules, runner, scope, succeeded};
 
 super::cases! {
     jobs_are_listed_by_name_and_paged,
     queue_is_no_job,
+    rules_are_told_as_they_were_registered_last,
+    pauses_show_on_jobs_and_scopes,
     last_success_of_a_job_is_its_newest_slot_that_succeeded,
     last_success_is_forgotten_with_history,
     scopes_of_a_job_are_ordered_and_paged,
@@ -40,6 +45,37 @@ async fn queue_is_no_job(s: &Subject) {
     s.enqueue_one(&job("mail"), |_| {}).await;
     assert_eq!(s.call(ListJobs { after: None, limit: 10 }).await.jobs, []);
     assert_eq!(s.call(ListScopes { job: job("mail"), after: None, limit: 10 }).await.scopes, []);
+}
+
+async fn rules_are_told_as_they_were_registered_last(s: &Subject) {
+    let name = job("digest");
+    let told = async |spec: &str, told: Option<JobRules>| {
+        let (spec_hash, schedule_hash) = (hash(spec), hash("schedule"));
+        let jobs = vec![Registration { job: name.clone(), spec_hash, schedule_hash, rules: told }];
+        s.call(Register { runner: runner(), jobs }).await;
+        s.call(ListJobs { after: None, limit: 1 }).await.jobs.remove(0).rules
+    };
+    assert_eq!(told("1", None).await, None);
+    assert_eq!(told("2", Some(rules())).await, Some(rules()));
+    assert_eq!(told("2", None).await, Some(rules()), "the same spec again is no news");
+    let another = JobRules { max_overlap: None, ..rules() };
+    assert_eq!(told("3", Some(another.clone())).await, Some(another));
+}
+
+async fn pauses_show_on_jobs_and_scopes(s: &Subject) {
+    let name = job("digest");
+    s.register(&name).await;
+    let (at_job, at_scope) = (s.now(), s.after(1_000));
+    s.call(PauseJob { job: name.clone(), scope: None, actor: None }).await;
+    s.pass(1_000);
+    s.call(PauseJob { job: name.clone(), scope: Some(scope("a")), actor: None }).await;
+    assert_eq!(s.call(ListJobs { after: None, limit: 1 }).await.jobs[0].paused_at, Some(at_job));
+    let scopes = s.call(ListScopes { job: name.clone(), after: None, limit: 9 }).await.scopes;
+    assert_eq!(scopes[0].paused_at, Some(at_scope));
+    s.call(ResumeJob { job: name.clone(), scope: None, actor: None }).await;
+    s.call(ResumeJob { job: name.clone(), scope: Some(scope("a")), actor: None }).await;
+    assert_eq!(s.call(ListJobs { after: None, limit: 1 }).await.jobs[0].paused_at, None);
+    assert_eq!(s.call(ListScopes { job: name, after: None, limit: 9 }).await.scopes[0].paused_at, None);
 }
 
 /// Makes the slot `ms` from now of a scope, runs it and ends it after `took_ms`.

@@ -53,6 +53,7 @@ mod list;
 mod lock;
 mod migrate;
 mod notices;
+mod pauses;
 mod plan;
 mod prune;
 mod receipts;
@@ -126,6 +127,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("audit", audit_pages::CASES),
     ("list", list::CASES),
     ("jobs", jobs::CASES),
+    ("pauses", pauses::CASES),
     ("prune", prune::CASES),
     ("items", items::CASES),
     ("items", item_life::CASES),

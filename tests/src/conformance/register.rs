@@ -165,8 +165,12 @@ async fn jobs_of_one_batch_have_their_own_outcomes_in_order(s: &Subject) {
     s.register(&job("same")).await;
     s.register(&job("policy")).await;
     s.register(&job("schedule")).await;
-    let one =
-        |name, spec, schedule| Registration { job: job(name), spec_hash: hash(spec), schedule_hash: hash(schedule) };
+    let one = |name, spec, schedule| Registration {
+        job: job(name),
+        spec_hash: hash(spec),
+        schedule_hash: hash(schedule),
+        rules: None,
+    };
     let jobs = vec![
         one("schedule", "spec-2", "spec-2"),
         one("first", "spec-1", "spec-1"),

@@ -110,6 +110,21 @@ pub(super) enum Step {
         receipts_ms: u64,
         limit: u32,
     },
+    /// Of a job, or of its scope 0 or 1.
+    Pause {
+        job: u8,
+        scope: Option<u8>,
+    },
+    Resume {
+        job: u8,
+        scope: Option<u8>,
+    },
+    /// Of an execution made before, counted from the newest, or a new one.
+    Trigger {
+        job: u8,
+        id_of: Option<u8>,
+        shape: Shape,
+    },
     /// Locks are small numbers.
     Acquire {
         lock: u8,
@@ -184,6 +199,9 @@ fn step() -> impl Strategy<Value = Step> {
             receipts_ms: receipts * 30_000,
             limit,
         }),
+        2 => (0..4u8, rarely(0..2u8)).prop_map(|(job, scope)| Step::Pause { job, scope }),
+        3 => (0..3u8, rarely(0..2u8)).prop_map(|(job, scope)| Step::Resume { job, scope }),
+        2 => (0..4u8, rarely(0..12u8), shape()).prop_map(|(job, id_of, shape)| Step::Trigger { job, id_of, shape }),
         4 => (0..3u8, select(vec![1, 5_000, 60_000])).prop_map(|(lock, ttl_ms)| Step::Acquire { lock, ttl_ms }),
         3 => pick().prop_map(Step::Renew),
         2 => pick().prop_map(Step::ReleaseLock),

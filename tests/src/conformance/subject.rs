@@ -18,11 +18,11 @@ use tourbillon::{
         transition::{Cancelled, Charge, Refusal},
     },
     store::{
-        Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListAudit, ListExecutions, ListItems,
-        ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped, Listener, MAX_BATCH, ManualClock, MemoryStore,
-        NewItem, Operation, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadQueueStats, ReadStats, Register,
-        RegisterOutcome, Registration, Renewal, Reply, Request, Requeue, RequeueOutcome, Rescue, Rescued, Settle,
-        Settlement, SpecHash, Start, Store, StoreError, Verb,
+        Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, JobRules, ListAudit, ListExecutions,
+        ListItems, ListJobs, ListLocks, ListPauses, ListRecent, ListScopes, ListSkipped, Listener, MAX_BATCH,
+        ManualClock, MemoryStore, NewItem, Operation, PauseFilter, Plan, PlanEntry, PlanOutcome, ReadCursors,
+        ReadQueueStats, ReadStats, Register, RegisterOutcome, Registration, Renewal, Reply, Request, Requeue,
+        RequeueOutcome, Rescue, Rescued, Settle, Settlement, SpecHash, Start, Store, StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -161,7 +161,12 @@ impl Subject {
     }
 
     pub(crate) async fn register_as(&self, name: &JobName, spec: &str, schedule: &str) -> RegisterOutcome {
-        let jobs = vec![Registration { job: name.clone(), spec_hash: hash(spec), schedule_hash: hash(schedule) }];
+        let jobs = vec![Registration {
+            job: name.clone(),
+            spec_hash: hash(spec),
+            schedule_hash: hash(schedule),
+            rules: None,
+        }];
         self.call(Register { runner: runner(), jobs }).await.outcomes[0]
     }
 
@@ -373,6 +378,7 @@ impl Subject {
         self.call(ReadStats {}).await;
         self.call(ListRecent::new(MAX_BATCH)).await;
         self.call(ListJobs { after: None, limit: MAX_BATCH }).await;
+        self.call(ListPauses { job: None, which: PauseFilter::All, offset: 0, limit: MAX_BATCH }).await;
         self.call(ListLocks { after: None, limit: MAX_BATCH }).await;
         let jobs: Vec<_> = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         for queue in &jobs {
@@ -432,6 +438,20 @@ pub(crate) fn operator(name: &str) -> OperatorName {
 
 pub(crate) fn scope(id: &str) -> Scope {
     Scope::new("tenant", id).expect("scopes in cases are valid")
+}
+
+/// Rules of a job, as a replica tells them.
+pub(crate) fn rules() -> JobRules {
+    JobRules {
+        schedule: "0 8 * * * Europe/Zürich \"täglich\"".to_owned(),
+        priority: -1,
+        max_attempts: 3,
+        lease_ms: LEASE_MS,
+        reentry: Reentry::Forbid,
+        supersede: Supersede::ByNewerSlot,
+        max_overlap: Some(2),
+        audit: Audit::All,
+    }
 }
 
 pub(crate) fn hash(text: &str) -> SpecHash {

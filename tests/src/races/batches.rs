@@ -84,8 +84,12 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
 }
 
 async fn prepare(arena: &Arena, chance: &mut Chance, job: &JobName) -> Result<(), String> {
-    let registration =
-        Registration { job: job.clone(), spec_hash: SpecHash("spec".into()), schedule_hash: SpecHash("s".into()) };
+    let registration = Registration {
+        job: job.clone(),
+        spec_hash: SpecHash("spec".into()),
+        schedule_hash: SpecHash("s".into()),
+        rules: None,
+    };
     let register = Register { runner: Incarnation(chance.uuid()), jobs: vec![registration] };
     send(arena, 0, chance, register).await?;
     let Reply::ClockRead(clock) = send(arena, 0, chance, ReadClock {}).await? else { return Err("no clock".into()) };

@@ -31,7 +31,7 @@ impl Book {
     fn new(rows: u128) -> Self {
         let clock = ManualClock::new(Timestamp::from_secs(1_800_000_000));
         let mut book = Self { store: MemoryStore::new(clock.clone()), clock, calls: Vec::new(), next: 1_000 };
-        let registration = Registration { job: job(), spec_hash: hash(), schedule_hash: hash() };
+        let registration = Registration { job: job(), spec_hash: hash(), schedule_hash: hash(), rules: None };
         book.call(Register { runner: Incarnation(Uuid::nil()), jobs: vec![registration] });
         let now = book.clock.now();
         let slots = (1..=rows).map(|n| new_row(n, now)).collect();

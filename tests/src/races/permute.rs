@@ -89,6 +89,8 @@ impl Hold {
             Kind::CleanItems => &[Self::Turns],
             Kind::EnqueueCounted => &[Self::MiddleRow, Self::QueueGate, Self::Receipt],
             Kind::Register | Kind::Edit => &[Self::PrivateJob, Self::Cursor],
+            Kind::Pause | Kind::Resume | Kind::Trigger => &[Self::Receipt],
+            Kind::PauseScope => &[Self::Cursor, Self::Receipt],
             Kind::Lock(Deed::Acquire, Lock::New) => &[Self::Receipt],
             Kind::Lock(Deed::Acquire, Lock::Released | Lock::Expired) => &[Self::Locks, Self::Receipt],
             Kind::Lock(..) => &[Self::Locks],

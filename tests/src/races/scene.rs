@@ -15,8 +15,9 @@ use tourbillon::{
     },
     store::{
         Cancel, Claim, CleanItems, Counts, DeleteItems, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH,
-        ManualClock, MemoryStore, NewItem, Operation, Plan, PlanEntry, Register, Registration, ReleaseLock, Reply,
-        Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start, Unique, UpdateItem, Verb,
+        ManualClock, MemoryStore, NewItem, Operation, PauseJob, Plan, PlanEntry, Register, Registration, ReleaseLock,
+        Reply, Request, Requeue, Rescue, ResumeJob, Settle, Settlement, SpecHash, Start, TriggerJob, Unique,
+        UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
@@ -69,13 +70,21 @@ pub(crate) enum Kind {
     /// Of an item that has ended.
     DeleteDead,
     CleanItems,
+    /// Of the job that [`Kind::PlanOne`] plans.
+    Pause,
+    /// Of its one scope.
+    PauseScope,
+    /// Of a job that is paused.
+    Resume,
+    /// One execution, wished for by both sides.
+    Trigger,
     /// One lock, which no other verb looks at.
     Lock(scene_locks::Deed, scene_locks::Lock),
 }
 
 impl Kind {
     /// Those that meet at executions.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
@@ -100,6 +109,10 @@ impl Kind {
         Self::DeleteWaiting,
         Self::DeleteDead,
         Self::CleanItems,
+        Self::Pause,
+        Self::PauseScope,
+        Self::Resume,
+        Self::Trigger,
     ];
 
     /// Those that meet at locks.
@@ -237,7 +250,7 @@ impl Scene {
     /// Names of all jobs that any request mentions.
     pub(crate) fn jobs() -> Vec<JobName> {
         let rows = ROWS.iter().map(|row| row_job(row.number));
-        rows.chain([PRIVATE_JOB, "brand", "fresh", "planned"].map(name)).collect()
+        rows.chain([PRIVATE_JOB, "brand", "fresh", "planned", "stopped"].map(name)).collect()
     }
 
     /// The verb that this side sends.
@@ -284,6 +297,10 @@ impl Scene {
             Kind::CleanItems => {
                 CleanItems { queue: row_job(DEAD_ITEM), states: vec![State::Dead], finished_ms: 0, limit: 10 }.into()
             }
+            Kind::Pause => PauseJob { job: name("planned"), scope: None, actor: None }.into(),
+            Kind::PauseScope => PauseJob { job: name("planned"), scope: Some(Scope::global()), actor: None }.into(),
+            Kind::Resume => ResumeJob { job: name("stopped"), scope: None, actor: None }.into(),
+            Kind::Trigger => trigger(side).into(),
             Kind::Lock(deed, lock) => scene_locks::verb((deed, lock), side, &self.locks),
         }
     }
@@ -315,6 +332,10 @@ impl Scene {
             | Kind::EditScope
             | Kind::Register
             | Kind::Edit
+            | Kind::Pause
+            | Kind::PauseScope
+            | Kind::Resume
+            | Kind::Trigger
             | Kind::Lock(..) => BTreeSet::new(),
             _ => self.leases.keys().copied().collect(),
         };
@@ -451,9 +472,18 @@ fn new_item(number: u128, limit: Option<(&str, u32)>, key: &str, counts: Counts)
     }
 }
 
+/// The same execution on both sides.
+fn trigger(side: Side) -> TriggerJob {
+    let row = new_row(500, Some(("alpha", 1)), Reentry::Allow);
+    let priority = if side == Side::A { 1 } else { 2 };
+    let (job, scope, policy) = (name("planned"), Scope::global(), row.policy);
+    TriggerJob { job, scope, id: row.id, priority, payload: None, policy, actor: None }
+}
+
 fn register(side: Side) -> Register {
     let edit = if side == Side::A { "schedule-a" } else { "schedule-b" };
-    let registration = |job: &str| Registration { job: name(job), spec_hash: hash(edit), schedule_hash: hash(edit) };
+    let registration =
+        |job: &str| Registration { job: name(job), spec_hash: hash(edit), schedule_hash: hash(edit), rules: None };
     let mut jobs = vec![registration("brand"), registration("fresh"), registration("planned")];
     match side {
         Side::A => jobs.insert(0, registration(PRIVATE_JOB)),
@@ -493,8 +523,12 @@ impl Maker {
     fn make(&mut self) -> (BTreeMap<ExecutionId, LeaseRef>, scene_locks::Held) {
         let store = MemoryStore::new(self.clock.clone());
         let locks = self.keep_locks(&store);
-        let registration =
-            |job: JobName| Registration { job, spec_hash: hash("spec"), schedule_hash: hash("schedule") };
+        let registration = |job: JobName| Registration {
+            job,
+            spec_hash: hash("spec"),
+            schedule_hash: hash("schedule"),
+            rules: None,
+        };
         let jobs = Scene::jobs().into_iter().filter(|job| job.as_str() != "brand").map(registration).collect();
         self.send(&store, Register { runner: runner(Side::A), jobs });
         let entries = ROWS.iter().filter(|row| row.key.is_none()).map(planned_row).collect();
@@ -508,7 +542,7 @@ impl Maker {
         }
         // Makes the gate of the queue that has a bound.
         self.send(&store, Enqueue { queue: name("fresh"), max_items: Some(3), items: Vec::new() });
-        let cursors = [PRIVATE_JOB, "planned", "row_19"].map(|job| PlanEntry {
+        let cursors = [PRIVATE_JOB, "planned", "row_19", "stopped"].map(|job| PlanEntry {
             job: name(job),
             scope: Scope::global(),
             spec_hash: hash("spec"),
@@ -520,6 +554,7 @@ impl Maker {
             skipped: Vec::new(),
         });
         self.send(&store, Plan { entries: cursors.to_vec() });
+        self.send(&store, PauseJob { job: name("stopped"), scope: None, actor: None });
         let done = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
         self.finish(&store, Becomes::Succeeded, &done);
         self.finish(&store, Becomes::Dead, &Outcome::Failed { failure: failure(), retry: Retry::Never });

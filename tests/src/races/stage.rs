@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A call's answer.
 pub(crate) type Answer = Result<Reply, StoreError>;
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "job",
     "cursor",
     "execution",
@@ -39,6 +39,7 @@ const TABLES: [&str; 11] = [
     "queue_gate",
     "meta",
     "lock",
+    "pause",
 ];
 
 /// See the module.

@@ -32,8 +32,12 @@ struct Twins<'a> {
 pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
     let mut twins = Twins { arena, chance: Chance(seed()), empty_copies: 0 };
     let job = JobName::new("twins").expect("a plain name");
-    let registration =
-        Registration { job: job.clone(), spec_hash: SpecHash("spec".into()), schedule_hash: SpecHash("s".into()) };
+    let registration = Registration {
+        job: job.clone(),
+        spec_hash: SpecHash("spec".into()),
+        schedule_hash: SpecHash("s".into()),
+        rules: None,
+    };
     twins.once(Register { runner: Incarnation(twins.chance.clone().uuid()), jobs: vec![registration] }).await?;
     let mut expect = None;
     for _ in 0..ROUNDS {

@@ -118,6 +118,7 @@ impl Worker {
             job: job.clone(),
             spec_hash: SpecHash("spec".into()),
             schedule_hash: SpecHash("schedule".into()),
+            rules: None,
         };
         let jobs = self.jobs.iter().map(registration).collect();
         self.call(Register { runner: self.me, jobs }).await;

@@ -284,8 +284,12 @@ impl World {
             27 => {
                 let job = self.job();
                 let hash = |dice: &mut Dice| SpecHash(["1", "2"][dice.below(2) as usize].into());
-                let registration =
-                    Registration { job, spec_hash: hash(&mut self.dice), schedule_hash: hash(&mut self.dice) };
+                let registration = Registration {
+                    job,
+                    spec_hash: hash(&mut self.dice),
+                    schedule_hash: hash(&mut self.dice),
+                    rules: None,
+                };
                 Register { runner: Incarnation(self.dice.uuid()), jobs: vec![registration] }.into()
             }
             32..=34 => self.enqueue(),

@@ -87,7 +87,8 @@ async fn plan_due(store: &PgStore, job: &str, count: u64, policy: &Policy) -> Re
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let job = JobName::new(job)?;
     let hash = SpecHash("1".into());
-    let registration = Registration { job: job.clone(), spec_hash: hash.clone(), schedule_hash: hash.clone() };
+    let registration =
+        Registration { job: job.clone(), spec_hash: hash.clone(), schedule_hash: hash.clone(), rules: None };
     let runner = Incarnation(Uuid::from_u128(7));
     store.call(request(Register { runner, jobs: vec![registration] })).await?;
     let n = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 mod item;
 mod job;
 mod lock;
+mod pause;
 mod queue;
 mod schema;
 
@@ -13,7 +14,7 @@ pub use schema::{next_step, require_complete};
 
 use super::{
     AuditPage, CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind,
-    ExecutionPage, ItemPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, Plan, PlanEntry,
+    ExecutionPage, ItemPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, PausePage, Plan, PlanEntry,
     PlanOutcome, Planned, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply,
     Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats,
     StoreError, Verb, check, keeps_receipt,
@@ -51,6 +52,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
                     job: job.clone(),
                     spec_hash: record.as_ref().map(|record| record.spec_hash.clone()),
                     edited_at: record.and_then(|record| record.edited_at),
+                    pauses: rows.pauses(job)?,
                     cursors: rows.cursors(job)?,
                 })
             });
@@ -109,6 +111,10 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::ListJobs(verb) => Reply::JobPage(job::list(rows, now, verb)?),
         Verb::ListScopes(verb) => Reply::ScopePage(job::scopes(rows, now, verb)?),
         Verb::ListRecent(verb) => Reply::RecentPage(RecentPage { now, executions: rows.recent(verb)? }),
+        Verb::PauseJob(verb) => Reply::JobPaused(pause::pause(rows, now, request.id, verb)?),
+        Verb::ResumeJob(verb) => Reply::JobResumed(pause::resume(rows, now, verb)?),
+        Verb::TriggerJob(verb) => Reply::JobTriggered(pause::trigger(rows, now, verb)?),
+        Verb::ListPauses(verb) => Reply::PausePage(PausePage { now, pauses: rows.list_pauses(verb)? }),
         Verb::ListItems(verb) => Reply::ItemPage(ItemPage { now, items: rows.list_items(verb, now)? }),
         Verb::ReadQueueStats(verb) => Reply::QueueStats(rows.queue_stats(&verb.queue, now)?),
         Verb::UpdateItem(verb) => Reply::ItemUpdated(item::update(rows, now, verb)?),
@@ -245,16 +251,20 @@ fn register_one(
     now: Timestamp,
     registration: &Registration,
 ) -> Result<RegisterOutcome, StoreError> {
-    let Registration { job, spec_hash, schedule_hash } = registration;
-    let mut record =
-        JobRecord { spec_hash: spec_hash.clone(), schedule_hash: schedule_hash.clone(), edited_at: None };
+    let Registration { job, spec_hash, schedule_hash, rules } = registration;
+    let mut record = JobRecord {
+        spec_hash: spec_hash.clone(),
+        schedule_hash: schedule_hash.clone(),
+        edited_at: None,
+        rules: rules.clone(),
+    };
     let outcome = match rows.job(job)? {
         None => RegisterOutcome::New,
         Some(old) if old.schedule_hash != *schedule_hash && planted!(B11) => RegisterOutcome::ScheduleChanged,
         Some(old) if old.schedule_hash != *schedule_hash => {
             record.edited_at = Some(now);
             for cursor in rows.cursors(job)? {
-                let moved = edit_cursor(rows, now, job, cursor)?;
+                let moved = edit_cursor(rows, now, job, cursor, SkipReason::ScheduleChanged)?;
                 rows.put_cursor(job, &moved)?;
             }
             RegisterOutcome::ScheduleChanged
@@ -271,12 +281,18 @@ fn register_one(
 }
 
 /// An edited schedule starts now: what the old one had not planned yet is recorded, not made.
-fn edit_cursor(rows: &mut impl Rows, now: Timestamp, job: &JobName, cursor: Cursor) -> Result<Cursor, StoreError> {
+fn edit_cursor(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    job: &JobName,
+    cursor: Cursor,
+    reason: SkipReason,
+) -> Result<Cursor, StoreError> {
     if cursor.at < now {
         rows.add_skipped(&SkippedEntry {
             job: job.clone(),
             scope: cursor.scope.clone(),
-            slots: SkippedSlots { after: cursor.at, through: now, count: None, reason: SkipReason::ScheduleChanged },
+            slots: SkippedSlots { after: cursor.at, through: now, count: None, reason },
             recorded_at: now,
         })?;
     }
@@ -299,7 +315,7 @@ fn edit_scope(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result
         edited_at: None,
     };
     let cursor = rows.cursor(&entry.job, &entry.scope)?.unwrap_or_else(new);
-    let moved = edit_cursor(rows, now, &entry.job, cursor)?;
+    let moved = edit_cursor(rows, now, &entry.job, cursor, SkipReason::ScheduleChanged)?;
     let moved = Cursor { schedule_hash: entry.schedule_hash.clone(), edited_at: Some(now), ..moved };
     rows.put_cursor(&entry.job, &moved)?;
     Ok(PlanOutcome::ScheduleChanged)
@@ -356,6 +372,9 @@ fn decide<'p>(
     let edited = [record.edited_at, scope_edited_at].into_iter().flatten().any(|edit| *to < edit && edit <= now);
     if !due(*to) || !forward || edited {
         return Ok(Err(PlanOutcome::NotDue));
+    }
+    if pause::is_paused(rows, job, scope)? {
+        return Ok(Err(PlanOutcome::Paused));
     }
     let high_water = cursor.as_ref().map(|cursor| cursor.high_water);
     let mut made: Vec<&NewExecution> = Vec::new();

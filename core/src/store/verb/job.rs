@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, SpecHash};
-use crate::model::{Execution, ExecutionId, Generation, JobName, Scope, State, Timestamp};
+use crate::model::{
+    Audit, Execution, ExecutionId, Generation, JobName, Limit, Policy, Reentry, Scope, State, Supersede, Timestamp,
+};
 
 /// Lists registered jobs, ordered by name. A queue is no job: its items show in [`ReadStats`](super::ReadStats).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -30,12 +32,55 @@ pub struct JobEntry {
     pub job: JobName,
     /// Of the latest registration.
     pub spec_hash: SpecHash,
+    /// As it was registered; `None` when whoever did so did not say.
+    pub rules: Option<JobRules>,
     /// When its schedule was last edited; `None`: never since it was first registered.
     pub edited_at: Option<Timestamp>,
     /// Scopes that were ever planned.
     pub scopes: u64,
+    /// Since when the job as a whole is paused.
+    pub paused_at: Option<Timestamp>,
     /// The newest of the successes of its scopes, by slot.
     pub last_success: Option<Success>,
+}
+
+/// What operators must know of a job that no replica of theirs runs: when it runs, and the rules of its executions.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct JobRules {
+    /// When it runs, in words.
+    pub schedule: String,
+    /// Lower runs first.
+    pub priority: i16,
+    /// Charged attempts allowed, 1 or more.
+    pub max_attempts: u32,
+    /// How long a claim holds, in milliseconds.
+    pub lease_ms: u64,
+    /// What an expired lease of a started attempt leads to.
+    pub reentry: Reentry,
+    /// Whether a newer slot ends an older one unstarted.
+    pub supersede: Supersede,
+    /// How many executions of one scope may run at once; `None`: any number.
+    pub max_overlap: Option<u32>,
+    /// Which transitions are told.
+    pub audit: Audit,
+}
+
+impl JobRules {
+    /// What an execution of this job for this scope carries.
+    pub fn policy(&self, job: &JobName, scope: &Scope) -> Policy {
+        Policy {
+            max_attempts: self.max_attempts,
+            lease_ms: self.lease_ms,
+            reentry: self.reentry,
+            supersede: self.supersede,
+            // A JSON array: names may hold any printable character, so no separator would be safe.
+            limit: self.max_overlap.map(|max| Limit {
+                key: serde_json::json!([job.as_str(), scope.kind(), scope.id()]).to_string(),
+                max,
+            }),
+            audit: self.audit,
+        }
+    }
 }
 
 /// An execution of a slot that succeeded, for as long as history keeps it.
@@ -72,6 +117,8 @@ pub struct ScopePage {
 pub struct ScopeEntry {
     /// How far it is planned.
     pub cursor: Cursor,
+    /// Since when this scope by itself is paused.
+    pub paused_at: Option<Timestamp>,
     /// Its newest slot that succeeded; `None`: none, or history has forgotten it.
     pub last_success: Option<Success>,
 }

@@ -8,6 +8,7 @@ mod audit;
 mod item;
 mod job;
 mod lock;
+mod pause;
 mod queue;
 mod schema;
 
@@ -18,14 +19,20 @@ pub use item::{
     CleanItems, DeleteItems, DeleteOutcome, Direction, DueFilter, ItemOrder, ItemPage, ItemUpdated, ItemsCleaned,
     ItemsDeleted, ListItems, Lives, QueueStats, ReadQueueStats, UpdateItem, UpdateOutcome,
 };
-pub use job::{JobEntry, JobPage, ListJobs, ListRecent, ListScopes, RecentPage, ScopeEntry, ScopePage, Success};
+pub use job::{
+    JobEntry, JobPage, JobRules, ListJobs, ListRecent, ListScopes, RecentPage, ScopeEntry, ScopePage, Success,
+};
 pub use lock::{AcquireLock, ListLocks, LockPage, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock};
+pub use pause::{
+    JobPaused, JobResumed, JobTriggered, ListPauses, PauseFilter, PauseJob, PauseOutcome, PausePage, ResumeJob,
+    ResumeOutcome, TriggerJob, TriggerOutcome,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, NewExecution, OperatorName,
-    Outcome, RequestId, Scope, SkipReason, SkippedSlots, State, Timestamp,
+    Outcome, Pause, RequestId, Scope, SkipReason, SkippedSlots, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
 
@@ -143,6 +150,14 @@ verbs! {
     ListScopes => ScopePage as "list_scopes";
     /// Lists executions, those that changed last first.
     ListRecent => RecentPage as "list_recent";
+    /// Stops a job on all replicas.
+    PauseJob => JobPaused as "pause_job";
+    /// Lets it go on.
+    ResumeJob => JobResumed as "resume_job";
+    /// Runs a job once, now.
+    TriggerJob => JobTriggered as "trigger_job";
+    /// Lists pauses.
+    ListPauses => PausePage as "list_pauses";
     /// Lists items of a queue.
     ListItems => ItemPage as "list_items";
     /// Counts items of a queue, live and finished.
@@ -202,6 +217,8 @@ pub struct Registration {
     pub spec_hash: SpecHash,
     /// Of what decides slot times only.
     pub schedule_hash: SpecHash,
+    /// The rules, for operators; `None` when whoever registers does not say.
+    pub rules: Option<JobRules>,
 }
 
 /// Reply to [`Register`].
@@ -248,8 +265,10 @@ pub struct JobCursors {
     pub job: JobName,
     /// Of the latest registration; `None` when never registered.
     pub spec_hash: Option<SpecHash>,
-    /// When the schedule was last edited: no slot at or before it is made.
+    /// When the schedule was last edited, or the job resumed: no slot at or before it is made.
     pub edited_at: Option<Timestamp>,
+    /// Its pauses in force, ordered by scope, that of the whole job first: what they hold is not planned.
+    pub pauses: Vec<Pause>,
     /// One per scope that was ever planned, ordered by scope.
     pub cursors: Vec<Cursor>,
 }
@@ -268,7 +287,7 @@ pub struct Cursor {
     pub newest_slot: Option<Timestamp>,
     /// Of the schedule that this scope has to itself; `None` when it has that of its job.
     pub schedule_hash: Option<SpecHash>,
-    /// When the scope's own schedule came, changed or went; `None` when it never had one.
+    /// When the scope's own schedule came, changed or went, or the scope was resumed; `None` when none of it ever was.
     pub edited_at: Option<Timestamp>,
 }
 
@@ -330,6 +349,8 @@ pub enum PlanOutcome {
     SpecSuperseded,
     /// The database clock is not there yet (it stepped back after the planner read it).
     NotDue,
+    /// The job or the scope is paused; nothing was made, and the cursor stays.
+    Paused,
 }
 
 /// Takes leases on up to `limit` due rows, ordered by (priority, claimable since, id).
