@@ -1,14 +1,37 @@
 //! G12: while replicas bring up the schema of an empty database, each step is applied once and in order, nothing else is
 //! done before the last one, and no replica starts its work before it.
 
-use tourbillon::store::{ErrorKind, Migrated, Reply, Verb};
+use std::collections::{BTreeMap, BTreeSet};
+
+use tourbillon::{
+    model::RequestId,
+    store::{ErrorKind, Migrated, Reply, Verb},
+};
 
 use super::{Findings, docket::Docket, track::Track};
-use crate::history::{Boot, What};
+use crate::history::{Answer, Boot, HostId, What};
 
 /// The steps that the database has, oldest first: the event of each, and the version that it made.
 #[derive(Default)]
 struct Ledger(Vec<(usize, u32)>);
+
+/// What replicas were told of the schema, truthfully, although a fail-over may have taken it back since.
+#[derive(Default)]
+struct Told {
+    /// The version that an answer named.
+    answers: BTreeMap<RequestId, u32>,
+    /// The last one that arrived at each replica.
+    heard: BTreeMap<HostId, u32>,
+    /// Versions of which the step was lost at some time.
+    lost: BTreeSet<u32>,
+}
+
+impl Told {
+    /// It heard of this version, and the step was lost behind its back: nobody could have told it.
+    fn excuses(&self, host: HostId, version: u32) -> bool {
+        self.heard.get(&host) == Some(&version) && self.lost.contains(&version)
+    }
+}
 
 impl Ledger {
     fn version(&self) -> u32 {
@@ -28,13 +51,14 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         return docket.close();
     }
     let newest = newest(track);
-    let mut ledger = Ledger::default();
+    let (mut ledger, mut told) = (Ledger::default(), Told::default());
     for (event, recorded) in track.history.events.iter().enumerate() {
         let version = ledger.version();
         match &recorded.what {
             What::Applied { request, result, .. } => {
                 match (&request.verb, result) {
                     (Verb::Migrate(verb), Ok(Reply::Migrated(reply))) => {
+                        told.answers.insert(request.id, reply.to);
                         judge_step(&mut docket, &ledger, (event, verb.known), *reply);
                         if reply.from < reply.to {
                             ledger.0.push((event, reply.to));
@@ -58,10 +82,19 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                     (_, Err(_)) => {}
                 }
             }
-            What::FailedOver { lost } => ledger.0.retain(|(step, _)| !lost.contains(step)),
-            What::Booted { incarnation } => docket.demand(version == newest, &ledger.and(event), || {
-                format!("{incarnation} began its work at schema version {version} of {newest}")
-            }),
+            What::FailedOver { lost } => {
+                told.lost.extend(ledger.0.iter().filter(|(step, _)| lost.contains(step)).map(|(_, version)| version));
+                ledger.0.retain(|(step, _)| !lost.contains(step));
+            }
+            What::Answered { request, answer: Answer::Reply, .. } => {
+                told.heard.extend(told.answers.get(request).map(|version| (recorded.host, *version)));
+            }
+            What::Booted { incarnation } => {
+                let is_right = version == newest || told.excuses(recorded.host, newest);
+                docket.demand(is_right, &ledger.and(event), || {
+                    format!("{incarnation} began its work at schema version {version} of {newest}")
+                });
+            }
             What::Ended { .. } => docket.demand(version == newest, &ledger.and(event), || {
                 format!("the schema version is {version} of {newest} at the end")
             }),
@@ -156,11 +189,28 @@ mod tests {
 
     #[test]
     fn a_step_that_a_fail_over_lost_is_applied_again() {
+        taken_back().migrates(2, 3).boots().end().is_fine();
+    }
+
+    /// Its fail-over lost the newest step.
+    fn taken_back() -> Story {
         let mut story = story();
         story.migrates_fully();
         let lost = story.history.events.iter().rposition(|event| matches!(event.what, What::Applied { .. }));
         story.record(HostId::World, What::FailedOver { lost: lost.into_iter().collect() });
-        story.migrates(2, 3).boots().end().is_fine();
+        story
+    }
+
+    #[test]
+    fn a_replica_that_was_told_of_a_step_before_a_fail_over_lost_it_may_begin() {
+        taken_back().boots().migrates(2, 3).end().is_fine();
+    }
+
+    #[test]
+    fn a_replica_that_was_told_nothing_may_not_begin_after_a_fail_over() {
+        let mut story = taken_back();
+        story.record(HostId::Replica(1), What::Booted { incarnation: incarnation(1) });
+        story.migrates(2, 3).end().flagged_by(&["G12"]);
     }
 
     #[test]
