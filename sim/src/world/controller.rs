@@ -311,6 +311,8 @@ impl Controller {
 
     fn heal(&mut self) {
         self.enter(Phase::Heal);
+        // There may have been no partial heal.
+        self.database_up();
         for replica in 0..self.facts.replicas {
             self.heal_replica(replica);
             // A deploy that chaos interrupted is finished.
