@@ -48,6 +48,8 @@ pub(crate) enum SimCommand {
     Twice(TwiceArgs),
     /// Compute the HA truth table: every workload under every class of faults.
     Table(TableArgs),
+    /// Run a short scenario once for every request in it and every fault that a request can meet.
+    Exhaust(ExhaustArgs),
     /// Measure how long fail-overs take, how fast a backlog drains, and what a week of the operator comes to.
     Figures(FiguresArgs),
     /// Let planted bugs loose, one at a time, and say whether the right property is seen broken.
@@ -238,6 +240,34 @@ pub(crate) struct FiguresArgs {
     #[arg(long, value_enum, default_value_t = Engine::Memory)]
     pub(crate) engine: Engine,
     /// Print one JSON object on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExhaustArgs {
+    /// Scenario file of the run in which each request is struck.
+    #[arg(default_value = "scenarios/exhaustive.toml")]
+    pub(crate) scenario: PathBuf,
+    /// Its seed. Default: the file's own, else 0.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Two faults a run: every pair of faults at every pair of requests.
+    #[arg(long)]
+    pub(crate) pairs: bool,
+    /// The second fault strikes one of so many requests after the first; implies `--pairs`. Default: any later one.
+    #[arg(long, value_name = "REQUESTS")]
+    pub(crate) within: Option<u32>,
+    /// Only every n-th run, for spreading the work over machines: `k/n`, k from 1.
+    #[arg(long, value_parser = shard, default_value = "1/1")]
+    pub(crate) shard: (u64, u64),
+    /// What answers inside the database host.
+    #[arg(long, value_enum, default_value_t = Engine::Memory)]
+    pub(crate) engine: Engine,
+    /// Simulations at once. Default: one per core.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Print one JSON object on standard output instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
 }

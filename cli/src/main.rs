@@ -4,6 +4,7 @@
 //! carried out.
 
 mod args;
+mod exhaust;
 mod figures;
 mod ops;
 mod output;
@@ -49,6 +50,7 @@ fn run(command: SimCommand) -> Result<Verdict, String> {
         SimCommand::Shrink(args) => shrink::run(&args),
         SimCommand::Twice(args) => sim::twice(&args),
         SimCommand::Table(args) => table::run(&args),
+        SimCommand::Exhaust(args) => exhaust::run(&args),
         SimCommand::Figures(args) => figures::run(&args),
         SimCommand::Zoo(args) => zoo::run(&args),
     }

@@ -16,7 +16,7 @@ pub(crate) fn progress(total: u64, json: bool) -> ProgressBar {
     if json || !stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let template = "{bar:40} {pos}/{len} seeds  {elapsed}/{duration}  {msg}";
+    let template = "{bar:40} {pos}/{len}  {elapsed}/{duration}  {msg}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total).with_style(style)
 }

@@ -253,6 +253,8 @@ impl PlanStrategy {
             Then::DatabaseRestart | Then::FailOver => narrow(dice.within(0, 30)),
             Then::LoseReply => 0,
             // Not drawn.
+            Then::Refuse | Then::Busy | Then::SessionDrop => 0,
+            Then::ApplyLate | Then::Slow => narrow(dice.within(1, 10)),
             Then::PartitionToDatabase | Then::PartitionFromDatabase | Then::Hold => self.standstill_s(dice),
             Then::DatabaseClockBack | Then::DatabaseClockForward => narrow(dice.within(1, 60)),
         };

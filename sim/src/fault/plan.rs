@@ -284,7 +284,8 @@ impl Bad {
 pub struct Trigger {
     /// After which event.
     pub after: TriggerPoint,
-    /// Only events of this job, or of units of work of this row of a truth table; `None`: of any.
+    /// Only events of this job, or of units of work of this row of a truth table, or requests of this verb; `None`: of
+    /// any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
     /// After which of them, from 1, counted over the whole run and all replicas.
@@ -342,6 +343,8 @@ named! {
         UnitMarking = "unit_marking",
         /// A unit of work ended by itself.
         UnitEnded = "unit_ended",
+        /// The database got a request and has done nothing about it yet. [`Trigger::of`] names the verb.
+        Asked = "asked",
     }
 }
 
@@ -375,10 +378,29 @@ named! {
         DatabaseClockBack = "database_clock_back",
         /// The database clock steps forward by as many seconds as [`Trigger::lasts_s`] says.
         DatabaseClockForward = "database_clock_forward",
+        /// This one request is refused, and nothing is applied.
+        Refuse = "refuse",
+        /// This one request is refused at once as busy, and nothing is applied.
+        Busy = "busy",
+        /// The server ends the session that carries this request before it is applied, and the replica's other ones.
+        SessionDrop = "session_drop",
+        /// This one request is applied as many seconds later as [`Trigger::lasts_s`] says, and answered to nobody.
+        ApplyLate = "apply_late",
+        /// This one request is applied, and answered as many seconds later as [`Trigger::lasts_s`] says.
+        Slow = "slow",
     }
 }
 
 impl Then {
+    /// What can become of a request that the database got: the consequences of [`TriggerPoint::Asked`].
+    pub const OF_A_REQUEST: &'static [Self] =
+        &[Self::Refuse, Self::LoseReply, Self::ApplyLate, Self::FailOver, Self::SessionDrop, Self::Busy, Self::Slow];
+
+    /// Whether it is done to one request, and so needs one that nothing was done about yet.
+    const fn needs_a_request(self) -> bool {
+        matches!(self, Self::Refuse | Self::Busy | Self::SessionDrop | Self::ApplyLate | Self::Slow)
+    }
+
     /// Those that seeds draw. The others are for plans that aim at one row of a truth table.
     pub const DRAWN: &'static [Self] = &[
         Self::PowerLoss,
@@ -430,17 +452,27 @@ impl Trigger {
             (Then::PartitionFromDatabase, _) => FaultKind::PartitionFromDatabase,
             (Then::Hold, _) => FaultKind::Hold,
             (Then::DatabaseClockBack | Then::DatabaseClockForward, _) => FaultKind::DatabaseClockStep,
+            (Then::Refuse, _) => FaultKind::Refuse,
+            (Then::Busy, _) => FaultKind::Busy,
+            (Then::SessionDrop, _) => FaultKind::SessionDrop,
+            (Then::ApplyLate, _) => FaultKind::ApplyLate,
+            (Then::Slow, _) => FaultKind::Slow,
         }
     }
 
-    /// Whether it takes time; a lost reply does not, and ignores [`Trigger::lasts_s`].
+    /// Whether it takes time; a lost reply or a refusal does not, and ignores [`Trigger::lasts_s`].
     pub const fn lasts(&self) -> bool {
-        !matches!(self.then, Then::LoseReply)
+        !matches!(self.then, Then::LoseReply | Then::Refuse | Then::Busy | Then::SessionDrop)
     }
 
-    /// Whether the event has what the consequence needs: no reply follows the start of a handler.
+    /// Whether the event has what the consequence needs: no reply follows the start of a handler, and only a request
+    /// that nothing was done about yet can be refused.
     pub const fn is_possible(&self) -> bool {
-        !matches!((self.after, self.then), (TriggerPoint::HandlerStarted, Then::LoseReply))
+        match (self.after, self.then) {
+            (TriggerPoint::HandlerStarted, Then::LoseReply) => false,
+            (TriggerPoint::Asked, then) => then.needs_a_request() || matches!(then, Then::LoseReply | Then::FailOver),
+            (_, then) => !then.needs_a_request(),
+        }
     }
 }
 

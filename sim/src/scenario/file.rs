@@ -69,7 +69,7 @@ const REGRESSION_KEYS: &[&str] = &[
 ];
 
 const DRIVER_KEYS: &[&str] =
-    &["poll_interval", "plan_interval", "rescue_interval", "call_timeout", "max_concurrency"];
+    &["poll_interval", "plan_interval", "rescue_interval", "prune_interval", "call_timeout", "max_concurrency"];
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -138,6 +138,7 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         poll_interval: driver.poll_interval,
         plan_interval: driver.plan_interval,
         rescue_interval: driver.rescue_interval,
+        prune_interval: driver.prune_interval,
         call_timeout: driver.call_timeout,
         max_concurrency: driver.max_concurrency,
         jobs: read_jobs(table)?,
@@ -233,13 +234,17 @@ fn read_phases(table: &Table<'_, '_>, settle_within: Duration) -> Result<Phases,
     // Long enough to demand the bound, and once more for what becomes due meanwhile.
     let default = 2 * settle_within;
     let within = |value: &Value<'_, '_>| value.duration_within(SECOND, LONGEST_PHASE);
+    let leaves_out = |value: &Value<'_, '_>| match value.duration()? {
+        Duration::ZERO => Ok(Duration::ZERO),
+        _ => within(value),
+    };
     let read = Phases {
         chaos: within(&phases.need("chaos", "say how long faults come and go: `chaos = \"20m\"`")?)?,
-        partial_heal: phases.or("partial_heal", default, within)?,
+        partial_heal: phases.or("partial_heal", default, leaves_out)?,
         heal: phases.or("heal", default, within)?,
     };
     for (key, phase) in [("partial_heal", read.partial_heal), ("heal", read.heal)] {
-        if phase <= settle_within {
+        if phase <= settle_within && !phase.is_zero() {
             let message = format!("`{key}` is not longer than `settle_within`: the bound could never be demanded");
             return Err(phases.error_at(key, message).help("twice `settle_within` is usual, and the default"));
         }
@@ -255,6 +260,7 @@ fn read_driver(table: &Table<'_, '_>) -> Result<Settings, ScenarioError> {
         poll_interval: driver.or("poll_interval", default.poll_interval, Value::duration)?,
         plan_interval: driver.or("plan_interval", default.plan_interval, Value::duration)?,
         rescue_interval: driver.or("rescue_interval", default.rescue_interval, Value::duration)?,
+        prune_interval: driver.or("prune_interval", default.prune_interval, Value::duration)?,
         call_timeout: driver.or("call_timeout", default.call_timeout, Value::duration)?,
         max_concurrency: driver.or("max_concurrency", default.max_concurrency, |value| value.integer(0, 100_000))?,
         ..default

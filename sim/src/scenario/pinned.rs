@@ -3,11 +3,16 @@
 
 use std::fmt::Write as _;
 
+use tourbillon::store::Verb;
+
 use super::{
     error::ScenarioError,
     table::{Table, Value, suggestion},
 };
-use crate::fault::{Bad, Fault, FaultKind, FaultPlan, Then, Trigger, TriggerPoint};
+use crate::{
+    fault::{Bad, Fault, FaultKind, FaultPlan, Then, Trigger, TriggerPoint},
+    world::APPLICATION,
+};
 
 const TRIGGER_KEYS: &[&str] = &["after", "of", "nth", "then", "lasts_s"];
 
@@ -161,10 +166,28 @@ fn read_trigger(value: &Value<'_, '_>) -> Result<Trigger, ScenarioError> {
         lasts_s: table.or("lasts_s", 0, |value| value.integer(0, WEEK_S))?,
     };
     if !trigger.is_possible() {
-        return Err(then.error("no reply follows the start of a handler").help("wait for `applied_start` instead"));
+        let then = |message: &str, help| Err(then.error(message).help(help));
+        return match trigger.after {
+            TriggerPoint::HandlerStarted => {
+                then("no reply follows the start of a handler", "wait for `applied_start` instead")
+            }
+            TriggerPoint::Asked => then(
+                "this does not happen to a request",
+                "wait for what the database applied, such as `applied_claim`, or let the request be refused, lost …",
+            ),
+            _ => then("the request was carried out before", "write `after = \"asked\"`, and `of` for the verb"),
+        };
+    }
+    if let (TriggerPoint::Asked, Some(of), Some(verb)) = (trigger.after, table.get("of"), &trigger.of)
+        && verb != APPLICATION
+        && !Verb::NAMES.contains(&verb.as_str())
+    {
+        let help = suggestion(verb, Verb::NAMES.iter().copied());
+        return Err(of.error(format!("no verb of a store is called `{verb}`")).help(help));
     }
     if !trigger.lasts() && table.get("lasts_s").is_some() {
-        return Err(table.error_at("lasts_s", "a lost reply takes no time").help("leave `lasts_s` out"));
+        let message = format!("`{}` takes no time", trigger.then.name());
+        return Err(table.error_at("lasts_s", message).help("leave `lasts_s` out"));
     }
     Ok(trigger)
 }

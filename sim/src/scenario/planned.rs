@@ -28,6 +28,7 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
         poll_interval: scenario.poll_interval,
         plan_interval: scenario.plan_interval,
         rescue_interval: scenario.rescue_interval,
+        prune_interval: scenario.prune_interval,
         call_timeout: scenario.call_timeout,
         max_concurrency: scenario.max_concurrency,
         ..Settings::default()

@@ -7,7 +7,7 @@ use tourbillon::{model::JobName, plan::Backoff, queue::Delivery, store::Counts};
 use super::{
     error::ScenarioError,
     job::{idle, read_backoff, read_work},
-    shape::QueueShape,
+    shape::{Operates, QueueShape},
     table::{Table, Value},
 };
 
@@ -17,6 +17,7 @@ pub(super) const QUEUE_KEYS: &[&str] = &[
     "produce_every",
     "operate_every",
     "cancel_percent",
+    "operates",
     "keys",
     "counts",
     "period",
@@ -52,6 +53,9 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
         operate_every: table
             .or("operate_every", None, |value| value.duration_within(Duration::from_secs(1), DAY).map(Some))?,
         cancel_percent: table.or("cancel_percent", 0, |value| value.integer(0, 100))?,
+        operates: table.or("operates", Operates::Drawn, |value| {
+            value.one_of("choice", &[("drawn", Operates::Drawn), ("in_turn", Operates::InTurn)])
+        })?,
         keys: table.or("keys", 0, |value| value.integer(0, 200))?,
         counts: table.or("counts", Counts::Live, |value| {
             let names = [("live", Counts::Live), ("succeeded", Counts::Succeeded), ("finished", Counts::Finished)];

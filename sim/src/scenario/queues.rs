@@ -12,7 +12,7 @@ use tourbillon::{
     store::{Due, ListItems, Lives, UpdateItem},
 };
 
-use super::{QueueShape, planned::perform};
+use super::{Operates, QueueShape, planned::perform, round};
 use crate::{chance, history::QueueFacts, world::Host};
 
 /// What is enqueued: who made it, and which of its items it is.
@@ -32,7 +32,10 @@ pub(super) fn add(builder: SchedulerBuilder, shape: &QueueShape, host: &Host, re
     });
     let builder = builder.queue(queue).service(producing(shape, producer, host.clone()));
     match shape.operate_every {
-        Some(every) => builder.service(operating(shape, every, host.clone())),
+        Some(every) => builder.service(match shape.operates {
+            Operates::Drawn => operating(shape, every, host.clone()),
+            Operates::InTurn => round::service(shape, every, host.clone()),
+        }),
         None => builder,
     }
 }
@@ -87,6 +90,11 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
     queue
 }
 
+/// Name of the service that operates on the queue.
+pub(super) fn operator_name(shape: &QueueShape) -> String {
+    format!("operator of {}", shape.name)
+}
+
 /// Finished items are cleaned when they are older.
 const KEPT: Duration = Duration::from_secs(120);
 
@@ -96,7 +104,7 @@ fn operating(shape: &QueueShape, every: Duration, host: Host) -> Service {
     let operator = Operator::new(host.store(), host.runtime(), &shape.name).expect("checked when it was read");
     let operator = operator.named("sim").expect("a plain name");
     let cancel_percent = shape.cancel_percent;
-    Service::new(&format!("operator of {}", shape.name)).every(every).timeout(every.max(Duration::from_secs(30))).run(
+    Service::new(&operator_name(shape)).every(every).timeout(every.max(Duration::from_secs(30))).run(
         move |tick: Tick| {
             let (operator, seed) = (operator.clone(), host.seed());
             async move {

@@ -42,6 +42,8 @@ pub struct Scenario {
     /// See [`tourbillon::driver::Settings`].
     pub rescue_interval: Duration,
     /// See [`tourbillon::driver::Settings`].
+    pub prune_interval: Duration,
+    /// See [`tourbillon::driver::Settings`].
     pub call_timeout: Duration,
     /// See [`tourbillon::driver::Settings`].
     pub max_concurrency: u32,
@@ -169,6 +171,17 @@ pub struct ServiceShape {
     pub work: Work,
 }
 
+/// How the operator of a queue chooses what to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operates {
+    /// Drawn from the seed.
+    #[default]
+    Drawn,
+    /// Everything that an operator asks of a store, in turn.
+    InTurn,
+}
+
 /// One queue of a scenario: every replica produces for it and works on it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct QueueShape {
@@ -180,6 +193,8 @@ pub struct QueueShape {
     pub operate_every: Option<Duration>,
     /// So many in a hundred operations cancel an item, running ones included.
     pub cancel_percent: u8,
+    /// What the operator does next.
+    pub operates: Operates,
     /// Unique keys that items draw from; 0: none is a duplicate.
     pub keys: u8,
     /// Which others count.

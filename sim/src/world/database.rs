@@ -29,7 +29,7 @@ use super::{
     wire::{self, Answered, Ask, Asked, Told},
 };
 use crate::{
-    fault::{FaultKind, TriggerPoint},
+    fault::{FaultKind, Then, TriggerPoint},
     history::{Boot, HostId, What},
 };
 
@@ -232,7 +232,7 @@ impl Database {
                 let kind = kind.name().to_owned();
                 self.world.record(HostId::Database, What::Struck { kind, replica, request: Some(id) });
             };
-            let told: Told = match self.world.strikes.fate(replica, id) {
+            let told: Told = match self.world.strikes.fate(replica, id, asked.name()) {
                 Fate::Refuse => {
                     struck(FaultKind::Refuse);
                     Err(StoreError::new(ErrorKind::Unavailable, "refused: too many connections"))
@@ -240,6 +240,18 @@ impl Database {
                 Fate::Busy => {
                     struck(FaultKind::Busy);
                     Err(StoreError::new(ErrorKind::Unavailable, "could not serialise access: try again"))
+                }
+                Fate::Drop => {
+                    // The server rolls back what it has in hand. This session has heard of nothing, and ends here.
+                    struck(FaultKind::SessionDrop);
+                    self.drop_sessions(replica);
+                    return;
+                }
+                Fate::RollBack(lasts_s) => {
+                    struck(FaultKind::FailOver);
+                    let told = self.apply(asked);
+                    self.world.strikes.pull(Then::FailOver, replica, lasts_s);
+                    told
                 }
                 Fate::Slow(delay) => {
                     struck(FaultKind::Slow);

@@ -122,7 +122,7 @@ impl Controller {
             Then::DatabaseClockBack => self.database_clock_step(-1000 * i64::from(lasts_s)),
             Then::DatabaseClockForward => self.database_clock_step(1000 * i64::from(lasts_s)),
             // Done where it was pulled.
-            Then::LoseReply => {}
+            Then::LoseReply | Then::Refuse | Then::Busy | Then::SessionDrop | Then::ApplyLate | Then::Slow => {}
         }
     }
 

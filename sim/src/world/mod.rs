@@ -37,3 +37,4 @@ pub(crate) use panics::PLANNED as PLANNED_PANIC;
 pub(crate) use probe::probe;
 pub use receiver::{Call, CallError, ReceiverSpec};
 pub use unit::Unit;
+pub(crate) use wire::APPLICATION;

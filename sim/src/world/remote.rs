@@ -14,7 +14,7 @@ use super::{
     application::{ApplicationReply, ApplicationRequest},
     net::BoxConnection,
     process::Process,
-    wire::{self, Answered, Ask, Asked, Told},
+    wire::{self, APPLICATION, Answered, Ask, Asked, Told},
 };
 use crate::fault::FaultKind;
 use crate::history::{Answer, HostId, What};
@@ -84,9 +84,6 @@ impl RemoteStore {
         OnDrop { process: &self.process, request, verb, answer: None }
     }
 }
-
-/// What application verbs are called in a history's invocations.
-const APPLICATION: &str = "application";
 
 fn mistaken() -> StoreError {
     StoreError::new(ErrorKind::Corrupt, "the database answered another question than it was asked")

@@ -23,6 +23,10 @@ pub(super) enum Fate {
     ApplyLate(Duration),
     Busy,
     Slow(Duration),
+    /// The session ends before the request is applied.
+    Drop,
+    /// It is applied and answered; then the database fails over, is away for so many seconds, and has lost it.
+    RollBack(u32),
 }
 
 /// What a trigger did to the message in hand.
@@ -118,6 +122,12 @@ impl Strikes {
         self.inner().fired.clone()
     }
 
+    /// For the controller to carry out at the end of the step.
+    pub(super) fn pull(&self, then: Then, replica: u8, lasts_s: u32) {
+        self.inner().pulled.push(Pulled { then, replica, lasts_s });
+        self.attention.notify_one();
+    }
+
     pub(super) fn take_pulled(&self) -> Vec<Pulled> {
         std::mem::take(&mut self.inner().pulled)
     }
@@ -131,8 +141,11 @@ impl Strikes {
     }
 
     /// Decides about one request of `replica`.
-    pub(super) fn fate(&self, replica: u8, request: RequestId) -> Fate {
+    pub(super) fn fate(&self, replica: u8, request: RequestId, verb: &str) -> Fate {
         let mut inner = self.inner();
+        if let Some(fate) = inner.aimed_at(verb) {
+            return fate;
+        }
         if inner.lose.remove(&request) {
             *inner.fired.entry(FaultKind::LoseReply).or_default() += 1;
             return Fate::LoseReply;
@@ -182,13 +195,9 @@ impl Strikes {
             let of = Some((*subject).to_owned());
             counts.push((of.clone(), inner.count_of(point, of)));
         }
-        let waits = |trigger: &Trigger| {
-            trigger.after == point && counts.iter().any(|(of, count)| trigger.of == *of && trigger.nth == *count)
-        };
-        let Some(index) = inner.triggers.iter().position(waits) else {
+        let Some(trigger) = inner.take_waiting(point, &counts) else {
             return Struck::No;
         };
-        let trigger = inner.triggers.remove(index);
         if trigger.then == Then::LoseReply && !point.has_reply() {
             // Counted when the request is struck.
             inner.lose_next.insert(replica);
@@ -205,8 +214,8 @@ impl Strikes {
                 _ => {}
             }
         }
-        inner.pulled.push(Pulled { then: trigger.then, replica, lasts_s: trigger.lasts_s });
-        self.attention.notify_one();
+        drop(inner);
+        self.pull(trigger.then, replica, trigger.lasts_s);
         // The reply under way does not outlive what was just struck.
         match trigger.then {
             Then::PowerLoss | Then::Crash | Then::Partition | Then::PartitionFromDatabase | Then::DatabaseRestart => {
@@ -218,6 +227,41 @@ impl Strikes {
 }
 
 impl Inner {
+    /// What a trigger does to the request in hand, if one waited for it.
+    fn aimed_at(&mut self, verb: &str) -> Option<Fate> {
+        if !self.triggers.iter().any(|trigger| trigger.after == TriggerPoint::Asked) {
+            return None;
+        }
+        let any = self.count_of(TriggerPoint::Asked, None);
+        let of = Some(verb.to_owned());
+        let counts = [(None, any), (of.clone(), self.count_of(TriggerPoint::Asked, of))];
+        let trigger = self.take_waiting(TriggerPoint::Asked, &counts)?;
+        let delay = Duration::from_secs(trigger.lasts_s.into());
+        let fate = match trigger.then {
+            Then::Refuse => Fate::Refuse,
+            Then::Busy => Fate::Busy,
+            Then::LoseReply => Fate::LoseReply,
+            Then::ApplyLate => Fate::ApplyLate(delay),
+            Then::Slow => Fate::Slow(delay),
+            Then::SessionDrop => Fate::Drop,
+            // Counted when it is carried out.
+            Then::FailOver => return Some(Fate::RollBack(trigger.lasts_s)),
+            // Plans that are read say no such thing.
+            _ => return None,
+        };
+        *self.fired.entry(trigger.kind()).or_default() += 1;
+        Some(fate)
+    }
+
+    /// The trigger that waited for this event, of which these counts were just made.
+    fn take_waiting(&mut self, point: TriggerPoint, counts: &[(Option<String>, u32)]) -> Option<Trigger> {
+        let waits = |trigger: &Trigger| {
+            trigger.after == point && counts.iter().any(|(of, count)| trigger.of == *of && trigger.nth == *count)
+        };
+        let index = self.triggers.iter().position(waits)?;
+        Some(self.triggers.remove(index))
+    }
+
     fn count_of(&mut self, point: TriggerPoint, of: Option<String>) -> u32 {
         let count = self.reached.entry((point, of)).or_default();
         *count += 1;

@@ -22,6 +22,9 @@ pub(super) struct Ask {
     pub(super) asked: Asked,
 }
 
+/// What application verbs are called in invocations and triggers.
+pub(crate) const APPLICATION: &str = "application";
+
 /// What the database is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +40,14 @@ impl Asked {
         match self {
             Self::Store(request) => request.id,
             Self::Application(request) => request.id,
+        }
+    }
+
+    /// What triggers call it by: the verb of the store, or `application`.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Store(request) => request.verb.name(),
+            Self::Application(_) => APPLICATION,
         }
     }
 
