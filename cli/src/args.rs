@@ -114,6 +114,9 @@ pub(crate) struct RunArgs {
     /// Write the timeline of each failing seed into this folder, one page of HTML each.
     #[arg(long, default_value = "target/timelines")]
     pub(crate) html: PathBuf,
+    /// Exit with 1 when the process ever took more memory than this, in MiB: what a seed takes, it gives back.
+    #[arg(long)]
+    pub(crate) max_rss_mib: Option<u64>,
     /// Do not shrink the plans of failing seeds.
     #[arg(long)]
     pub(crate) no_shrink: bool,

@@ -6,6 +6,7 @@
 mod args;
 mod exhaust;
 mod figures;
+mod memory;
 mod ops;
 mod output;
 mod shrink;

@@ -67,6 +67,18 @@ pub(crate) fn summary(report: &SweepReport) -> String {
     text
 }
 
+/// How much memory the process took at most, and whether that is too much.
+pub(crate) fn memory(peak_mib: Option<u64>, most_mib: Option<u64>) -> String {
+    match (peak_mib, most_mib) {
+        (None, _) => "peak memory: not known on this system".to_owned(),
+        (Some(peak), Some(most)) if peak > most => {
+            format!("peak memory {peak} MiB: more than the {most} MiB allowed")
+        }
+        (Some(peak), Some(most)) => format!("peak memory {peak} MiB, of {most} MiB allowed"),
+        (Some(peak), None) => format!("peak memory {peak} MiB"),
+    }
+}
+
 pub(crate) fn replay(verdict: &Verdict) -> String {
     let mut text = String::new();
     let _ = writeln!(

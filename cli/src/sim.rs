@@ -9,13 +9,17 @@ use std::{
 
 use serde_json::json;
 use tourbillon_sim::{
-    Budget, EngineFactory, Lane, Overrides, Seeds, Verdict as SeedVerdict, explain, history::History, replay_line,
-    run_seed, scenario::Scenario, stopwatch, sweep, timeline::Timeline,
+    Budget, EngineFactory, Lane, Overrides, Seeds, Verdict as SeedVerdict, explain,
+    history::{History, first_difference},
+    replay_line, run_seed,
+    scenario::Scenario,
+    stopwatch, sweep,
+    timeline::Timeline,
 };
 
 use crate::{
     args::{Common, ReplayArgs, RunArgs, TwiceArgs},
-    output, timeline,
+    memory, output, timeline,
 };
 
 /// Seeds of a sweep when nothing is said.
@@ -69,10 +73,15 @@ pub(crate) fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
         bar.set_message(format!("{violations} violations"));
     })?;
     bar.finish_and_clear();
+    let peak_mib = memory::peak_mib();
+    let is_small = args.max_rss_mib.map_or(Ok(true), |most_mib| memory::is_within(peak_mib, most_mib))?;
     if args.json {
-        println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+        let mut report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
+        report["peak_rss_mib"] = json!(peak_mib);
+        println!("{report}");
     } else {
         print!("{}", output::summary(&report));
+        println!("{}", output::memory(peak_mib, args.max_rss_mib));
     }
     // What failed goes to standard error, so that `--json` stays one object.
     for failure in &report.failures {
@@ -85,7 +94,7 @@ pub(crate) fn sweep_seeds(args: &RunArgs) -> Result<Verdict, String> {
         timeline::write(&picture.replayed_by(&failure.replay), &page)?;
         eprintln!("  timeline: {}", page.display());
     }
-    Ok(Verdict::of(report.violations))
+    Ok(if is_small { Verdict::of(report.violations) } else { Verdict::Violated })
 }
 
 /// `sim replay` of a scenario.
@@ -146,7 +155,7 @@ pub(crate) fn twice(args: &TwiceArgs) -> Result<Verdict, String> {
         let there = elsewhere(&args.common, here.lane, seed)?;
         hashes.push(here.hash.to_string());
         simulated += here.simulated.as_secs_f64();
-        if let Some(difference) = first_difference(&here, &there)? {
+        if let Some(difference) = difference(&here, &there)? {
             differing.push((seed, difference));
         }
         bar.inc(1);
@@ -185,24 +194,16 @@ fn elsewhere(common: &Common, lane: Lane, seed: u64) -> Result<Vec<u8>, String> 
     Ok(output.stdout)
 }
 
-/// The first line that differs, as both have it; `None` when the histories are byte-equal.
-fn first_difference(here: &SeedVerdict, there: &[u8]) -> Result<Option<String>, String> {
+/// Where the two histories part, side by side: here on the left; `None` when they are byte-equal.
+fn difference(here: &SeedVerdict, there: &[u8]) -> Result<Option<String>, String> {
     let mut bytes = Vec::new();
     here.history.write_lines(&mut bytes).map_err(|error| error.to_string())?;
     if bytes == there {
         return Ok(None);
     }
-    let (here, there) = (String::from_utf8_lossy(&bytes), String::from_utf8_lossy(there));
-    let (mut a, mut b) = (here.lines(), there.lines());
-    for number in 1.. {
-        let (left, right) = (a.next(), b.next());
-        if left != right {
-            let show = |line: Option<&str>| line.unwrap_or("(the history ends here)").to_owned();
-            return Ok(Some(format!("  event {number}\n  here:  {}\n  there: {}", show(left), show(right))));
-        }
-        if left.is_none() {
-            break;
-        }
-    }
-    Ok(Some("  only the line ends differ".to_owned()))
+    let text = String::from_utf8_lossy(there);
+    let there =
+        History::read_lines(&text).map_err(|error| format!("the second process wrote no history: {error}"))?;
+    let told = first_difference(&here.history, &there).map(|difference| difference.to_string());
+    Ok(Some(told.unwrap_or_else(|| "the same events, spelt differently".to_owned())))
 }
