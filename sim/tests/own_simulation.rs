@@ -2,6 +2,7 @@
 //! cannot be run, expectations that test nothing, applications that do not follow from their seed.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tourbillon::prelude::*;
-use tourbillon_sim::prelude::*;
+use tourbillon_sim::{history::OutsideCall, prelude::*};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -177,6 +178,32 @@ fn what_a_handler_does_twice_for_one_attempt_is_not_excused() {
     let told = refused(simulation().app(twice).expect(effects("smtp").per_key().at_most_one_plus_unmarked()));
     assert!(told.contains("allowed are 1 and 0 for attempts that were not marked"), "{told}");
     assert!(told.contains("▶") && told.contains("smtp         does \"hello\""), "{told}");
+}
+
+/// A shop that sells a thing once; on the lane that is closer to the wire.
+#[test]
+fn a_receiver_of_ones_own_begins_anew_with_each_run() {
+    let shop = Receiver::new("smtp").answering(|| {
+        let mut sold = BTreeSet::new();
+        move |call: &OutsideCall| if sold.insert(call.key.clone()) { CallAnswer::Done } else { CallAnswer::Duplicate }
+    });
+    Simulation::new("hello")
+        .lasting(2 * MINUTE)
+        .faults(Faults::none())
+        .receiver(shop)
+        .app(hello)
+        .expect(holds(
+            "the first of each run is done, and no other",
+            |record: &Record<'_>, judgement: &mut Judgement| {
+                for (nth, effect) in record.effects("smtp").enumerate() {
+                    let expected = if nth == 0 { CallAnswer::Done } else { CallAnswer::Duplicate };
+                    judgement.demand(effect.answer == expected, &[effect.event], || format!("{:?}", effect.answer));
+                }
+            },
+        ))
+        .lane(Lane::Turmoil { tick: Some(Duration::from_millis(100)) })
+        .seeds(0..2)
+        .check();
 }
 
 seed_tests! {

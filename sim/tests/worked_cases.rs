@@ -1,4 +1,4 @@
-//! Two innocent-looking jobs, each with the bug that its simulation finds, and mended. `docs/guide/testing-your-jobs.md`
+//! Three innocent-looking jobs, each with the bug that its simulation finds, and mended. `docs/guide/testing-your-jobs.md`
 //! tells them as stories.
 
 use std::time::Duration;
@@ -9,6 +9,8 @@ use tourbillon_sim::prelude::*;
 mod charge;
 #[path = "worked/digest.rs"]
 mod digest;
+#[path = "worked/publish.rs"]
+mod publish;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -53,6 +55,21 @@ fn a_charge_keyed_by_its_execution_is_found_by_a_fail_over_only() {
 #[test]
 fn a_charge_keyed_by_its_invoice_holds() {
     charge::simulation(charge::by_invoice).check();
+}
+
+#[test]
+fn a_list_of_an_old_leader_is_found_where_nobody_looks_at_epochs() {
+    // A suspended machine knows of no time that passed: no lease can tell its leader that another leads.
+    let found = broken(publish::simulation("registry".into()).faults(Faults::only([FaultKind::FreezeMonotonic])));
+    assert_eq!(found.violation.guarantee, "no list replaces one of a later leader");
+    assert!(found.smallest.plan.len() <= 2, "{found}");
+}
+
+#[test]
+fn a_registry_that_refuses_old_epochs_holds() {
+    let registry = || Receiver::new("registry").refuses_old_fences();
+    publish::simulation(registry()).check();
+    publish::simulation(registry()).faults(Faults::only([FaultKind::FreezeMonotonic])).check();
 }
 
 /// The test that a failure printed, as it was pasted; it compiles, and holds now that the bug is mended.

@@ -37,7 +37,13 @@ impl Outside {
             Self::Cloud => (false, 0, 1_000),
             Self::Scanned => (false, 20, 400),
         };
-        ReceiverSpec { fences: false, deduplicates, fails_percent, takes: Duration::from_millis(takes_ms) }
+        ReceiverSpec {
+            fences: false,
+            deduplicates,
+            fails_percent,
+            takes: Duration::from_millis(takes_ms),
+            behaviour: None,
+        }
     }
 }
 

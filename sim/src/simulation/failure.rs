@@ -137,7 +137,7 @@ fn identifier(name: &str) -> String {
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Violation { guarantee, message, .. } = &self.violation;
-        writeln!(f, "simulation `{}` broke {guarantee}\n", self.simulation)?;
+        writeln!(f, "simulation `{}` broke: {guarantee}\n", self.simulation)?;
         writeln!(f, "  {message}")?;
         if self.others > 0 {
             writeln!(f, "  and {} more violations in the same run", self.others)?;

@@ -1,8 +1,11 @@
 //! The outside receivers of a simulation: their names and how they behave. What they do is the world's business.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::{history::ReceiverFacts, world::ReceiverSpec};
+use crate::{
+    history::ReceiverFacts,
+    world::{Behaviour, BehaviourFactory, ReceiverSpec},
+};
 
 /// An outside system that handlers have effects on: a mail server, a payment service, a web hook. It counts what it is
 /// asked for by key. Reached with [`Host::receiver`](crate::world::Host::receiver).
@@ -18,7 +21,7 @@ use crate::{history::ReceiverFacts, world::ReceiverSpec};
 /// let smtp: Receiver = "smtp".into();
 /// # let _ = (payments, registry, smtp);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Receiver {
     name: String,
     spec: ReceiverSpec,
@@ -63,16 +66,42 @@ impl Receiver {
         self
     }
 
+    /// It answers as `make` says, instead of the above but for failures and delay. `make` is called once for each run,
+    /// so that what a receiver remembers begins anew.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use tourbillon_sim::{history::OutsideCall, prelude::*};
+    ///
+    /// // A mail server that takes three mails per address and bounces the rest.
+    /// let limited = Receiver::new("smtp").answering(|| {
+    ///     let mut taken = BTreeMap::<String, u32>::new();
+    ///     move |call: &OutsideCall| {
+    ///         let taken = taken.entry(call.key.clone()).or_default();
+    ///         *taken += 1;
+    ///         if *taken <= 3 { CallAnswer::Done } else { CallAnswer::Failed }
+    ///     }
+    /// });
+    /// # let _ = limited;
+    /// ```
+    #[must_use]
+    pub fn answering<B: Behaviour + 'static>(mut self, make: impl Fn() -> B + Send + Sync + 'static) -> Self {
+        self.spec.behaviour = Some(BehaviourFactory(Arc::new(move || Box::new(make()))));
+        self
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     pub(super) fn spec(&self) -> ReceiverSpec {
-        self.spec
+        self.spec.clone()
     }
 
     pub(super) fn facts(&self) -> ReceiverFacts {
-        ReceiverFacts { receiver: self.name.clone(), fences: self.spec.fences }
+        // One of the user's own may do anything with fences.
+        let fences = self.spec.fences && self.spec.behaviour.is_none();
+        ReceiverFacts { receiver: self.name.clone(), fences }
     }
 }
 

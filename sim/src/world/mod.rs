@@ -35,6 +35,6 @@ pub use host::{App, Host, TablesOf};
 pub use lane::Lane;
 pub(crate) use panics::PLANNED as PLANNED_PANIC;
 pub(crate) use probe::probe;
-pub use receiver::{Call, CallError, ReceiverSpec};
+pub use receiver::{Behaviour, BehaviourFactory, Call, CallError, ReceiverSpec};
 pub use unit::Unit;
 pub(crate) use wire::APPLICATION;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -31,8 +32,30 @@ use crate::{
 /// How long a handler waits for a receiver's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A receiver of one's own: what it answers, and what it remembers for that.
+pub trait Behaviour: Send {
+    /// Answers a call that has arrived and did not fail. Deterministic: it follows from the calls so far.
+    fn answer(&mut self, call: &OutsideCall) -> CallAnswer;
+}
+
+impl<F: FnMut(&OutsideCall) -> CallAnswer + Send> Behaviour for F {
+    fn answer(&mut self, call: &OutsideCall) -> CallAnswer {
+        self(call)
+    }
+}
+
+/// Makes a receiver of one's own for each run: what it remembers begins anew.
+#[derive(Clone)]
+pub struct BehaviourFactory(pub Arc<dyn Fn() -> Box<dyn Behaviour> + Send + Sync>);
+
+impl fmt::Debug for BehaviourFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BehaviourFactory")
+    }
+}
+
 /// How an outside receiver behaves. The default refuses stale fences, answers at once and never fails.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct ReceiverSpec {
     /// Whether it refuses a fence below the highest it has seen for (execution, key), and an epoch below the highest it
     /// has seen for the key. Calls that show neither are accepted.
@@ -44,11 +67,13 @@ pub struct ReceiverSpec {
     pub fails_percent: u8,
     /// From the arrival of a call to its effect, in true time. Below 5 s, which is how long a caller waits.
     pub takes: Duration,
+    /// Answers instead of fences and idempotency keys, if there is one.
+    pub behaviour: Option<BehaviourFactory>,
 }
 
 impl Default for ReceiverSpec {
     fn default() -> Self {
-        Self { fences: true, deduplicates: false, fails_percent: 0, takes: Duration::ZERO }
+        Self { fences: true, deduplicates: false, fails_percent: 0, takes: Duration::ZERO, behaviour: None }
     }
 }
 
@@ -116,6 +141,7 @@ pub(super) struct Receiver {
     /// Open for ever: a receiver is not a replica.
     gate: Gate,
     seen: Mutex<Seen>,
+    behaviour: Option<Mutex<Box<dyn Behaviour>>>,
 }
 
 #[derive(Default)]
@@ -128,7 +154,8 @@ struct Seen {
 
 impl Receiver {
     pub(super) fn new(world: Arc<WorldShared>, number: u8, spec: ReceiverSpec) -> Self {
-        Self { world, number, spec, gate: Gate::open(), seen: Mutex::default() }
+        let behaviour = spec.behaviour.as_ref().map(|BehaviourFactory(make)| Mutex::new(make()));
+        Self { world, number, spec, gate: Gate::open(), seen: Mutex::default(), behaviour }
     }
 
     /// The host's software.
@@ -200,6 +227,9 @@ impl Receiver {
         };
         if chance::percent(drawn, self.spec.fails_percent) {
             return CallAnswer::Failed;
+        }
+        if let Some(behaviour) = &self.behaviour {
+            return behaviour.lock().unwrap_or_else(PoisonError::into_inner).answer(call);
         }
         let is_old = call.effect.as_ref().is_some_and(|effect| !self.is_fresh(effect)) || self.is_past_epoch(call);
         if self.spec.fences && is_old {
