@@ -25,7 +25,7 @@ use super::{
 use crate::{
     checker::Violation,
     failure::phase_at,
-    history::{Event, History},
+    history::first_difference,
     scenario::Case,
     shrink::{Room, shrink_case},
     sweep::stopwatch,
@@ -143,6 +143,7 @@ impl Simulation {
             None => Ok(()),
             Some(difference) => {
                 let simulation = self.name.clone();
+                let difference = difference.to_string();
                 Err(CheckError::NotRepeatable { simulation, seed: case.seed, difference })
             }
         }
@@ -236,17 +237,6 @@ fn proved_at(shown: &Shown, property: &str) -> Duration {
     event.map_or(Duration::MAX, |event| Duration::from_micros(event.at_us)).min(shown.case.chaos)
 }
 
-fn first_difference(once: &History, again: &History) -> Option<String> {
-    let count = once.events.len().max(again.events.len());
-    let differs = (0..count).find(|index| once.events.get(*index) != again.events.get(*index))?;
-    let show = |event: Option<&Event>| match event {
-        Some(event) => serde_json::to_string(event).unwrap_or_default(),
-        None => "(the history ends here)".to_owned(),
-    };
-    let (left, right) = (show(once.events.get(differs)), show(again.events.get(differs)));
-    Some(format!("  event {differs}\n  once:  {left}\n  again: {right}"))
-}
-
 /// A case that is pinned needs no seed.
 fn replay_line(seed: u64, is_pinned: bool) -> String {
     let name = environment::test_name(thread::current().name(), std::env::args());
@@ -287,7 +277,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{simulation::holds, world::Host};
+    use crate::{history::History, simulation::holds, world::Host};
 
     fn app(host: &Host) -> Scheduler {
         let job =

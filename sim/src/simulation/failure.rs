@@ -31,7 +31,7 @@ pub enum CheckError {
         simulation: String,
         /// The seed.
         seed: u64,
-        /// The first event that differs, as both runs have it.
+        /// The first event that differs, as both runs have it, with those around it, in two columns.
         difference: String,
     },
     /// The world itself broke: a bug of the simulator or of an engine.
