@@ -11,12 +11,15 @@ use std::{
 };
 
 use tourbillon::{
-    driver::{Running, Scheduler, SchedulerBuilder},
+    driver::{Running, Scheduler, SchedulerBuilder, Triggered},
     job::{BoxError, HandlerError, Job, ScopedSchedule},
-    model::{RequestId, Scope, SkipReason, Timestamp},
+    model::{RequestId, Scope, SkipReason, State, Timestamp},
     plan::{Cadence, CatchUp, Cron, Hook},
     runtime::Runtime,
-    store::{ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, SkippedEntry, ask},
+    store::{
+        ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, PauseOutcome, ResumeOutcome, SkippedEntry,
+        ask,
+    },
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -162,5 +165,29 @@ async fn scopes_come_change_and_go_without_slots_from_before() {
     let edits = dropped.iter().filter(|(reason, _)| *reason == SkipReason::ScheduleChanged);
     let edits: BTreeSet<_> = edits.map(|(_, scope)| scope.id()).collect();
     assert_eq!(edits, BTreeSet::from(["added", "edited"]));
+    bench.running.shutdown(MINUTE).await.expect("stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_stops_a_job_lets_it_go_on_and_runs_it_once() {
+    let every = CatchUp::EverySlot { window: MINUTE * 300, max_slots: 100 };
+    let jobs = [job("digest").every(MINUTE * 5).catch_up(every), job("other").every(MINUTE * 5).catch_up(every)];
+    let bench = Bench::start(jobs);
+    let operator = bench.running.jobs().named("ada").expect("a name");
+    bench.pass(6).await;
+    assert_eq!(operator.pause("digest", None).await, Ok(PauseOutcome::Paused));
+    bench.pass(14).await;
+    let Ok(Triggered::Due(id)) = operator.trigger("digest", Scope::global()).await else { panic!("it is due") };
+    bench.pass(1).await;
+    let list = ListExecutions { id: Some(id), limit: 10, ..ListExecutions::default() };
+    let row = ask(&bench.store, RequestId(bench.runtime.uuid()), list).await.expect("listed").executions.remove(0);
+    assert_eq!((row.state, row.slot_at), (State::Succeeded, None), "a pause does not hold it");
+    assert!(matches!(operator.resume("digest", None).await, Ok(ResumeOutcome::Resumed(_))));
+    bench.pass(11).await;
+    assert_eq!(bench.slots("other", &Scope::global()).await.len(), 7);
+    let slots = bench.slots("digest", &Scope::global()).await;
+    assert_eq!(slots, ["00:00", "00:05", "00:25", "00:30"], "none of the pause is made up for");
+    let told: Vec<_> = bench.ledger().await.iter().map(|entry| entry.slots.reason).collect();
+    assert_eq!(told, [SkipReason::Paused]);
     bench.running.shutdown(MINUTE).await.expect("stopped");
 }

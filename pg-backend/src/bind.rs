@@ -5,7 +5,7 @@ use tourbillon::{
         Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Outcome, Retry, Timestamp,
         transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, Charge, LEASE_EXPIRED},
     },
-    store::{JobRules, ListAudit, ListExecutions, Plan, Register, Request, Rescue, Settle, StoreError, Verb},
+    store::{ListAudit, ListExecutions, Plan, Register, RegisteredRules, Request, Rescue, Settle, StoreError, Verb},
 };
 
 use crate::{
@@ -199,7 +199,7 @@ fn register(sql: &Statements, now: Option<Timestamp>, verb: &Register) -> Vec<Bo
     let specs: Vec<_> = verb.jobs.iter().map(|job| job.spec_hash.to_string()).collect();
     let schedules: Vec<_> = verb.jobs.iter().map(|job| job.schedule_hash.to_string()).collect();
     let register = at(&sql.register_jobs, now).bind(Id::from(verb.runner)).bind(jobs.clone());
-    let rules = |rules: &JobRules| serde_json::to_string(rules).expect("rules are plain data");
+    let rules = |rules: &RegisteredRules| serde_json::to_string(rules).expect("rules are plain data");
     let rules: Vec<_> = verb.jobs.iter().map(|job| job.rules.as_ref().map(rules)).collect();
     vec![query(&sql.lock_jobs).bind(jobs), register.bind(specs).bind(schedules).bind(rules)]
 }

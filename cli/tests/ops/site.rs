@@ -16,8 +16,8 @@ use tourbillon::{
         transition::Charge,
     },
     store::{
-        AcquireLock, Claim, DatabaseClock, Due, Enqueue, JobRules, ManualClock, NewItem, Operation, Plan, PlanEntry,
-        Register, Registration, Settle, Settlement, SpecHash, Start, Store, ask,
+        AcquireLock, Claim, DatabaseClock, Due, Enqueue, ManualClock, NewItem, Operation, Plan, PlanEntry, Register,
+        RegisteredRules, Registration, Settle, Settlement, SpecHash, Start, Store, ask,
     },
 };
 use tourbillon_pg::PgStore;
@@ -232,8 +232,8 @@ fn runner() -> Incarnation {
 }
 
 /// Rules with which [`policy`] agrees.
-fn rules() -> JobRules {
-    JobRules {
+fn rules() -> RegisteredRules {
+    RegisteredRules {
         schedule: "every 300s".to_owned(),
         priority: 0,
         max_attempts: 3,

@@ -14,7 +14,7 @@ use super::{BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider, handle
 use crate::{
     model::{Audit, ExecutionId, JobName, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
     plan::{Backoff, CatchUp, Planner, Schedule},
-    store::{JobRules, Registration, SpecHash},
+    store::{RegisteredRules, Registration, SpecHash},
 };
 
 /// A job whose rules hold.
@@ -151,12 +151,12 @@ impl CheckedJob {
     }
 
     /// What operators are told.
-    fn rules(&self) -> JobRules {
+    fn rules(&self) -> RegisteredRules {
         let schedule = match &self.targets {
             Targets::Scopes(_, schedule) | Targets::Fixed(_, schedule) => schedule.to_string(),
             Targets::Own(_) => "each scope its own".to_owned(),
         };
-        JobRules {
+        RegisteredRules {
             schedule,
             priority: self.priority,
             max_attempts: self.max_attempts,

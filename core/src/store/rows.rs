@@ -1,8 +1,8 @@
 //! Owns the seam between the specification and a database: plain row access, no decisions.
 
 use super::{
-    AuditRows, Cursor, JobRows, JobRules, JobStats, ListExecutions, ListSkipped, LockRows, PauseRows, Prune, Pruned,
-    QueueRows, Reply, SchemaRows, SkippedEntry, SpecHash, StoreError,
+    AuditRows, Cursor, JobRows, JobStats, ListExecutions, ListSkipped, LockRows, PauseRows, Prune, Pruned, QueueRows,
+    RegisteredRules, Reply, SchemaRows, SkippedEntry, SpecHash, StoreError,
 };
 use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub struct JobRecord {
     /// When the slot times last changed, or the job was resumed; `None` when neither ever was.
     pub edited_at: Option<Timestamp>,
     /// For operators.
-    pub rules: Option<JobRules>,
+    pub rules: Option<RegisteredRules>,
 }
 
 /// Row access inside one serialisable transaction. Everything is ordered as stated, so that results, and with

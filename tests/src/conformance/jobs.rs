@@ -3,7 +3,7 @@
 use tourbillon::{
     model::{ExecutionId, JobName, Scope, State, Timestamp},
     store::{
-        JobRules, ListJobs, ListRecent, ListScopes, PauseJob, PlanEntry, PlanOutcome, Register, Registration,
+        ListJobs, ListRecent, ListScopes, PauseJob, PlanEntry, PlanOutcome, Register, RegisteredRules, Registration,
         ResumeJob, Success,
     },
 };
@@ -49,7 +49,7 @@ async fn queue_is_no_job(s: &Subject) {
 
 async fn rules_are_told_as_they_were_registered_last(s: &Subject) {
     let name = job("digest");
-    let told = async |spec: &str, told: Option<JobRules>| {
+    let told = async |spec: &str, told: Option<RegisteredRules>| {
         let (spec_hash, schedule_hash) = (hash(spec), hash("schedule"));
         let jobs = vec![Registration { job: name.clone(), spec_hash, schedule_hash, rules: told }];
         s.call(Register { runner: runner(), jobs }).await;
@@ -58,7 +58,7 @@ async fn rules_are_told_as_they_were_registered_last(s: &Subject) {
     assert_eq!(told("1", None).await, None);
     assert_eq!(told("2", Some(rules())).await, Some(rules()));
     assert_eq!(told("2", None).await, Some(rules()), "the same spec again is no news");
-    let another = JobRules { max_overlap: None, ..rules() };
+    let another = RegisteredRules { max_overlap: None, ..rules() };
     assert_eq!(told("3", Some(another.clone())).await, Some(another));
 }
 

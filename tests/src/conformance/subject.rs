@@ -18,10 +18,10 @@ use tourbillon::{
         transition::{Cancelled, Charge, Refusal},
     },
     store::{
-        Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, JobRules, ListAudit, ListExecutions,
-        ListItems, ListJobs, ListLocks, ListPauses, ListRecent, ListScopes, ListSkipped, Listener, MAX_BATCH,
-        ManualClock, MemoryStore, NewItem, Operation, PauseFilter, Plan, PlanEntry, PlanOutcome, ReadCursors,
-        ReadQueueStats, ReadStats, Register, RegisterOutcome, Registration, Renewal, Reply, Request, Requeue,
+        Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListAudit, ListExecutions, ListItems,
+        ListJobs, ListLocks, ListPauses, ListRecent, ListScopes, ListSkipped, Listener, MAX_BATCH, ManualClock,
+        MemoryStore, NewItem, Operation, PauseFilter, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadQueueStats,
+        ReadStats, Register, RegisterOutcome, RegisteredRules, Registration, Renewal, Reply, Request, Requeue,
         RequeueOutcome, Rescue, Rescued, Settle, Settlement, SpecHash, Start, Store, StoreError, Verb,
     },
 };
@@ -441,8 +441,8 @@ pub(crate) fn scope(id: &str) -> Scope {
 }
 
 /// Rules of a job, as a replica tells them.
-pub(crate) fn rules() -> JobRules {
-    JobRules {
+pub(crate) fn rules() -> RegisteredRules {
+    RegisteredRules {
         schedule: "0 8 * * * Europe/Zürich \"täglich\"".to_owned(),
         priority: -1,
         max_attempts: 3,

@@ -33,7 +33,7 @@ pub struct JobEntry {
     /// Of the latest registration.
     pub spec_hash: SpecHash,
     /// As it was registered; `None` when whoever did so did not say.
-    pub rules: Option<JobRules>,
+    pub rules: Option<RegisteredRules>,
     /// When its schedule was last edited; `None`: never since it was first registered.
     pub edited_at: Option<Timestamp>,
     /// Scopes that were ever planned.
@@ -46,7 +46,7 @@ pub struct JobEntry {
 
 /// What operators must know of a job that no replica of theirs runs: when it runs, and the rules of its executions.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
-pub struct JobRules {
+pub struct RegisteredRules {
     /// When it runs, in words.
     pub schedule: String,
     /// Lower runs first.
@@ -65,7 +65,7 @@ pub struct JobRules {
     pub audit: Audit,
 }
 
-impl JobRules {
+impl RegisteredRules {
     /// What an execution of this job for this scope carries.
     pub fn policy(&self, job: &JobName, scope: &Scope) -> Policy {
         Policy {

@@ -20,7 +20,7 @@ pub use item::{
     ItemsDeleted, ListItems, Lives, QueueStats, ReadQueueStats, UpdateItem, UpdateOutcome,
 };
 pub use job::{
-    JobEntry, JobPage, JobRules, ListJobs, ListRecent, ListScopes, RecentPage, ScopeEntry, ScopePage, Success,
+    JobEntry, JobPage, ListJobs, ListRecent, ListScopes, RecentPage, RegisteredRules, ScopeEntry, ScopePage, Success,
 };
 pub use lock::{AcquireLock, ListLocks, LockPage, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock};
 pub use pause::{
@@ -218,7 +218,7 @@ pub struct Registration {
     /// Of what decides slot times only.
     pub schedule_hash: SpecHash,
     /// The rules, for operators; `None` when whoever registers does not say.
-    pub rules: Option<JobRules>,
+    pub rules: Option<RegisteredRules>,
 }
 
 /// Reply to [`Register`].
