@@ -42,6 +42,8 @@ const ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G11",
 
 /// As items, without keys, bounds and limits.
 const QUICK_ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G13", "G14", "PANIC"];
+/// What enqueued rows without unique keys exercise.
+const WAKE_UPS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G6", "G8", "G10", "G13", "G14", "PANIC"];
 
 /// What work without rows exercises.
 const SERVICES: &[&str] = &["G7", "G10", "G13", "G14", "PANIC"];
@@ -56,6 +58,7 @@ const MODES: &[Mode] = &[
     Mode { scenario: "reference-jobs", seeds: 2, shows: EXECUTIONS },
     Mode { scenario: "store-and-forward", seeds: 8, shows: ITEMS },
     Mode { scenario: "quick-items", seeds: 1, shows: QUICK_ITEMS },
+    Mode { scenario: "wake-ups", seeds: 4, shows: WAKE_UPS },
     // One migration each.
     Mode { scenario: "boot-migrations", seeds: 12, shows: BOOTS },
     Mode { scenario: "rolling-deploy", seeds: 4, shows: EXECUTIONS },

@@ -22,24 +22,33 @@ use crate::{
 /// they expire and are claimed again at no charge.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long a crew hears no notice after a claim that failed, or whose rows it gave back. That it did is noticed by
+/// all, and whoever took them again at once would give them back again, and so on for as long as the reason lasts.
+const DEAF: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) {
     while !shared.stop.has_reached(Stage::Drain) {
         if first(room(&crew), shared.stop.reached(Stage::Drain)).await.is_err() {
             break;
         }
-        let heeds_notices = match claim(&shared, &settler, &crew).await {
+        let deaf = match claim(&shared, &settler, &crew).await {
             Ok(Found::More) => continue,
-            Ok(Found::Nothing) => true,
-            Ok(Found::Unwanted) => false,
+            Ok(Found::Nothing) => None,
+            Ok(Found::Unwanted) => Some(DEAF),
             Err(error) => {
                 tracing::warn!(%error, "claim failed; trying again");
-                false
+                Some(DEAF)
             }
         };
         // Spread around the interval, so that replicas started together do not stay in step.
         let poll = crew.poll;
         let wait = poll * 9 / 10 + shared.runtime.random_below(poll / 5);
-        let told = async { if heeds_notices { crew.noticed.notified().await } else { std::future::pending().await } };
+        let told = async {
+            if let Some(deaf) = deaf {
+                shared.runtime.sleep(deaf).await;
+            }
+            crew.noticed.notified().await;
+        };
         let wait = if planted!(B30) { Duration::from_secs(86_400) } else { wait };
         let wake = first(first(crew.wake.notified(), told), shared.runtime.sleep(wait));
         if first(shared.stop.reached(Stage::Drain), wake).await.is_ok() {
@@ -67,8 +76,7 @@ enum Found {
     More,
     /// Nothing due.
     Nothing,
-    /// Rows that had to be given back. That is noticed by all, and whoever took them again at once would give them back
-    /// again, and so on for as long as the reason lasts: they wait for the next poll.
+    /// Rows that had to be given back.
     Unwanted,
 }
 

@@ -141,7 +141,8 @@ mod tests {
         let story = || {
             let mut story = Story::with(|facts| {
                 let queue = super::super::story_queue::queue();
-                facts.queues.push(crate::history::QueueFacts { queue, backoff: backoff.clone() });
+                let backoff = backoff.clone();
+                facts.queues.push(crate::history::QueueFacts { queue, backoff, workers: 1, has_limit: false });
             });
             story.enqueue_within(9, &[1], None).claim(1).start(1);
             story

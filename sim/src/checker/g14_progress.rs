@@ -1,5 +1,6 @@
 //! G14: progress, as far as a history proves it. Rows that were claimed and not started when a process died are not
-//! charged, nor ended for it; every store call has a deadline by its replica's monotonic clock.
+//! charged, nor ended for it; every store call has a deadline by its replica's monotonic clock. Ticks of services and the
+//! picking up of items have files of their own.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +9,7 @@ use tourbillon::model::{Incarnation, RequestId, transition::Charge};
 use super::{
     Findings,
     docket::Docket,
-    g14_ticks,
+    g14_pickup, g14_ticks,
     shadow::Stage,
     track::{Act, Track},
 };
@@ -18,6 +19,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("G14");
     unstarted_costs_nothing(&mut docket, track);
     g14_ticks::judge(track, &mut docket);
+    g14_pickup::judge(track, &mut docket);
     if let Some(facts) = track.facts {
         every_call_ends(&mut docket, track, facts);
     }

@@ -24,6 +24,7 @@ mod g11_room;
 mod g11_unique;
 mod g12_migrations;
 mod g13_shutdown;
+mod g14_pickup;
 mod g14_progress;
 mod g14_ticks;
 mod g15_overlap;
@@ -114,7 +115,7 @@ checkers! {
     "G11" g11_unique "at most one live execution per unique key; duplicates were there; one enqueue per request; bounds hold";
     "G12" g12_migrations "steps of the schema are applied once, in order, before anything else";
     "G13" g13_shutdown "a shutdown that says ok has stopped everything and given back what it interrupted";
-    "G14" g14_progress "unstarted claims cost nothing; store calls have deadlines; services tick after a heal";
+    "G14" g14_progress "unstarted claims cost nothing; calls have deadlines; services tick after a heal; due items are picked up";
     "G15" g15_overlap "at most n unexpired leases per limit key";
     "PANIC" panics "no task panicked, and none was started past the spawner";
 }

@@ -194,6 +194,11 @@ impl PlanStrategy {
             FaultKind::Busy => Bad::Busy { times: narrow(dice.within(1, 20)) },
             FaultKind::Slow => Bad::Slow { percent: percent(dice), delay_ms: self.delay_ms(dice) },
             FaultKind::FailOver => Bad::FailOver { commits: lost_commits(dice), by_ms: standby_clock_ms(dice) },
+            FaultKind::NoticesLost => Bad::NoticesLost { percent: percent(dice) },
+            FaultKind::NoticesDoubled => Bad::NoticesDoubled { percent: percent(dice) },
+            FaultKind::NoticesLate => {
+                Bad::NoticesLate { percent: percent(dice), delay_ms: narrow(dice.within(10, 20_000)) }
+            }
             FaultKind::PoolExhaustion => {
                 Bad::PoolExhaustion { connections: u8::try_from(dice.within(0, 2)).unwrap_or(0) }
             }
@@ -417,7 +422,7 @@ pub(super) mod tests {
         let plans: Vec<_> = (0..100).map(|seed| draw(&scenario, seed)).collect();
         let digest = Sha256::digest(serde_json::to_vec(&plans).unwrap());
         let digest: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(digest, "2c9be4d44ce52498");
+        assert_eq!(digest, "417318be83a28c51");
     }
 
     #[test]

@@ -140,6 +140,23 @@ pub enum Bad {
     /// The replica's machine is suspended: its process stands still, and so does its monotonic clock, while its wall
     /// clock and everybody else go on. Afterwards it knows of no time that passed.
     FreezeMonotonic,
+    /// Notices to the replica are lost, and nobody is told.
+    NoticesLost {
+        /// Which part of them, in percent.
+        percent: u8,
+    },
+    /// Notices to the replica come twice.
+    NoticesDoubled {
+        /// Which part of them, in percent.
+        percent: u8,
+    },
+    /// Notices to the replica come late, and overtaken by others.
+    NoticesLate {
+        /// Which part of them, in percent.
+        percent: u8,
+        /// How late, in milliseconds.
+        delay_ms: u32,
+    },
 }
 
 macro_rules! kinds {
@@ -197,6 +214,9 @@ kinds! {
     PoolExhaustion = "pool_exhaustion", "requests wait for a connection";
     FailOver = "fail_over", "the database fails over and loses the last commits";
     FreezeMonotonic = "freeze_monotonic", "a replica and its monotonic clock stand still";
+    NoticesLost = "notices_lost", "notices to a replica are lost";
+    NoticesDoubled = "notices_doubled", "notices to a replica come twice";
+    NoticesLate = "notices_late", "notices to a replica come late";
 }
 
 impl fmt::Display for FaultKind {
@@ -273,6 +293,9 @@ impl Bad {
             Self::PoolExhaustion { .. } => FaultKind::PoolExhaustion,
             Self::FailOver { .. } => FaultKind::FailOver,
             Self::FreezeMonotonic => FaultKind::FreezeMonotonic,
+            Self::NoticesLost { .. } => FaultKind::NoticesLost,
+            Self::NoticesDoubled { .. } => FaultKind::NoticesDoubled,
+            Self::NoticesLate { .. } => FaultKind::NoticesLate,
         }
     }
 }

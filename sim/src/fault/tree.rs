@@ -227,10 +227,14 @@ fn numbers_of_fault(fault: &mut Fault) -> Vec<Number<'_>> {
         Bad::ClockDrift { ppm } => numbers.push(Number { place: Place::I32(ppm), neutral: 0 }),
         Bad::Shutdown { grace_s } => numbers.push(Number { place: Place::U32(grace_s), neutral: 0 }),
         // All requests rather than a part of them: nothing is left to chance, which reads best.
-        Bad::Refuse { percent } | Bad::LoseReply { percent } | Bad::LoseEffectReply { percent } => {
+        Bad::Refuse { percent }
+        | Bad::LoseReply { percent }
+        | Bad::LoseEffectReply { percent }
+        | Bad::NoticesLost { percent }
+        | Bad::NoticesDoubled { percent } => {
             numbers.push(Number { place: Place::U8(percent), neutral: 100 });
         }
-        Bad::Slow { percent, delay_ms } => {
+        Bad::Slow { percent, delay_ms } | Bad::NoticesLate { percent, delay_ms } => {
             numbers.push(Number { place: Place::U8(percent), neutral: 100 });
             numbers.push(Number { place: Place::U32(delay_ms), neutral: 0 });
         }

@@ -105,6 +105,11 @@ pub enum What {
         /// What it said.
         outcome: ShutdownOutcome,
     },
+    /// A replica that listens for notices has just heard from the database on the way that they come. Host: replica.
+    Listens {
+        /// Who.
+        incarnation: Incarnation,
+    },
     /// A replica sent a request. One event per transmission: repetitions have the same request id. Host: replica.
     Invoked {
         /// Who.
@@ -497,6 +502,10 @@ pub struct QueueFacts {
     pub queue: JobName,
     /// Waits after failed attempts.
     pub backoff: Backoff,
+    /// Handlers that each replica runs at once.
+    pub workers: u32,
+    /// Whether items wait for each other, beyond the workers' room: only so many run at once, per key or in all.
+    pub has_limit: bool,
 }
 
 /// What a checker may assume of a tick service.

@@ -49,11 +49,15 @@ fn numbers_of(kind: FaultKind) -> &'static [&'static str] {
         FaultKind::ClockOffset | FaultKind::ClockJump | FaultKind::DatabaseClockStep => &["by_ms"],
         FaultKind::ClockDrift => &["ppm"],
         FaultKind::Shutdown => &["grace_s"],
-        FaultKind::Refuse | FaultKind::LoseReply | FaultKind::LoseEffectReply => &["percent"],
+        FaultKind::Refuse
+        | FaultKind::LoseReply
+        | FaultKind::LoseEffectReply
+        | FaultKind::NoticesLost
+        | FaultKind::NoticesDoubled => &["percent"],
         FaultKind::ApplyLate => &["percent", "delay_s"],
         FaultKind::Busy => &["times"],
         FaultKind::FailOver => &["commits", "by_ms"],
-        FaultKind::Slow => &["percent", "delay_ms"],
+        FaultKind::Slow | FaultKind::NoticesLate => &["percent", "delay_ms"],
         FaultKind::PoolExhaustion => &["connections"],
         FaultKind::Pause
         | FaultKind::Crash
@@ -102,6 +106,7 @@ fn read_fault(value: &Value<'_, '_>, chaos_s: u64) -> Result<Fault, ScenarioErro
     }
     let by_ms = || table.need("by_ms", "signed milliseconds: `by_ms = -1500`")?.integer(-MAX_STEP_MS, MAX_STEP_MS);
     let percent = || table.need("percent", "the part of requests: `percent = 50`")?.integer(1u8, 100);
+    let delay_ms = || table.need("delay_ms", "how late, in milliseconds: `delay_ms = 4900`")?.integer(0, WEEK_S);
     let bad = match kind {
         FaultKind::ClockOffset => Bad::ClockOffset { by_ms: by_ms()? },
         FaultKind::ClockJump => Bad::ClockJump { by_ms: by_ms()? },
@@ -136,10 +141,10 @@ fn read_fault(value: &Value<'_, '_>, chaos_s: u64) -> Result<Fault, ScenarioErro
         FaultKind::Busy => Bad::Busy {
             times: table.need("times", "how many requests in a row: `times = 5`")?.integer(1, 1_000_000)?,
         },
-        FaultKind::Slow => Bad::Slow {
-            percent: percent()?,
-            delay_ms: table.need("delay_ms", "how late, in milliseconds: `delay_ms = 4900`")?.integer(0, WEEK_S)?,
-        },
+        FaultKind::Slow => Bad::Slow { percent: percent()?, delay_ms: delay_ms()? },
+        FaultKind::NoticesLost => Bad::NoticesLost { percent: percent()? },
+        FaultKind::NoticesDoubled => Bad::NoticesDoubled { percent: percent()? },
+        FaultKind::NoticesLate => Bad::NoticesLate { percent: percent()?, delay_ms: delay_ms()? },
         FaultKind::PoolExhaustion => {
             Bad::PoolExhaustion { connections: table.or("connections", 0, |value| value.integer(0, 255))? }
         }
@@ -232,13 +237,19 @@ fn write_fault(text: &mut String, fault: &Fault) {
         }
         Bad::ClockDrift { ppm } => writeln!(text, "ppm = {ppm}"),
         Bad::Shutdown { grace_s } => writeln!(text, "grace_s = {grace_s}"),
-        Bad::Refuse { percent } | Bad::LoseReply { percent } | Bad::LoseEffectReply { percent } => {
+        Bad::Refuse { percent }
+        | Bad::LoseReply { percent }
+        | Bad::LoseEffectReply { percent }
+        | Bad::NoticesLost { percent }
+        | Bad::NoticesDoubled { percent } => {
             writeln!(text, "percent = {percent}")
         }
         Bad::ApplyLate { percent, delay_s } => writeln!(text, "percent = {percent}\ndelay_s = {delay_s}"),
         Bad::FailOver { commits, by_ms } => writeln!(text, "commits = {commits}\nby_ms = {by_ms}"),
         Bad::Busy { times } => writeln!(text, "times = {times}"),
-        Bad::Slow { percent, delay_ms } => writeln!(text, "percent = {percent}\ndelay_ms = {delay_ms}"),
+        Bad::Slow { percent, delay_ms } | Bad::NoticesLate { percent, delay_ms } => {
+            writeln!(text, "percent = {percent}\ndelay_ms = {delay_ms}")
+        }
         Bad::PoolExhaustion { connections } => writeln!(text, "connections = {connections}"),
         Bad::Pause
         | Bad::Crash

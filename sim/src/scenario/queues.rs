@@ -43,7 +43,8 @@ pub(super) fn add(builder: SchedulerBuilder, shape: &QueueShape, host: &Host, re
 /// What checkers may assume of a queue.
 pub(crate) fn facts(shape: &QueueShape) -> QueueFacts {
     let queue = JobName::new(&shape.name).expect("a scenario is checked when it is read");
-    QueueFacts { queue, backoff: shape.backoff.clone() }
+    let has_limit = shape.concurrency_per_key.is_some();
+    QueueFacts { queue, backoff: shape.backoff.clone(), workers: shape.workers, has_limit }
 }
 
 /// Whether core takes the rules.

@@ -27,6 +27,7 @@ impl Commits {
             Asked::Store(request) => told.is_err() || is_read(request.verb.name()),
             // The store's part may have been applied although the whole was refused.
             Asked::Application(request) => told.is_err() && request.with.is_none(),
+            Asked::Listen | Asked::Probe => true,
         };
         if !changes_nothing {
             self.0.push(Commit { now, asked, events, counts: told.as_ref().is_ok_and(wrote) });
@@ -67,6 +68,7 @@ fn wrote(answered: &Answered) -> bool {
         Answered::Store(Reply::Rescued(rescued)) => !rescued.ended.is_empty() || !rescued.clamped.is_empty(),
         Answered::Store(Reply::Migrated(migrated)) => migrated.from < migrated.to,
         Answered::Store(_) | Answered::Application(_) => true,
+        Answered::Heard | Answered::Notice(_) => false,
     }
 }
 

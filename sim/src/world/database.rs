@@ -13,7 +13,7 @@ use std::{
 use tourbillon::{
     model::{ExecutionId, Timestamp},
     runtime::Signal,
-    store::{BoxFuture, ErrorKind, PlanOutcome, Reply, Request, StoreError},
+    store::{Bell, BoxFuture, ErrorKind, Notice, PlanOutcome, Reply, Request, StoreError},
 };
 
 use super::{
@@ -44,7 +44,12 @@ pub(super) struct Database {
     gate: Mutex<Gate>,
     /// By replica: how often its sessions were dropped, for each of them to hear of.
     drops: Mutex<BTreeMap<u8, Arc<Signal<u64>>>>,
+    /// Rung when something became due, for the sessions of replicas that listen.
+    pub(super) bell: Bell,
 }
+
+/// What a session hears by that it is dropped, and how many drops of its replica's sessions came before it.
+pub(super) type Drops = (Arc<Signal<u64>>, u64);
 
 /// What the server holds: one database, of which some rows are the scheduler's and some the application's.
 struct Stored {
@@ -72,6 +77,7 @@ impl Database {
             subjects: Mutex::default(),
             gate: Mutex::new(Gate::open()),
             drops: Mutex::default(),
+            bell: Bell::default(),
         }
     }
 
@@ -110,6 +116,7 @@ impl Database {
             Asked::Application(request) => {
                 self.apply_application(now, request, &mut events).map(Answered::Application)
             }
+            Asked::Listen | Asked::Probe => Ok(Answered::Heard),
         };
         if let (Some(asked), Some(commits)) = (committed, &mut self.stored().commits) {
             commits.add(now, asked, events, &told);
@@ -119,6 +126,10 @@ impl Database {
 
     fn apply_request(&self, now: Timestamp, request: Request, events: &mut Vec<usize>) -> Result<Reply, StoreError> {
         let result = self.stored().engine.apply(now, &request);
+        // Only here: what becomes due in a transaction of the application's is told by nobody.
+        if let Some(notice) = result.as_ref().ok().and_then(|reply| Notice::after(&request.verb, reply)) {
+            self.bell.ring(&notice);
+        }
         let applied = What::Applied { request, now, result: result.clone() };
         events.push(self.world.record(HostId::Database, applied));
         result
@@ -143,7 +154,7 @@ impl Database {
             match (asked, &mut held) {
                 (Asked::Store(request), _) => drop(fresh.apply(now, request)),
                 (Asked::Application(request), Some(held)) => drop(held.apply(now, request, fresh.as_mut())),
-                (Asked::Application(_), None) => {}
+                (Asked::Application(_), None) | (Asked::Listen | Asked::Probe, _) => {}
             }
         }
         (*engine, *application) = (fresh, held);
@@ -200,8 +211,7 @@ impl Database {
         true
     }
 
-    /// What a session of the replica hears of drops by, and how many came before it.
-    fn dropped(&self, replica: u8) -> (Arc<Signal<u64>>, u64) {
+    fn dropped(&self, replica: u8) -> Drops {
         let mut drops = self.drops.lock().unwrap_or_else(PoisonError::into_inner);
         let drops = Arc::clone(drops.entry(replica).or_default());
         let before = drops.read(|times| *times);
@@ -209,7 +219,7 @@ impl Database {
     }
 
     /// The next request; `None` when the other end is gone, or the session is dropped.
-    async fn next_ask(connection: &mut BoxConnection, dropped: Option<&(Arc<Signal<u64>>, u64)>) -> Option<Ask> {
+    pub(super) async fn next_ask(connection: &mut BoxConnection, dropped: Option<&Drops>) -> Option<Ask> {
         let mut received = pin!(wire::receive::<Ask>(connection));
         let Some((drops, before)) = dropped else { return received.await.ok() };
         let mut over = pin!(drops.until(|times| (times != before).then_some(())));
@@ -223,11 +233,9 @@ impl Database {
     async fn session(self: Arc<Self>, mut connection: BoxConnection) {
         let mut dropped = None;
         while let Some(Ask { replica, asked }) = Self::next_ask(&mut connection, dropped.as_ref()).await {
-            if dropped.is_none() {
-                // Who is at the other end is known from the first request on.
-                dropped = Some(self.dropped(replica));
-            }
-            let id = asked.id();
+            // Who is at the other end is known from the first request on.
+            let drops = &*dropped.get_or_insert_with(|| self.dropped(replica));
+            let Some(id) = asked.id() else { return self.push(connection, replica, drops).await };
             let struck = |kind: FaultKind| {
                 let kind = kind.name().to_owned();
                 self.world.record(HostId::Database, What::Struck { kind, replica, request: Some(id) });
@@ -288,9 +296,14 @@ impl Database {
         }
     }
 
+    /// Starts a task that ends with the server's present start.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.gate().spawn(task);
+    }
+
     fn apply_late(self: &Arc<Self>, asked: Asked, delay: Duration) {
         let database = Arc::clone(self);
-        self.gate().spawn(async move {
+        self.spawn(async move {
             clock::wait(delay).await;
             let _ = database.apply(asked);
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     controller::{Act, Controller, Standing},
     lane::LinkState,
-    strikes::{Leaky, Pulled},
+    strikes::{Leaky, NoticeFate, Pulled},
 };
 use crate::{
     fault::{Bad, Fault, FaultKind, Then},
@@ -94,6 +94,19 @@ impl Controller {
                 self.record(host, What::FaultBegan { kind: kind.name().to_owned(), detail });
                 self.replicas[usize::from(replica)].pool.limit(connections);
                 self.schedule_in(lasts, Act::Unlimit(replica, connections));
+            }
+            Bad::NoticesLost { percent } => {
+                let leak = Leaky::Notices { percent, fate: NoticeFate::Lose };
+                self.leak(replica, kind, lasts, leaky(leak, format!("{percent} %")));
+            }
+            Bad::NoticesDoubled { percent } => {
+                let leak = Leaky::Notices { percent, fate: NoticeFate::Double };
+                self.leak(replica, kind, lasts, leaky(leak, format!("{percent} %")));
+            }
+            Bad::NoticesLate { percent, delay_ms } => {
+                let fate = NoticeFate::Delay(Duration::from_millis(delay_ms.into()));
+                let detail = format!("{percent} %, {delay_ms} ms late");
+                self.leak(replica, kind, lasts, leaky(Leaky::Notices { percent, fate }, detail));
             }
             Bad::LoseEffectReply { percent } => {
                 self.leak(replica, kind, lasts, leaky(Leaky::LoseEffectReply { percent }, format!("{percent} %")));

@@ -16,6 +16,7 @@ mod gate;
 mod host;
 mod lane;
 mod net;
+mod notices;
 mod panics;
 mod pool;
 mod probe;

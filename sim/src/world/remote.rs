@@ -7,12 +7,13 @@ use std::{
 
 use tourbillon::{
     model::{LeaseRef, RequestId},
-    store::{BoxFuture, ErrorKind, Reply, Request, Store, StoreError, Verb},
+    store::{BoxFuture, ErrorKind, Listener, Reply, Request, Store, StoreError, Verb},
 };
 
 use super::{
     application::{ApplicationReply, ApplicationRequest},
     net::BoxConnection,
+    notices,
     process::Process,
     wire::{self, APPLICATION, Answered, Ask, Asked, Told},
 };
@@ -72,7 +73,7 @@ impl RemoteStore {
         }
         match result? {
             Answered::Application(reply) => Ok(reply),
-            Answered::Store(_) => Err(mistaken()),
+            _ => Err(mistaken()),
         }
     }
 
@@ -97,8 +98,15 @@ impl Store for RemoteStore {
             answered.end(&result);
             match result? {
                 Answered::Store(reply) => Ok(reply),
-                Answered::Application(_) => Err(mistaken()),
+                _ => Err(mistaken()),
             }
+        })
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
+        Box::pin(async {
+            let listener = notices::listen(Arc::clone(&self.process)).await?;
+            Ok(Some(Box::new(listener) as Box<dyn Listener>))
         })
     }
 }

@@ -29,6 +29,24 @@ pub(super) enum Fate {
     RollBack(u32),
 }
 
+/// What happens to one notice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoticeFate {
+    Lose,
+    Double,
+    Delay(Duration),
+}
+
+impl NoticeFate {
+    pub(super) const fn kind(self) -> FaultKind {
+        match self {
+            Self::Lose => FaultKind::NoticesLost,
+            Self::Double => FaultKind::NoticesDoubled,
+            Self::Delay(_) => FaultKind::NoticesLate,
+        }
+    }
+}
+
 /// What a trigger did to the message in hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Struck {
@@ -52,6 +70,7 @@ pub(super) enum Leaky {
     ApplyLate { percent: u8, delay: Duration },
     LoseEffectReply { percent: u8 },
     Slow { percent: u8, delay: Duration },
+    Notices { percent: u8, fate: NoticeFate },
 }
 
 pub(super) struct Strikes {
@@ -161,7 +180,7 @@ impl Strikes {
                 Leaky::Refuse { percent } => (FaultKind::Refuse, percent, Fate::Refuse),
                 Leaky::LoseReply { percent } => (FaultKind::LoseReply, percent, Fate::LoseReply),
                 Leaky::ApplyLate { percent, delay } => (FaultKind::ApplyLate, percent, Fate::ApplyLate(delay)),
-                Leaky::LoseEffectReply { .. } => continue,
+                Leaky::LoseEffectReply { .. } | Leaky::Notices { .. } => continue,
             };
             if inner.strikes(self.seed, replica, percent) {
                 *inner.fired.entry(kind).or_default() += 1;
@@ -183,6 +202,20 @@ impl Strikes {
             }
         }
         false
+    }
+
+    /// Decides about one notice to `replica`; `None`: it passes.
+    pub(super) fn notice_fate(&self, replica: u8) -> Option<NoticeFate> {
+        let mut inner = self.inner();
+        for leak in inner.of(replica) {
+            if let Leaky::Notices { percent, fate } = leak
+                && inner.strikes(self.seed, replica, percent)
+            {
+                *inner.fired.entry(fate.kind()).or_default() += 1;
+                return Some(fate);
+            }
+        }
+        None
     }
 
     /// Counts an event on behalf of `replica`, of these jobs or rows, and pulls the trigger that waited for it, if

@@ -26,6 +26,9 @@ const PORT: u16 = 7000;
 /// Longest frame. Far above the largest batch; a longer one is a bug, not a message.
 const MAX_FRAME: u32 = 64 * 1024 * 1024;
 
+/// Room for what one read brings.
+const CHUNK: usize = 16 * 1024;
+
 pub(super) fn ready(seed: u64, tick: Duration, latency: (Duration, Duration)) -> Ready {
     Ready {
         carrier: Box::new(TurmoilLane::new(chance::draw(seed, "net", 0, 0), tick, latency)),
@@ -116,7 +119,7 @@ impl Net for TurmoilNet {
     fn dial(&self, _from: HostId, to: HostId) -> BoxFuture<'static, io::Result<BoxConnection>> {
         Box::pin(async move {
             let stream = TcpStream::connect((to.to_string(), PORT)).await?;
-            Ok(Box::new(Framed(stream)) as BoxConnection)
+            Ok(Box::new(Framed::new(stream)) as BoxConnection)
         })
     }
 
@@ -134,13 +137,37 @@ impl Listener for TurmoilListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxConnection>> {
         Box::pin(async {
             let (stream, _) = self.0.accept().await?;
-            Ok(Box::new(Framed(stream)) as BoxConnection)
+            Ok(Box::new(Framed::new(stream)) as BoxConnection)
         })
     }
 }
 
 /// Messages as frames: a length and a JSON document.
-struct Framed(TcpStream);
+struct Framed {
+    stream: TcpStream,
+    /// Read, and not yet a whole frame: whoever waits for one may stop to, and wait again.
+    read: Vec<u8>,
+}
+
+impl Framed {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
+    /// The first frame, without its length, if all of it is there.
+    fn frame(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(len) = self.read.first_chunk().map(|len| u32::from_be_bytes(*len)) else { return Ok(None) };
+        if len > MAX_FRAME {
+            return Err(io::Error::other(format!("frame of {len} bytes")));
+        }
+        let end = 4 + len as usize;
+        if self.read.len() < end {
+            return Ok(None);
+        }
+        let frame = self.read.drain(..end).skip(4).collect();
+        Ok(Some(frame))
+    }
+}
 
 impl Connection for Framed {
     fn send(&mut self, message: Message) -> BoxFuture<'_, io::Result<()>> {
@@ -149,19 +176,21 @@ impl Connection for Framed {
             serde_json::to_writer(&mut frame, &message)?;
             let len = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
             frame[..4].copy_from_slice(&len.to_be_bytes());
-            self.0.write_all(&frame).await
+            self.stream.write_all(&frame).await
         })
     }
 
     fn receive(&mut self) -> BoxFuture<'_, io::Result<Message>> {
         Box::pin(async {
-            let len = self.0.read_u32().await?;
-            if len > MAX_FRAME {
-                return Err(io::Error::other(format!("frame of {len} bytes")));
+            loop {
+                if let Some(frame) = self.frame()? {
+                    return Ok(serde_json::from_slice(&frame)?);
+                }
+                self.read.reserve(CHUNK);
+                if self.stream.read_buf(&mut self.read).await? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
             }
-            let mut frame = vec![0; len as usize];
-            self.0.read_exact(&mut frame).await?;
-            Ok(serde_json::from_slice(&frame)?)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tourbillon::{
     model::{Incarnation, RequestId},
-    store::{Reply, Request, StoreError},
+    store::{Notice, Reply, Request, StoreError},
 };
 
 use super::{
@@ -33,13 +33,19 @@ pub(super) enum Asked {
     Store(Request),
     /// By user code, of the application's rows.
     Application(ApplicationRequest),
+    /// To be told what becomes due, on this connection from now on.
+    Listen,
+    /// Whether this connection is still good, where the replica listens.
+    Probe,
 }
 
 impl Asked {
-    pub(super) fn id(&self) -> RequestId {
+    /// `None` for what is no request.
+    pub(super) fn id(&self) -> Option<RequestId> {
         match self {
-            Self::Store(request) => request.id,
-            Self::Application(request) => request.id,
+            Self::Store(request) => Some(request.id),
+            Self::Application(request) => Some(request.id),
+            Self::Listen | Self::Probe => None,
         }
     }
 
@@ -56,6 +62,7 @@ impl Asked {
         match self {
             Self::Store(request) => Some(request),
             Self::Application(request) => request.with.as_ref(),
+            Self::Listen | Self::Probe => None,
         }
     }
 }
@@ -66,6 +73,10 @@ impl Asked {
 pub(super) enum Answered {
     Store(Reply),
     Application(ApplicationReply),
+    /// To a replica that listens or probes.
+    Heard,
+    /// To a replica that listens, unasked.
+    Notice(Notice),
 }
 
 /// From the database.

@@ -1,0 +1,477 @@
+//! G14 for queues: an item that is due when it is enqueued does not wait long for a replica that could take it. One that
+//! listens takes it soon; one that only polls, or was told nothing, takes it within a poll.
+//!
+//! Both bounds are for a replica with nothing in its way: it has room for the whole time, and no fault has touched it, the
+//! database or the world for a while. Faults of notices are in the way of the first bound only. What exactly a fault still
+//! holds up, and for how long, is not followed: while one may, nothing is judged.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tourbillon::{
+    model::{ExecutionId, Incarnation, JobName},
+    store::{Due, EnqueueOutcome, Reply, Request, Verb},
+};
+
+use super::{docket::Docket, track::Track};
+use crate::{
+    fault::FaultKind,
+    history::{HostId, QueueFacts, RunFacts, What},
+};
+
+/// How long after the last fault everything that was under way then has come to an end: a claim is asked about again for
+/// 10 s and one more call, and after one that failed a crew hears nothing for 5 s.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// What a replica adds on purpose between a notice and its claim, generously.
+const SPREAD: Duration = Duration::from_millis(200);
+
+pub(super) fn judge(track: &Track<'_>, docket: &mut Docket) {
+    let Some(facts) = track.facts else { return };
+    // Beyond a limit, or behind another's key, an item waits however free its workers are.
+    let queues: BTreeMap<_, _> =
+        facts.queues.iter().filter(|queue| !queue.has_limit).map(|queue| (&queue.queue, queue)).collect();
+    if queues.is_empty() {
+        return;
+    }
+    let mut watch = Watch::new(facts, queues, docket);
+    let mut applied = track.applied().peekable();
+    for (index, event) in track.history.events.iter().enumerate() {
+        (watch.event, watch.at_us) = (index, event.at_us);
+        watch.see(event.host, &event.what);
+        if let Some((_, _, request, reply)) = applied.next_if(|(at, ..)| *at == index) {
+            watch.applied(request, reply);
+        }
+    }
+}
+
+/// An item that nobody has taken yet.
+struct Waiting<'h> {
+    queue: &'h JobName,
+    enqueued: usize,
+    since_us: u64,
+}
+
+/// What is known of one replica.
+#[derive(Default)]
+struct Replica {
+    process: Option<Incarnation>,
+    /// What lasts at the moment, and how often it began.
+    open: BTreeMap<String, u32>,
+    /// Of those, faults of notices.
+    open_notices: u32,
+    /// The last time that a fault touched it, or that it booted.
+    touched_us: u64,
+    /// The last time that a fault of notices did.
+    missed_us: u64,
+    /// When it was first seen to hear after that.
+    hears_us: Option<u64>,
+    /// By queue: items that it holds, and since when it has had room for more.
+    held: BTreeMap<JobName, (u32, u64)>,
+}
+
+impl Replica {
+    fn touch(&mut self, at_us: u64) {
+        (self.touched_us, self.hears_us) = (at_us, None);
+    }
+
+    fn miss(&mut self, at_us: u64) {
+        (self.missed_us, self.hears_us) = (at_us, None);
+    }
+}
+
+struct Watch<'h, 'd> {
+    queues: BTreeMap<&'h JobName, &'h QueueFacts>,
+    docket: &'d mut Docket,
+    /// The event that is seen, and when it was.
+    event: usize,
+    at_us: u64,
+    replicas: Vec<Replica>,
+    waiting: BTreeMap<ExecutionId, Waiting<'h>>,
+    /// Who holds what.
+    holders: BTreeMap<ExecutionId, (Incarnation, JobName)>,
+    told_us: u64,
+    polled_us: u64,
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl<'h, 'd> Watch<'h, 'd> {
+    fn new(facts: &'h RunFacts, queues: BTreeMap<&'h JobName, &'h QueueFacts>, docket: &'d mut Docket) -> Self {
+        // A claim and a start that are under way, the notice, and another claim: at most ten messages.
+        let told = SPREAD + facts.granularity * 5;
+        Self {
+            queues,
+            docket,
+            event: 0,
+            at_us: 0,
+            replicas: (0..facts.replicas).map(|_| Replica::default()).collect(),
+            waiting: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            told_us: micros(told),
+            // A tenth is the poll's own spread, a twentieth the slowest clock.
+            polled_us: micros(told + facts.poll_interval * 116 / 100),
+        }
+    }
+
+    fn see(&mut self, host: HostId, what: &What) {
+        match what {
+            What::PhaseBegan { .. } => {
+                self.touched(None);
+                // What it leaves is announced again.
+                for replica in &mut self.replicas {
+                    (replica.open, replica.open_notices) = (BTreeMap::new(), 0);
+                }
+            }
+            What::FaultBegan { kind, .. } => self.fault(host, kind, true),
+            What::FaultEnded { kind } => self.fault(host, kind, false),
+            What::Struck { kind, replica, .. } => {
+                let host = HostId::Replica(*replica);
+                if is_of_notices(kind) { self.missed(host) } else { self.touched(Some(host)) }
+            }
+            What::Booted { incarnation } => {
+                self.touched(Some(host));
+                if let Some(replica) = self.replica(host) {
+                    replica.process = Some(*incarnation);
+                    replica.held.clear();
+                }
+            }
+            What::Crashed { .. } | What::ShutdownBegan { .. } | What::ShutdownEnded { .. } => {
+                self.touched(Some(host));
+                if let Some(replica) = self.replica(host) {
+                    replica.process = None;
+                }
+            }
+            What::Paused | What::Resumed => self.touched(Some(host)),
+            What::ClockSet { .. } | What::FailedOver { .. } if host == HostId::Database => {
+                self.touched(None);
+                // What was due may not be any more, or may not be there.
+                self.waiting.clear();
+            }
+            What::Ended { .. } => self.look_at(HostId::World),
+            What::Listens { .. } => {
+                let at_us = self.at_us;
+                if let Some(replica) = self.replica(host) {
+                    replica.hears_us.get_or_insert(at_us);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, host: HostId, kind: &str, begins: bool) {
+        let lasts = FaultKind::from_name(kind).is_none_or(|kind| kind.lasts() && !ends_silently(kind));
+        if is_of_notices(kind) {
+            self.missed(host);
+        } else {
+            self.touched(matches!(host, HostId::Replica(_)).then_some(host));
+        }
+        let of_notices = is_of_notices(kind);
+        for replica in self.replicas_at(host) {
+            if of_notices {
+                replica.open_notices = replica.open_notices.saturating_add_signed(if begins { 1 } else { -1 });
+            } else if begins && lasts {
+                *replica.open.entry(kind.to_owned()).or_default() += 1;
+            } else if let Some(open) = replica.open.get_mut(kind) {
+                *open = open.saturating_sub(1);
+                replica.open.retain(|_, open| *open > 0);
+            }
+        }
+    }
+
+    fn replica(&mut self, host: HostId) -> Option<&mut Replica> {
+        let HostId::Replica(number) = host else { return None };
+        self.replicas.get_mut(usize::from(number))
+    }
+
+    /// That one, or all, if it is a host that all depend on.
+    fn replicas_at(&mut self, host: HostId) -> impl Iterator<Item = &mut Replica> {
+        self.replicas.iter_mut().enumerate().filter_map(move |(number, replica)| match host {
+            HostId::Replica(one) => (usize::from(one) == number).then_some(replica),
+            HostId::Receiver(_) => None,
+            HostId::World | HostId::Database => Some(replica),
+        })
+    }
+
+    /// Something was in the way of a replica, or of all.
+    fn touched(&mut self, host: Option<HostId>) {
+        let at_us = self.at_us;
+        let host = host.unwrap_or(HostId::World);
+        if matches!(host, HostId::Receiver(_)) {
+            return;
+        }
+        self.look_at(host);
+        self.replicas_at(host).for_each(|replica| replica.touch(at_us));
+    }
+
+    fn missed(&mut self, host: HostId) {
+        let at_us = self.at_us;
+        self.look_at(host);
+        self.replicas_at(host).for_each(|replica| replica.miss(at_us));
+    }
+
+    fn applied(&mut self, request: &'h Request, reply: &'h Reply) {
+        match (&request.verb, reply) {
+            (Verb::Enqueue(verb), Reply::Enqueued(reply)) if self.queues.contains_key(&verb.queue) => {
+                for (item, outcome) in verb.items.iter().zip(&reply.outcomes) {
+                    if item.due == Due::AfterMs(0) && *outcome == EnqueueOutcome::Enqueued(item.id) {
+                        let waiting = Waiting { queue: &verb.queue, enqueued: self.event, since_us: self.at_us };
+                        self.waiting.insert(item.id, waiting);
+                    }
+                }
+            }
+            (Verb::Claim(verb), Reply::Claimed(reply)) => {
+                for (id, _) in &reply.skipped {
+                    self.taken(*id);
+                }
+                for row in &reply.executions {
+                    self.taken(row.id);
+                    self.released(row.id);
+                    self.holds(verb.runner, row.id, &row.job);
+                }
+            }
+            (Verb::Settle(verb), Reply::Settled(reply)) => {
+                let ends = verb.settlements.iter().zip(&reply.outcomes);
+                ends.filter(|(_, outcome)| outcome.is_ok()).for_each(|(end, _)| self.released(end.lease.id));
+            }
+            (_, Reply::Rescued(reply)) => reply.ended.iter().for_each(|(id, _)| self.released(*id)),
+            // What an operator had a hand in is not followed further.
+            (Verb::UpdateItem(verb), _) => self.waiting.retain(|id, _| *id != verb.id),
+            (Verb::Cancel(verb), _) => self.waiting.retain(|id, _| !verb.ids.contains(id)),
+            (Verb::DeleteItems(verb), _) => self.waiting.retain(|id, _| !verb.ids.contains(id)),
+            _ => {}
+        }
+    }
+
+    fn taken(&mut self, id: ExecutionId) {
+        for number in 0..self.replicas.len() {
+            self.compare(id, number, true);
+        }
+        self.waiting.remove(&id);
+    }
+
+    fn holds(&mut self, runner: Incarnation, id: ExecutionId, queue: &JobName) {
+        let Some(workers) = self.queues.get(queue).map(|facts| facts.workers) else { return };
+        let Some(number) = self.number_of(runner) else { return };
+        self.holders.insert(id, (runner, queue.clone()));
+        let replica = &mut self.replicas[number];
+        let (held, since_us) = replica.held.get(queue).copied().unwrap_or((0, replica.touched_us));
+        if held + 1 == workers {
+            // Until now it had room.
+            self.look_at(HostId::Replica(u8::try_from(number).unwrap_or(u8::MAX)));
+        }
+        self.replicas[number].held.insert(queue.clone(), (held + 1, since_us));
+    }
+
+    fn released(&mut self, id: ExecutionId) {
+        let Some((runner, queue)) = self.holders.remove(&id) else { return };
+        // A process that is gone holds nothing.
+        let Some(number) = self.number_of(runner) else { return };
+        let (at_us, workers) = (self.at_us, self.queues.get(&queue).map_or(0, |facts| facts.workers));
+        if let Some((held, since_us)) = self.replicas[number].held.get_mut(&queue) {
+            if *held >= workers {
+                *since_us = at_us;
+            }
+            *held = held.saturating_sub(1);
+        }
+    }
+
+    fn number_of(&self, process: Incarnation) -> Option<usize> {
+        self.replicas.iter().position(|replica| replica.process == Some(process))
+    }
+
+    /// Something is about to change for the replicas of `host`: what could be said of them until now?
+    fn look_at(&mut self, host: HostId) {
+        let ids: Vec<ExecutionId> = self.waiting.keys().copied().collect();
+        for number in 0..self.replicas.len() {
+            if let HostId::Replica(one) = host
+                && usize::from(one) != number
+            {
+                continue;
+            }
+            ids.iter().for_each(|id| self.compare(*id, number, false));
+        }
+    }
+
+    /// Whether this replica left the item waiting for too long. Until it is taken that is told only if it did.
+    fn compare(&mut self, id: ExecutionId, number: usize, is_taken: bool) {
+        let Some(item) = self.waiting.get(&id) else { return };
+        let Some(workers) = self.queues.get(item.queue).map(|facts| facts.workers) else { return };
+        let replica = &self.replicas[number];
+        let (held, room_us) = replica.held.get(item.queue).copied().unwrap_or((0, replica.touched_us));
+        if replica.process.is_none() || !replica.open.is_empty() || held >= workers {
+            return;
+        }
+        let free_us = room_us.max(replica.touched_us + micros(RECOVERY));
+        let is_told = free_us <= item.since_us
+            && replica.open_notices == 0
+            && replica.hears_us.is_some_and(|hears_us| hears_us <= item.since_us);
+        let (bound_us, how) = if is_told { (self.told_us, "listened") } else { (self.polled_us, "polled") };
+        let waited_us = self.at_us.saturating_sub(item.since_us.max(free_us));
+        if !is_taken && waited_us <= bound_us {
+            return;
+        }
+        let queue = item.queue;
+        self.docket.demand(waited_us <= bound_us, &[item.enqueued, self.event], || {
+            format!(
+                "item {id} of queue {queue} waited for {waited_us} us, although replica-{number} {how}, had room, and \
+                 nothing was in its way; the bound is {bound_us} us"
+            )
+        });
+        if waited_us > bound_us {
+            self.waiting.remove(&id);
+        }
+    }
+}
+
+fn is_of_notices(kind: &str) -> bool {
+    let of_notices = [FaultKind::NoticesLost, FaultKind::NoticesDoubled, FaultKind::NoticesLate];
+    of_notices.iter().any(|of_notices| of_notices.name() == kind)
+}
+
+/// No end of it is recorded: processes that are gone boot again, and what they do then says so.
+const fn ends_silently(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Shutdown | FaultKind::RestartAll | FaultKind::Deploy
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tourbillon::{plan::Backoff, store::Counts};
+
+    use super::super::{
+        story::{Story, incarnation},
+        story_queue::queue,
+    };
+    use crate::history::{HostId, Phase, QueueFacts, What};
+
+    /// Polls every minute; its bounds are 0.7 s and 70.3 s. Two workers. The only process begins at second 0.
+    fn story() -> Story {
+        let mut story = Story::with(|facts| {
+            facts.poll_interval = Duration::from_secs(60);
+            let backoff = Backoff::constant(Duration::from_secs(1));
+            facts.queues.push(QueueFacts { queue: queue(), backoff, workers: 2, has_limit: false });
+        });
+        story.here(What::Booted { incarnation: incarnation(0) });
+        story
+    }
+
+    /// It has listened for long.
+    fn listening() -> Story {
+        let mut story = story();
+        story.wait(31).hears();
+        story
+    }
+
+    impl Story {
+        fn hears(&mut self) -> &mut Self {
+            let incarnation = incarnation(self.replica());
+            self.here(What::Listens { incarnation })
+        }
+
+        fn put(&mut self, n: u8) -> &mut Self {
+            self.enqueue(n, &format!("key {n}"), Counts::Live)
+        }
+
+        fn fault(&mut self, kind: &str, begins: bool) -> &mut Self {
+            let kind = kind.to_owned();
+            let detail = String::new();
+            self.here(if begins { What::FaultBegan { kind, detail } } else { What::FaultEnded { kind } })
+        }
+    }
+
+    #[test]
+    fn who_listens_takes_a_due_item_soon() {
+        let mut story = listening();
+        story.put(1).wait_ms(700).claim(1).is_fine();
+        let mut story = listening();
+        story.put(1).wait_ms(701).claim(1).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn who_does_not_is_given_a_poll() {
+        let mut polls = story();
+        polls.wait(31).put(1).wait_ms(70_300).claim(1).is_fine();
+        let mut polls = story();
+        polls.wait(31).put(1).wait_ms(70_301).claim(1).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn an_item_that_nobody_ever_takes_is_found() {
+        let mut story = listening();
+        story.put(1).wait(10).phase(Phase::Heal);
+        story.flagged_by(&["G14"]);
+    }
+
+    /// What is lost then is found by polling.
+    #[test]
+    fn faults_of_notices_leave_the_poll() {
+        let lost = |until_poll_ms| {
+            let mut story = listening();
+            story.fault("notices_lost", true).put(1);
+            let kind = "notices_lost".to_owned();
+            story.record(HostId::Database, What::Struck { kind, replica: 0, request: None });
+            story.wait_ms(until_poll_ms).claim(1);
+            story
+        };
+        lost(70_300).is_fine();
+        lost(70_301).flagged_by(&["G14"]);
+        // Nobody knows that it hears again, until it says so.
+        let ended = |hears: bool| {
+            let mut story = listening();
+            story.fault("notices_late", true).wait(5).fault("notices_late", false).wait(1);
+            if hears {
+                story.hears();
+            }
+            story.put(1).wait(2).claim(1);
+            story
+        };
+        ended(false).is_fine();
+        ended(true).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn a_fault_is_in_the_way_while_it_lasts_and_for_a_while_after() {
+        let mut story = listening();
+        story.fault("partition", true).put(1).wait(500).fault("partition", false);
+        story.wait(30).wait_ms(70_300).claim(1).is_fine();
+        let mut story = listening();
+        story.fault("partition", true).put(1).wait(500).fault("partition", false);
+        story.wait(30).wait_ms(70_301).claim(1).flagged_by(&["G14"]);
+        // A crash is over when the next process has been there for long enough.
+        let mut story = listening();
+        story.fault("crash", true).crash().put(1).wait(500);
+        story.here(What::Booted { incarnation: incarnation(0) }).wait(100).claim(1).is_fine();
+        let mut story = listening();
+        story.fault("crash", true).crash().wait(500).here(What::Booted { incarnation: incarnation(0) });
+        story.wait(31).hears().put(1).wait(1).claim(1).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn a_replica_without_room_need_not_take_anything() {
+        let busy = |claimed: u8| {
+            let mut story = listening();
+            for n in 1..=claimed {
+                story.put(n).claim(n);
+            }
+            story.put(9).wait(1);
+            story
+        };
+        busy(2).claim(9).is_fine();
+        busy(1).claim(9).flagged_by(&["G14"]);
+        // Room comes back, and with it a poll's time.
+        busy(2).start(1).succeed(1).wait_ms(70_300).claim(9).is_fine();
+        busy(2).start(1).succeed(1).wait_ms(70_301).claim(9).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn what_is_removed_need_not_be_taken() {
+        let mut story = listening();
+        story.put(1).delete(1).wait(500).phase(Phase::Heal).is_fine();
+    }
+}
