@@ -54,6 +54,7 @@ impl Asked {
         match self {
             Self::Store(request) => request.verb.name(),
             Self::Application(_) => APPLICATION,
+            Self::Listen | Self::Probe => "listen",
         }
     }
 
