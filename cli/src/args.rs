@@ -48,6 +48,8 @@ pub(crate) enum SimCommand {
     Twice(TwiceArgs),
     /// Compute the HA truth table: every workload under every class of faults.
     Table(TableArgs),
+    /// Measure how far clocks, pauses and delays may go before the first guarantee breaks.
+    Envelope(EnvelopeArgs),
     /// Run a short scenario once for every request in it and every fault that a request can meet.
     Exhaust(ExhaustArgs),
     /// Measure how long fail-overs take, how fast a backlog drains, and what a week of the operator comes to.
@@ -243,6 +245,25 @@ pub(crate) struct FiguresArgs {
     #[arg(long, value_enum, default_value_t = Engine::Memory)]
     pub(crate) engine: Engine,
     /// Print one JSON object on standard output instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnvelopeArgs {
+    /// Seeds per value. Default: those of the committed envelope.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) seeds: u64,
+    /// What answers inside the database host; the envelope does not depend on it.
+    #[arg(long, value_enum, default_value_t = Engine::Memory)]
+    pub(crate) engine: Engine,
+    /// Write the table as Markdown and the chart as SVG here.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Exit with 1 when the files in `--out`, or in scenarios/tables, are not these.
+    #[arg(long, conflicts_with = "seeds")]
+    pub(crate) check: bool,
+    /// Print one JSON object on standard output instead of the table.
     #[arg(long)]
     pub(crate) json: bool,
 }

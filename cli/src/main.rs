@@ -4,6 +4,7 @@
 //! carried out.
 
 mod args;
+mod envelope;
 mod exhaust;
 mod figures;
 mod memory;
@@ -51,6 +52,7 @@ fn run(command: SimCommand) -> Result<Verdict, String> {
         SimCommand::Shrink(args) => shrink::run(&args),
         SimCommand::Twice(args) => sim::twice(&args),
         SimCommand::Table(args) => table::run(&args),
+        SimCommand::Envelope(args) => envelope::run(&args),
         SimCommand::Exhaust(args) => exhaust::run(&args),
         SimCommand::Figures(args) => figures::run(&args),
         SimCommand::Zoo(args) => zoo::run(&args),

@@ -18,6 +18,7 @@ macro_rules! planted {
 
 pub mod chance;
 pub mod checker;
+pub mod envelope;
 pub mod exhaust;
 mod failure;
 pub mod fault;
