@@ -3,7 +3,7 @@
 //! values between two that held are not tried.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -127,8 +127,8 @@ fn measure(axis: Axis, seeds: u64, run: Run<'_>) -> Result<(u64, Vec<Reach>), St
     let (step, first, last) = axis.range();
     let mut known: BTreeMap<i64, Vec<String>> = BTreeMap::new();
     let at = |known: &mut BTreeMap<i64, Vec<String>>, value: i64| -> Result<(), String> {
-        if !known.contains_key(&value) {
-            known.insert(value, tried(seeds, &axis.plan(value), run)?);
+        if let Entry::Vacant(unknown) = known.entry(value) {
+            unknown.insert(tried(seeds, &axis.plan(value), run)?);
         }
         Ok(())
     };

@@ -10,13 +10,14 @@ use std::{
 };
 
 use tourbillon::{
+    driver::JobOperator,
     job::BoxError,
-    model::{ExecutionId, JobName, RequestId, State},
+    model::{ExecutionId, JobName, RequestId, Scope, State},
     queue::Operator,
     service::{Service, Tick},
     store::{
-        Due, ErrorKind, ListAudit, ListItems, ListJobs, ListLocks, ListRecent, ListScopes, ListSkipped, Lives,
-        ReadClock, ReadStats, Request, Store, StoreError, UpdateItem, Verb,
+        Due, ErrorKind, ListAudit, ListItems, ListJobs, ListLocks, ListPauses, ListRecent, ListScopes, ListSkipped,
+        Lives, PauseFilter, ReadClock, ReadStats, Request, Store, StoreError, UpdateItem, Verb,
     },
 };
 
@@ -42,6 +43,9 @@ enum Step {
     Clean,
     Count,
     LookUp,
+    Pause,
+    Resume,
+    Trigger,
     Look(fn(&JobName) -> Verb),
 }
 
@@ -60,6 +64,10 @@ const ROUND: &[Step] = &[
     Step::Look(|_| ListJobs { after: None, limit: PAGE }.into()),
     Step::LookUp,
     Step::Look(|queue| ListScopes { job: queue.clone(), after: None, limit: PAGE }.into()),
+    Step::Pause,
+    Step::Look(|_| ListPauses { job: None, which: PauseFilter::InForce, offset: 0, limit: PAGE }.into()),
+    Step::Trigger,
+    Step::Resume,
     Step::Look(|_| ListRecent::new(PAGE).into()),
 ];
 
@@ -72,12 +80,16 @@ pub(super) fn service(shape: &QueueShape, every: Duration, host: Host) -> Servic
         move |_: Tick| {
             let step = ROUND[done.fetch_add(1, Ordering::Relaxed) % ROUND.len()];
             let (operator, host) = (operator.clone(), host.clone());
-            async move { Ok::<u64, BoxError>(take(step, &operator, &host).await?) }
+            async move { take(step, &operator, &host).await }
         },
     )
 }
 
-async fn take(step: Step, operator: &Operator, host: &Host) -> Result<u64, StoreError> {
+async fn take(step: Step, operator: &Operator, host: &Host) -> Result<u64, BoxError> {
+    let of_jobs = JobOperator::new(host.store(), host.runtime());
+    let queue = operator.queue().as_str();
+    // Nothing runs for it, so that a pause of which nobody learns that it was lifted stops nothing.
+    let nowhere = || Scope::new("operator", "nowhere").ok();
     let waiting = [State::Scheduled, State::Retryable];
     let count = match step {
         Step::Look(verb) => {
@@ -110,6 +122,14 @@ async fn take(step: Step, operator: &Operator, host: &Host) -> Result<u64, Store
         }
         Step::Clean => operator.clean(&[State::Dead, State::Skipped], Duration::from_secs(1)).await?.len(),
         Step::Count => usize::try_from(operator.stats().await?.scheduled).unwrap_or(0),
+        Step::Pause => of_jobs.pause(queue, nowhere()).await.map(|_| 1)?,
+        Step::Resume => of_jobs.resume(queue, nowhere()).await.map(|_| 1)?,
+        Step::Trigger => {
+            for job in of_jobs.jobs().await? {
+                of_jobs.trigger(job.job.as_str(), Scope::global()).await?;
+            }
+            1
+        }
         Step::LookUp => usize::from(operator.get(nobody(host)).await?.is_some()),
     };
     Ok(count as u64)
