@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tourbillon::{
     model::RequestId,
-    store::{ListAudit, ListExecutions, ListSkipped, MAX_BATCH, Reply, Request, Verb},
+    store::{ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ReadClock, Reply, Request, Verb},
 };
 use uuid::Uuid;
 
@@ -319,6 +319,11 @@ impl Controller {
             self.deploy(replica, self.version);
             self.replicas[usize::from(replica)].clock.set_drift(0);
             self.clock_set(replica);
+        }
+        // A fail-over may have lost a step of the schema: running replicas are refused until one boots anew (G12), and
+        // somebody sees to it.
+        if self.facts.boot == Boot::Migrate && self.look(ReadClock {}.into()).is_err() {
+            self.shutdown(0, 0, 1);
         }
     }
 

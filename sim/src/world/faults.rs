@@ -333,7 +333,7 @@ impl Controller {
         self.gone(replica);
     }
 
-    fn shutdown(&mut self, replica: u8, grace_s: u32, lasts: u32) {
+    pub(super) fn shutdown(&mut self, replica: u8, grace_s: u32, lasts: u32) {
         if self.standing(replica).down {
             return;
         }
