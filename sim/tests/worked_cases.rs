@@ -48,7 +48,8 @@ fn a_charge_keyed_by_its_attempt_is_found_by_one_fault() {
 fn a_charge_keyed_by_its_execution_is_found_by_a_fail_over_only() {
     let but_fail_overs = Faults::swarm().without([FaultKind::FailOver]);
     charge::simulation(charge::by_execution).faults(but_fail_overs).check();
-    let found = broken(charge::simulation(charge::by_execution));
+    // One seed in some dozens loses just that commit.
+    let found = broken(charge::simulation(charge::by_execution).seeds(0..200));
     assert_eq!(kinds(&found.smallest.plan), [FaultKind::FailOver], "{found}");
 }
 
