@@ -93,6 +93,15 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
             break;
         }
         let read = shared.caller.once(ReadCursors { jobs }).await?.reply;
+        // A fail-over took the registration back. Nobody else's is in its place, so nobody plans until it is there again.
+        let unknown = read.jobs.iter().filter(|cursors| cursors.spec_hash.is_none());
+        let jobs: Vec<_> =
+            unknown.filter_map(|cursors| Some(shared.job(&cursors.job)?.registration().clone())).collect();
+        if !jobs.is_empty() {
+            tracing::warn!(jobs = jobs.len(), "the database lost the registration of jobs; registering them again");
+            shared.caller.once(Register { runner: shared.incarnation, jobs }).await?;
+            continue;
+        }
         let mut next_due = read.now + shared.settings.plan_interval;
         let mut entries = Vec::new();
         for cursors in &read.jobs {
@@ -122,7 +131,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
         if entries.is_empty() {
             return Ok(next_due.since(read.now));
         }
-        plan(shared, superseded, entries).await?;
+        plan(shared, entries).await?;
     }
     Ok(Duration::ZERO)
 }
@@ -234,11 +243,7 @@ fn entry(job: &CheckedJob, scope: &Scope, expect: Option<Timestamp>, to: Timesta
 }
 
 /// Sends the entries, in batches that the store accepts.
-async fn plan(
-    shared: &Shared,
-    superseded: &mut BTreeSet<JobName>,
-    entries: Vec<PlanEntry>,
-) -> Result<(), StoreError> {
+async fn plan(shared: &Shared, entries: Vec<PlanEntry>) -> Result<(), StoreError> {
     for batch in batches(entries) {
         let scopes: Vec<_> = batch.iter().map(|entry| (entry.job.clone(), entry.scope.clone())).collect();
         let give_up_at = shared.runtime.monotonic() + shared.settings.call_timeout;
@@ -249,10 +254,14 @@ async fn plan(
                     tracing::debug!(%job, slots = ids.len(), "planned");
                     shared.crew.wake.notify_one();
                 }
-                PlanOutcome::SpecSuperseded => retire(superseded, job),
                 PlanOutcome::ScheduleChanged => tracing::info!(%job, %scope, "another schedule from now on"),
-                // Another replica was faster, the clock stepped back, or an operator paused it: the next round sees it.
-                PlanOutcome::Made(_) | PlanOutcome::CursorMoved(_) | PlanOutcome::NotDue | PlanOutcome::Paused => {}
+                // Another replica was faster, the clock stepped back, an operator paused it, or the registration is
+                // another's, or lost: the next round sees which.
+                PlanOutcome::Made(_)
+                | PlanOutcome::CursorMoved(_)
+                | PlanOutcome::NotDue
+                | PlanOutcome::Paused
+                | PlanOutcome::SpecSuperseded => {}
             }
         }
     }
