@@ -33,6 +33,7 @@
 pub mod mutant;
 
 pub mod driver;
+pub mod health;
 pub mod job;
 pub mod model;
 pub mod plan;

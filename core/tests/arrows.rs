@@ -19,7 +19,8 @@ const MODULES: &[(&str, &[&str])] = &[
     // Errors of user code and reasons to stop are the same for handlers and for ticks.
     ("service", &["job::BoxError", "job::StopReason", "job::Run", "model", "runtime", "store"]),
     ("queue", &["job", "model", "plan", "runtime", "store"]),
-    ("driver", &["job", "model", "plan", "queue", "runtime", "service", "store"]),
+    ("health", &["model", "plan", "store"]),
+    ("driver", &["health", "job", "model", "plan", "queue", "runtime", "service", "store"]),
 ];
 
 /// Which packages of this workspace, and which databases and simulators, each folder may depend on.

@@ -7,7 +7,7 @@ use tourbillon::model::{ExecutionId, JobName, OperatorName, Scope, State};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OpsCommand {
-    /// Say in a few lines how a database fares: what waits, what runs, what is overdue.
+    /// Say in a few lines how a database fares; exit with 1 when a job is stale or something is late.
     Status(StatusArgs),
     /// List registered jobs with their last success; with a name, its scopes.
     Jobs(JobsArgs),
@@ -55,9 +55,12 @@ pub(crate) struct At {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) at: At,
-    /// Exit with 1 when something has been due for longer than this, for example 5m. For probes.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) max_lag: Option<Duration>,
+    /// Late is what has been due for longer than this, for example 90s.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub(crate) max_lag: Duration,
+    /// Stale is a job that had no success in so many slots in a row, each with its whole period.
+    #[arg(long, value_name = "SLOTS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) stale_after: u32,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,8 @@ use std::{
 };
 
 use tourbillon::{
+    driver::{JobOperator, OperatorError},
+    health::{Bounds, Report},
     model::{ExecutionId, JobName, RequestId},
     runtime::Runtime,
     store::{ErrorKind, JobEntry, ListJobs, MAX_BATCH, Operation, ReadStats, Store, StoreError, ask},
@@ -84,6 +86,15 @@ impl Database {
     /// As [`Database::ask`], with the error as the store gave it.
     pub(super) async fn try_ask<V: Operation>(&self, verb: V) -> Result<V::Reply, StoreError> {
         ask(&self.store, RequestId(self.runtime.uuid()), verb).await
+    }
+
+    /// How it fares.
+    pub(super) async fn health(&self, bounds: &Bounds) -> Result<Report, String> {
+        let operator = JobOperator::new(Arc::clone(&self.store), self.runtime.clone());
+        operator.health(bounds).await.map_err(|error| match error {
+            OperatorError::Store(error) => explain(&error),
+            OperatorError::Name(error) => error.to_string(),
+        })
     }
 
     /// Fails unless something goes by this name: a registered job, or a queue with live items.

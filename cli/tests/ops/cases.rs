@@ -13,7 +13,7 @@ pub(crate) const CASES: &[Case] = &[
     ("one_execution_shows_its_error_and_its_audit_events", one),
     ("listings_are_filtered_and_paged", pages),
     ("json_has_readable_instants_and_whole_rows", as_json),
-    ("status_leaves_with_1_when_something_is_due_for_too_long", lag),
+    ("status_leaves_with_1_when_a_job_is_stale_or_something_is_late", status),
     ("retry_gives_the_dead_another_life_under_the_operator_s_name", retry),
     ("cancel_ends_what_waits_and_asks_what_runs", cancel),
     ("pause_and_resume_say_what_holds_and_since_when", pause),
@@ -53,18 +53,13 @@ fn migrate(site: &Site) {
 
 fn listings(site: &Site) {
     let site = Site::filled(site.kind);
-    let commands: [&[&str]; 8] = [
-        &["status"],
-        &["jobs"],
-        &["jobs", "digest"],
-        &["executions"],
-        &["queue"],
-        &["queue", "mail"],
-        &["locks"],
-        &["missed"],
-    ];
+    let commands: [&[&str]; 7] =
+        [&["jobs"], &["jobs", "digest"], &["executions"], &["queue"], &["queue", "mail"], &["locks"], &["missed"]];
     let said: String =
         commands.iter().map(|command| format!("$ {}\n{}\n", command.join(" "), site.says(command))).collect();
+    let status = site.run(&["status"]);
+    assert_eq!(status.code, 1, "nothing has succeeded since 2026 began");
+    let said = format!("$ status\n{}\n{said}", status.out);
     // One snapshot for both databases: they must be told of in the same words.
     insta::with_settings!({snapshot_path => "snapshots", prepend_module_to_snapshot => false}, {
         insta::assert_snapshot!("listings", without_ages(&said));
@@ -122,15 +117,32 @@ fn as_json(site: &Site) {
     let one = site.json(&["executions", DEAD]);
     assert_eq!(one["executions"][0]["error"]["text"], "the mail server\nrefuses");
     assert_eq!(one["audit"].as_array().map(Vec::len), Some(4));
-    assert_eq!(site.json(&["status"])["oldest_due"]["job"], "mail");
+    site.says(&["pause", "digest"]);
+    let status = site.json(&["status", "--max-lag", "36500d"]);
+    assert_eq!((&status["oldest_due"]["job"], &status["is_healthy"]), (&"mail".into(), &true.into()));
+    assert_eq!(status["health"]["jobs"][0]["scopes"][0]["planned_at"], "2025-12-31T23:55:00Z");
 }
 
-fn lag(site: &Site) {
+fn status(site: &Site) {
     let site = Site::filled(site.kind);
-    let said = site.run(&["status", "--max-lag", "5m"]);
-    assert_eq!(said.code, 1, "an item has waited since 2026 began");
-    assert!(said.out.contains("allowed is 5m"), "{}", said.out);
-    assert_eq!(site.run(&["status", "--max-lag", "36500d"]).code, 0);
+    let kinds = |arguments: &[&str]| {
+        let said = site.run(&[arguments, &["--json"]].concat());
+        let status: Value = serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {}", said.err));
+        let findings = status["health"]["findings"].as_array().expect("a list");
+        let kinds: Vec<_> =
+            findings.iter().map(|finding| finding["kind"].as_str().expect("a kind").to_owned()).collect();
+        assert_eq!(
+            (status["is_healthy"].as_bool(), said.code),
+            (Some(kinds.is_empty()), i32::from(!kinds.is_empty()))
+        );
+        kinds
+    };
+    assert_eq!(kinds(&["status"]), ["stale", "late"]);
+    assert_eq!(kinds(&["status", "--max-lag", "36500d"]), ["stale"], "the item has waited since 2026 began");
+    site.says(&["pause", "digest"]);
+    assert_eq!(kinds(&["status"]), ["late"], "nothing is expected of a paused job");
+    assert_eq!(kinds(&["status", "--max-lag", "36500d"]), [""; 0]);
+    assert!(site.run(&["status"]).out.contains("2 registered, 1 paused\n"));
 }
 
 fn retry(site: &Site) {

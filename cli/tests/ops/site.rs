@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use tourbillon::{
@@ -15,6 +16,7 @@ use tourbillon::{
         Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, Supersede, Timestamp,
         transition::Charge,
     },
+    plan::{Cadence, CatchUp, Planner},
     store::{
         AcquireLock, Claim, DatabaseClock, Due, Enqueue, ManualClock, NewItem, Operation, Plan, PlanEntry, Register,
         RegisteredRules, Registration, Settle, Settlement, SpecHash, Start, Store, ask,
@@ -235,6 +237,7 @@ fn runner() -> Incarnation {
 fn rules() -> RegisteredRules {
     RegisteredRules {
         schedule: "every 300s".to_owned(),
+        planner: Some(planner()),
         priority: 0,
         max_attempts: 3,
         lease_ms: 60_000,
@@ -243,6 +246,14 @@ fn rules() -> RegisteredRules {
         max_overlap: Some(1),
         audit: Audit::Exceptions,
     }
+}
+
+/// Every five minutes, as a replica says it.
+fn planner() -> Json {
+    let every = Cadence::new(Duration::from_secs(300)).expect("long enough");
+    let (delay, catch_up) = (Duration::ZERO, CatchUp::LatestOnly);
+    let planner = Planner { schedule: every.into(), delay, catch_up, max_lateness: None };
+    Json::new(&serde_json::to_value(planner).expect("plain data")).expect("a small value")
 }
 
 fn policy() -> Policy {

@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [`JobOperator::health`] says how the database fares.
 #[derive(Clone)]
 pub struct JobOperator {
     caller: Arc<Caller>,
@@ -154,7 +156,7 @@ impl JobOperator {
         Ok(self.jobs().await?.into_iter().find(|entry| entry.job == *job))
     }
 
-    async fn ask<V: Operation>(&self, verb: V) -> Result<V::Reply, StoreError> {
+    pub(super) async fn ask<V: Operation>(&self, verb: V) -> Result<V::Reply, StoreError> {
         let give_up_at = self.runtime.monotonic() + PATIENCE;
         Ok(self.caller.until(verb, give_up_at).await?.reply)
     }

@@ -18,6 +18,7 @@ mod boot;
 mod call;
 mod claimer;
 mod forwarder;
+mod health;
 mod heartbeater;
 mod job_operator;
 mod keeper;

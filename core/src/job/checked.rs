@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider, handler::HandlerFn, work::Work};
 use crate::{
-    model::{Audit, ExecutionId, JobName, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
+    model::{Audit, ExecutionId, JobName, Json, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
     plan::{Backoff, CatchUp, Planner, Schedule},
     store::{RegisteredRules, Registration, SpecHash},
 };
@@ -158,6 +158,7 @@ impl CheckedJob {
         };
         RegisteredRules {
             schedule,
+            planner: self.fixed_planner().and_then(|planner| described(&planner)),
             priority: self.priority,
             max_attempts: self.max_attempts,
             lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
@@ -218,6 +219,14 @@ impl CheckedJob {
             rules: Some(self.rules()),
         }
     }
+}
+
+/// A planner as data; `None` for one with code in it, and for a pattern of more text than a store keeps.
+fn described(planner: &Planner) -> Option<Json> {
+    if matches!(planner.schedule, Schedule::Hook(_)) {
+        return None;
+    }
+    Json::new(&serde_json::to_value(planner).ok()?).ok()
 }
 
 fn hash(text: &str) -> SpecHash {

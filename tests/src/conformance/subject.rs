@@ -444,6 +444,7 @@ pub(crate) fn scope(id: &str) -> Scope {
 pub(crate) fn rules() -> RegisteredRules {
     RegisteredRules {
         schedule: "0 8 * * * Europe/Zürich \"täglich\"".to_owned(),
+        planner: Some(Json::from_stored(r#"{"schedule":"ü"}"#)),
         priority: -1,
         max_attempts: 3,
         lease_ms: LEASE_MS,

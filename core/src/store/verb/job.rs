@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cursor, SpecHash};
 use crate::model::{
-    Audit, Execution, ExecutionId, Generation, JobName, Limit, Policy, Reentry, Scope, State, Supersede, Timestamp,
+    Audit, Execution, ExecutionId, Generation, JobName, Json, Limit, Policy, Reentry, Scope, State, Supersede,
+    Timestamp,
 };
 
 /// Lists registered jobs, ordered by name. A queue is no job: its items show in [`ReadStats`](super::ReadStats).
@@ -49,6 +50,10 @@ pub struct JobEntry {
 pub struct RegisteredRules {
     /// When it runs, in words.
     pub schedule: String,
+    /// Its [`Planner`](crate::plan::Planner) as data, so that others can tell which slots are missing; `None` where that is
+    /// code, or scopes have schedules to themselves. Kept as text: a store need not know every kind of schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planner: Option<Json>,
     /// Lower runs first.
     pub priority: i16,
     /// Charged attempts allowed, 1 or more.
