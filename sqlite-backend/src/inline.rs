@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tourbillon::store::{Bell, BoxFuture, DatabaseClock, Listener, Notice, Reply, Request, Store, StoreError};
+use tourbillon::store::{Bell, BoxFuture, DatabaseClock, Listener, Reply, Request, Store, StoreError};
 
 use crate::{
     error::{Phase, translate},
@@ -90,9 +90,7 @@ impl Store for SqliteInline {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         Box::pin(async move {
             let reply = self.apply(&request)?;
-            if let Some(notice) = Notice::after(&request.verb, &reply) {
-                self.bell.ring(&notice);
-            }
+            self.bell.ring_after(&request.verb, &reply);
             Ok(reply)
         })
     }

@@ -1,7 +1,7 @@
 //! Owns the one thread that writes: takes what waits, commits it together, answers, and tells who listens.
 
 use tokio::sync::{mpsc, oneshot};
-use tourbillon::store::{Bell, Notice, Reply, Request, StoreError};
+use tourbillon::store::{Bell, Reply, Request, StoreError};
 
 use crate::session::Session;
 
@@ -64,10 +64,8 @@ fn carry_out(
     }
     let replies = session.apply_group(&requests);
     for ((request, answer), reply) in calls.drain(..).zip(replies) {
-        if let Ok(reply) = &reply
-            && let Some(notice) = Notice::after(&request.verb, reply)
-        {
-            bell.ring(&notice);
+        if let Ok(reply) = &reply {
+            bell.ring_after(&request.verb, reply);
         }
         // A caller that dropped its future does not want the answer; what it asked for is done all the same.
         let _ = answer.send(reply);

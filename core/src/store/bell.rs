@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
-use super::{BoxFuture, Listener, Notice, StoreError};
+use super::{BoxFuture, Listener, Notice, Reply, StoreError, Verb};
 
 /// Tells the listeners of one store, inside the process, what may have become due. For implementors of
 /// [`Store`](super::Store); clones tell the same listeners.
@@ -40,6 +40,13 @@ impl Bell {
             untold.add(notice.clone());
             true
         });
+    }
+
+    /// Tells all who listen now what the reply to a verb gives them to do, if it does.
+    pub fn ring_after(&self, verb: &Verb, reply: &Reply) {
+        if let Some(notice) = Notice::after(verb, reply) {
+            self.ring(&notice);
+        }
     }
 
     /// A listener from now on; dropping it ends it. It never fails, and its probe always succeeds: nothing that it

@@ -14,8 +14,8 @@ use std::{
 
 use super::{
     AuditRows, Bell, BoxFuture, Cursor, ErrorKind, JobRecord, JobStats, ListAudit, ListExecutions, ListSkipped,
-    Listener, LockRows, ManualClock, Notice, Prune, Pruned, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows,
-    SkippedEntry, Store, StoreError, Verb, apply,
+    Listener, LockRows, ManualClock, Prune, Pruned, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows, SkippedEntry,
+    Store, StoreError, Verb, apply,
 };
 use crate::model::{
     AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, Pause, RequestId, Scope,
@@ -72,9 +72,7 @@ impl Store for MemoryStore {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         Box::pin(async move {
             let reply = self.apply(&request)?;
-            if let Some(notice) = Notice::after(&request.verb, &reply) {
-                self.bell.ring(&notice);
-            }
+            self.bell.ring_after(&request.verb, &reply);
             Ok(reply)
         })
     }
