@@ -3,8 +3,9 @@
 use std::{fmt, str::FromStr, sync::atomic::AtomicBool, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, PgConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    ConnectOptions, Connection, PgConnection, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+    query::Query,
 };
 use tourbillon::store::{DatabaseClock, ErrorKind, StoreError};
 
@@ -36,6 +37,26 @@ pub enum Notices {
     Off,
 }
 
+/// What a store's URL leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Pooler {
+    /// The server itself, or a pooler that gives a client one session for as long as it is connected.
+    #[default]
+    None,
+    /// A pooler that gives each transaction whichever session is free, such as `PgBouncer` with
+    /// `pool_mode = transaction`. Each call is a transaction of its own, of statements that are not kept prepared: three
+    /// round trips more, and a plan each time. Nobody can listen through it: a scheduler polls, unless there is a
+    /// [`direct_url`](PgStoreBuilder::direct_url).
+    Transaction,
+}
+
+impl Pooler {
+    /// A statement as it may be sent through it.
+    pub(crate) fn fit(self, query: Query<'_, Postgres, PgArguments>) -> Query<'_, Postgres, PgArguments> {
+        query.persistent(self == Self::None)
+    }
+}
+
 /// Settings of a [`PgStore`]; made by [`PgStore::builder`].
 #[derive(Clone)]
 pub struct PgStoreBuilder {
@@ -48,7 +69,8 @@ pub struct PgStoreBuilder {
     migration_timeout: Duration,
     clock: DatabaseClock,
     notices: Notices,
-    listen_url: Option<String>,
+    pooler: Pooler,
+    direct_url: Option<String>,
 }
 
 impl fmt::Debug for PgStoreBuilder {
@@ -82,7 +104,8 @@ impl PgStore {
             migration_timeout: Duration::from_secs(600),
             clock: DatabaseClock::Database,
             notices: Notices::On,
-            listen_url: None,
+            pooler: Pooler::None,
+            direct_url: None,
         }
     }
 }
@@ -144,12 +167,30 @@ impl PgStoreBuilder {
         self
     }
 
-    /// Where the listener connects to, if the store's own URL leads to a transaction pooler, which keeps no session to
-    /// listen in: the same database, directly. By default it connects to the store's own URL, and a scheduler that
-    /// does not hear itself there says so and polls.
+    /// What the URL leads to; by default the server itself.
+    ///
+    /// ```no_run
+    /// # use tourbillon_pg::{PgStore, Pooler};
+    /// # async fn example() -> Result<(), tourbillon::store::StoreError> {
+    /// let store = PgStore::builder("postgres://app@pgbouncer:6432/app")
+    ///     .pooler(Pooler::Transaction)
+    ///     .direct_url("postgres://app@db:5432/app")
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
-    pub fn listen_url(mut self, url: &str) -> Self {
-        self.listen_url = Some(url.to_owned());
+    pub fn pooler(mut self, pooler: Pooler) -> Self {
+        self.pooler = pooler;
+        self
+    }
+
+    /// Where listeners, and [`SessionLocker`](crate::SessionLocker)s, connect to if the store's own URL leads to a
+    /// transaction pooler, which keeps no session for them: the same database, directly. By default they connect to
+    /// the store's own URL, and a scheduler that does not hear itself there says so and polls.
+    #[must_use]
+    pub fn direct_url(mut self, url: &str) -> Self {
+        self.direct_url = Some(url.to_owned());
         self
     }
 
@@ -160,7 +201,7 @@ impl PgStoreBuilder {
     /// `Unavailable` when the server cannot be reached.
     pub async fn connect(self) -> Result<PgStore, StoreError> {
         let options = self.options(&self.url)?;
-        let listen_options = self.listen_url.as_deref().map(|url| self.options(url)).transpose()?;
+        let direct = self.direct_url.as_deref().map(|url| self.options(url)).transpose()?;
         let schema = Schema::new(&self.schema)?;
         let place = place(&options, &schema);
         self.probe(&options, &place).await?;
@@ -179,15 +220,21 @@ impl PgStoreBuilder {
             })
             .connect_lazy_with(options.clone());
         let statements = Statements::new(&schema);
-        let notices = (self.notices == Notices::On).then(|| {
-            let (options, channel) = (listen_options.unwrap_or(options), herald::channel(&schema));
-            let herald = Herald::start(pool.clone(), statements.tell_listeners.clone(), channel.clone());
-            (herald, Ears { place: self::place(&options, &schema), options, channel })
-        });
+        let (mut herald, mut ears) = (None, None);
+        if self.notices == Notices::On {
+            let channel = herald::channel(&schema);
+            let statement = statements.tell_listeners.clone();
+            herald = Some(Herald::start(pool.clone(), self.pooler, statement, channel.clone()));
+            let to = direct.clone().or((self.pooler == Pooler::None).then_some(options));
+            ears = to.map(|options| Ears { place: self::place(&options, &schema), options, channel });
+        }
         let store = PgStore::new(Inner {
             pool,
             place,
-            notices,
+            pooler: self.pooler,
+            direct,
+            herald,
+            ears,
             statements,
             schema,
             clock: self.clock,
@@ -211,7 +258,9 @@ impl PgStoreBuilder {
             invalid("database URL cannot be read: write postgres://user:password@host:port/database".to_owned())
         })?;
         // Statements carry users' data; the driver would log slow ones.
-        Ok(options.disable_statement_logging().application_name("tourbillon"))
+        let options = options.disable_statement_logging().application_name("tourbillon");
+        // A setting of the session, which a pooler refuses to promise; no statement of ours answers fractions.
+        Ok(options.extra_float_digits(None))
     }
 
     /// One connection outside the pool: the pool would try again until its timeout and then forget the reason.

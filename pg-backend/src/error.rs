@@ -99,6 +99,11 @@ impl Place {
                 let mend = "grant it to that user or log in as the owner";
                 (ErrorKind::Invalid, format!("user `{user}` lacks a privilege at {server} ({text}): {mend}"))
             }
+            // Statements that are prepared in one session are looked for in another.
+            "26000" | "42P05" => {
+                let mend = "say `.pooler(Pooler::Transaction)` where the store is built";
+                (ErrorKind::Invalid, format!("{server} seems to be a transaction pooler ({text}): {mend}"))
+            }
             "25P01" => (ErrorKind::Invalid, format!("there is no transaction open at {server}: begin one")),
             "25006" => (ErrorKind::Unavailable, format!("server {server} is read-only: a standby?")),
             // A shutdown may strike after the commit and before the answer.

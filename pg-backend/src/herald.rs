@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, SqlStr};
+use sqlx::{PgPool, Postgres, SqlStr, postgres::PgArguments, query::Query};
 use tourbillon::{runtime::Signal, store::Notice};
 
-use crate::sql::Schema;
+use crate::{builder::Pooler, sql::Schema};
 
 /// Between two messages of one store. What comes meanwhile is one message, so that a store sends at most 50 a second,
 /// however much it is called.
@@ -40,14 +40,13 @@ struct State {
 impl Herald {
     /// Starts the task, which ends with this value.
     #[expect(clippy::disallowed_methods, reason = "beside the pool's own tasks; what it tells is only a hint")]
-    pub(crate) fn start(pool: PgPool, statement: SqlStr, channel: String) -> Self {
+    pub(crate) fn start(pool: PgPool, pooler: Pooler, statement: SqlStr, channel: String) -> Self {
         let state = Arc::new(Signal::new(State::default()));
         let ending = Ending(Arc::clone(&state));
         tokio::spawn(async move {
             while let Some(notice) = ending.next().await {
-                let payload = payload(&notice);
-                let sent = sqlx::query(statement.clone()).bind(channel.as_str()).bind(payload).execute(&pool).await;
-                if let Err(error) = sent {
+                let telling = sqlx::query(statement.clone()).bind(channel.clone()).bind(payload(&notice));
+                if let Err(error) = send(&pool, pooler, telling).await {
                     tracing::debug!(%error, "a notice was not sent; polls find what it was about");
                 }
                 ending.gather().await;
@@ -115,6 +114,19 @@ impl Drop for Ending {
             state.has_ended = true;
             true
         });
+    }
+}
+
+/// Through a pooler in a transaction: the statement is prepared in one session and must be run in the same.
+async fn send(pool: &PgPool, pooler: Pooler, telling: Query<'_, Postgres, PgArguments>) -> Result<(), sqlx::Error> {
+    let telling = pooler.fit(telling);
+    match pooler {
+        Pooler::None => telling.execute(pool).await.map(drop),
+        Pooler::Transaction => {
+            let mut transaction = pool.begin().await?;
+            telling.execute(&mut *transaction).await?;
+            transaction.commit().await
+        }
     }
 }
 

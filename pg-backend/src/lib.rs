@@ -5,10 +5,9 @@
 //! own: the statements follow `tourbillon::store::apply` and `tourbillon::model::transition` to the letter, and the
 //! conformance suite compares them.
 //!
-//! Nothing but transaction-level state is used, so a transaction pooler may stand between (except for
-//! [`SessionLocker`] and for listening to notices, which have connections of their own:
-//! [`PgStoreBuilder::listen_url`]); the driver prepares
-//! statements by name, which `PgBouncer` follows from version 1.21 on (`max_prepared_statements` above 0).
+//! Nothing but transaction-level state is used, so a transaction pooler may stand between: [`Pooler::Transaction`].
+//! [`SessionLocker`] and listening to notices have connections of their own, and need a way past it:
+//! [`PgStoreBuilder::direct_url`].
 
 mod bind;
 mod builder;
@@ -29,7 +28,7 @@ mod transaction;
 mod unreadable;
 mod wire;
 
-pub use builder::{DEFAULT_SCHEMA, Notices, PgStoreBuilder};
+pub use builder::{DEFAULT_SCHEMA, Notices, PgStoreBuilder, Pooler};
 pub use session_lock::SessionLocker;
 /// The driver, so that a caller can open transactions for [`PgStore::enqueue_in`] with the very same version.
 pub use sqlx;

@@ -6,12 +6,16 @@
 
 use sqlx::{PgConnection, PgPool, Postgres, SqlStr, pool::PoolConnection, postgres::PgArguments, query::Query};
 
-use crate::error::{Fault, Phase, Place};
+use crate::{
+    builder::Pooler,
+    error::{Fault, Phase, Place},
+};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     place: &'a Place,
+    pooler: Pooler,
     connection: Option<PoolConnection<Postgres>>,
     state: State,
 }
@@ -28,18 +32,28 @@ enum State {
 
 impl<'a> Session<'a> {
     /// Waits for a connection, as long as the pool's own `acquire_timeout` allows.
-    pub(crate) async fn open(pool: &PgPool, place: &'a Place) -> Result<Self, Fault> {
+    pub(crate) async fn open(pool: &PgPool, place: &'a Place, pooler: Pooler) -> Result<Self, Fault> {
         let connection = pool.acquire().await.map_err(|error| place.sort(Phase::Connect, error))?;
-        Ok(Self { place, connection: Some(connection), state: State::Clean })
+        Ok(Self { place, pooler, connection: Some(connection), state: State::Clean })
     }
 
     /// Runs a statement that answers one text, or null.
-    ///
+    pub(crate) async fn ask(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
+        if self.pooler == Pooler::None || self.state != State::Clean {
+            return self.ask_here(query).await;
+        }
+        // The driver prepares a statement and runs it in two steps: only a transaction has both in one session.
+        self.begin().await?;
+        let text = self.ask_here(query).await?;
+        self.commit().await?;
+        Ok(text)
+    }
+
     /// `fetch_one` reads on until the server is ready for the next statement, that is, until the commit is done; an
     /// answer taken from the first row would be one that may still be rolled back.
-    pub(crate) async fn ask(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
+    async fn ask_here(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
         let before = std::mem::replace(&mut self.state, State::Busy);
-        let result = query.fetch_one(self.connection()).await;
+        let result = self.pooler.fit(query).fetch_one(self.connection()).await;
         let row = self.answered(before, result)?;
         sqlx::Row::try_get(&row, 0).map_err(|error| self.place.sort(Phase::Statement, error))
     }
@@ -109,6 +123,7 @@ impl Ask for Session<'_> {
 /// A connection of the caller's, inside a transaction of the caller's: begins, ends and closes nothing.
 pub(crate) struct Borrowed<'a> {
     pub(crate) place: &'a Place,
+    pub(crate) pooler: Pooler,
     pub(crate) connection: &'a mut PgConnection,
 }
 
@@ -121,7 +136,7 @@ impl Borrowed<'_> {
 
 impl Ask for Borrowed<'_> {
     async fn ask(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
-        let row = query.fetch_one(&mut *self.connection).await;
+        let row = self.pooler.fit(query).fetch_one(&mut *self.connection).await;
         let text = row.and_then(|row| sqlx::Row::try_get(&row, 0));
         text.map_err(|error| self.place.sort(Phase::Statement, error))
     }

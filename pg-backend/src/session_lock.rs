@@ -15,6 +15,7 @@ use tourbillon::{
 };
 
 use crate::{
+    builder::Pooler,
     error::{Phase, Place},
     sql::Schema,
     store::PgStore,
@@ -53,7 +54,8 @@ pub(crate) const KEEPALIVES: [(&str, &str); 3] =
 /// ```
 #[derive(Clone)]
 pub struct SessionLocker {
-    options: PgConnectOptions,
+    /// `None` where only a transaction pooler is known.
+    options: Option<PgConnectOptions>,
     place: Place,
     schema: Schema,
 }
@@ -68,19 +70,29 @@ impl PgStore {
     /// Locks of another kind in the same database: see [`SessionLocker`]. Connects to nothing.
     pub fn session_locker(&self) -> SessionLocker {
         let inner = self.inner();
-        let options = inner.pool.connect_options().as_ref().clone();
+        let pooled = (inner.pooler == Pooler::None).then(|| inner.pool.connect_options().as_ref().clone());
+        let options = inner.direct.clone().or(pooled);
         SessionLocker {
-            options: options.application_name("tourbillon lock").options(KEEPALIVES),
+            options: options.map(|options| options.application_name("tourbillon lock").options(KEEPALIVES)),
             place: inner.place.clone(),
             schema: inner.schema.clone(),
         }
     }
 }
 
+impl SessionLocker {
+    fn refusal(&self) -> StoreError {
+        let mend = "name a way past the pooler where the store is built, `.direct_url(…)`";
+        let message = format!("{} keeps no session for a lock: {mend}", self.place.server);
+        StoreError::new(ErrorKind::Invalid, message)
+    }
+}
+
 impl Locker for SessionLocker {
     fn try_lock(&self, name: LockName) -> BoxFuture<'_, Result<Option<Box<dyn SessionLock>>, StoreError>> {
         Box::pin(async move {
-            let connection = PgConnection::connect_with(&self.options).await;
+            let Some(options) = &self.options else { return Err(self.refusal()) };
+            let connection = PgConnection::connect_with(options).await;
             let connection = connection.map_err(|error| self.place.sort(Phase::Connect, error).into_error())?;
             let mut lock = AdvisoryLock { locker: self.clone(), name, connection };
             if !lock.ask(TRY).await? {
@@ -89,9 +101,7 @@ impl Locker for SessionLocker {
             }
             // Behind a transaction pooler the next statement may run in another session.
             if !lock.ask(VERIFY).await? {
-                let message =
-                    format!("{} does not keep a session: session locks need a direct connection", self.place.server);
-                return Err(StoreError::new(ErrorKind::Invalid, message));
+                return Err(self.refusal());
             }
             Ok(Some(Box::new(lock) as Box<dyn SessionLock>))
         })

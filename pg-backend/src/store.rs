@@ -1,11 +1,12 @@
 //! Owns [`PgStore`]: one call, from connection to reply, with its deadlines and retries.
 
 use std::{
+    fmt,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tourbillon::{
     model::{ExecutionId, JobName, RequestId},
     store::{
@@ -16,6 +17,7 @@ use tourbillon::{
 
 use crate::{
     bind,
+    builder::Pooler,
     error::{Fault, Phase, Place},
     herald::Herald,
     listener::Ears,
@@ -38,14 +40,24 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(2);
 /// store.migrate().await?;
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PgStore {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for PgStore {
+    /// Without the options: they may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { server, schema, .. } = &self.inner.place;
+        f.debug_struct("PgStore").field("server", server).field("schema", schema).finish_non_exhaustive()
+    }
+}
+
 pub(crate) struct Inner {
     pub(crate) pool: PgPool,
+    pub(crate) pooler: Pooler,
+    /// Past the pooler.
+    pub(crate) direct: Option<PgConnectOptions>,
     pub(crate) place: Place,
     pub(crate) schema: Schema,
     pub(crate) statements: Statements,
@@ -53,8 +65,10 @@ pub(crate) struct Inner {
     pub(crate) call_timeout: Duration,
     pub(crate) lock_timeout: Duration,
     pub(crate) migration_timeout: Duration,
-    /// Tells what calls made due, and hears it; `None` without notices.
-    pub(crate) notices: Option<(Herald, Ears)>,
+    /// Tells what calls made due; `None` without notices.
+    pub(crate) herald: Option<Herald>,
+    /// Hears it; `None` where nobody can, or nobody tells.
+    pub(crate) ears: Option<Ears>,
     /// Whether the schema was seen to be complete. Relaxed: it guards nothing but a look at the server.
     pub(crate) is_complete: AtomicBool,
 }
@@ -71,7 +85,7 @@ impl PgStore {
     /// Closes all connections but those of listeners; calls after that fail with `Unavailable`. Waits for calls under way,
     /// and for notices of those that have ended.
     pub async fn close(&self) {
-        if let Some((herald, _)) = &self.inner.notices {
+        if let Some(herald) = &self.inner.herald {
             // Late ones are lost, and polls find what they were about.
             let _ = self.inner.within("call_timeout", self.inner.call_timeout, herald.close()).await;
         }
@@ -86,7 +100,7 @@ impl PgStore {
     }
 
     fn tell(&self, notice: Option<Notice>) {
-        if let (Some(notice), Some((herald, _))) = (notice, &self.inner.notices) {
+        if let (Some(notice), Some(herald)) = (notice, &self.inner.herald) {
             herald.tell(notice);
         }
     }
@@ -144,7 +158,7 @@ impl Store for PgStore {
 
     fn listen(&self) -> BoxFuture<'_, Result<Option<Box<dyn Listener>>, StoreError>> {
         Box::pin(async move {
-            let Some((_, ears)) = &self.inner.notices else { return Ok(None) };
+            let Some(ears) = &self.inner.ears else { return Ok(None) };
             Ok(Some(Box::new(ears.listen().await?) as Box<dyn Listener>))
         })
     }
@@ -152,7 +166,7 @@ impl Store for PgStore {
 
 impl Inner {
     pub(crate) async fn open(&self) -> Result<Session<'_>, Fault> {
-        Session::open(&self.pool, &self.place).await
+        Session::open(&self.pool, &self.place, self.pooler).await
     }
 
     /// Bounds one exchange with the server by a setting.

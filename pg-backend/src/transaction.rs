@@ -89,7 +89,7 @@ impl PgStore {
 
 impl Inner {
     async fn ask_within(&self, connection: &mut PgConnection, request: &Request) -> Result<Reply, StoreError> {
-        let mut borrowed = Borrowed { place: &self.place, connection };
+        let mut borrowed = Borrowed { place: &self.place, pooler: self.pooler, connection };
         let mut bound = bind::statements(&self.statements, self.clock.fixed(), request)?;
         let only = bound.pop().expect("a settle is one statement");
         let text = borrowed.ask(only).await.map_err(Fault::into_error)?;
@@ -102,7 +102,7 @@ impl Inner {
         request: RequestId,
         enqueue: &Enqueue,
     ) -> Result<Reply, StoreError> {
-        let mut borrowed = Borrowed { place: &self.place, connection };
+        let mut borrowed = Borrowed { place: &self.place, pooler: self.pooler, connection };
         let mut tries = 1;
         loop {
             borrowed.run("savepoint tourbillon").await.map_err(Fault::into_error)?;

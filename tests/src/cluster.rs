@@ -267,13 +267,13 @@ impl Drop for Own {
 
 /// Who runs the server: Postgres refuses to run as root.
 #[derive(Clone, Copy, Debug)]
-enum User {
+pub(crate) enum User {
     Ourselves,
     Other { uid: u32, gid: u32 },
 }
 
 impl User {
-    fn command(self, program: &Path, directory: &Path) -> Command {
+    pub(crate) fn command(self, program: &Path, directory: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(directory).env("LC_ALL", "C");
         if let Self::Other { uid, gid } = self {
@@ -282,7 +282,7 @@ impl User {
         command
     }
 
-    fn own(self, path: &Path) -> io::Result<()> {
+    pub(crate) fn own(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Ourselves => Ok(()),
             Self::Other { uid, gid } => chown(path, Some(uid), Some(gid)),
@@ -290,7 +290,8 @@ impl User {
     }
 }
 
-fn make_directory() -> io::Result<(PathBuf, User)> {
+/// A new folder for a server, and who may write there.
+pub(crate) fn make_directory() -> io::Result<(PathBuf, User)> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let directory = std::env::temp_dir().join(format!("tourbillon-pg-{}-{n}", std::process::id()));
@@ -314,7 +315,7 @@ fn unprivileged() -> io::Result<User> {
     found.ok_or_else(|| io::Error::other("running as root, and there is no user `postgres` or `nobody` to drop to"))
 }
 
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod conformance;
 pub mod engines;
+pub mod pooler;
 pub mod races;
 mod spoil;
 pub mod stores;

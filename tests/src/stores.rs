@@ -16,12 +16,13 @@ use tourbillon::{
         BoxFuture, DatabaseClock, ErrorKind, Listener, ManualClock, MemoryStore, Reply, Request, Store, StoreError,
     },
 };
-use tourbillon_pg::{PgStore, PgStoreBuilder};
+use tourbillon_pg::{PgStore, PgStoreBuilder, Pooler as Pooling};
 use tourbillon_sqlite::{Builder, Migrate, SqliteInline, SqliteStore, Synchronous};
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, NoPostgres},
     conformance::{Fixture, Spoilable},
+    pooler::Pooler,
     spoil::{SpoilPostgres, SpoilSqlite},
 };
 
@@ -194,48 +195,73 @@ impl Drop for Folder {
     }
 }
 
-/// [`PgStore`] on the shared throw-away server: one database per process, one schema per store.
+/// [`PgStore`] on the shared throw-away server: one database per process and way, one schema per store.
 #[derive(Clone, Copy, Debug)]
-pub struct Postgres;
+pub enum Postgres {
+    /// Connected to the server itself.
+    Direct,
+    /// Through a transaction pooler that gives each transaction another session.
+    Pooled,
+}
 
 impl Postgres {
     /// A builder for a schema that nobody else uses.
     ///
     /// # Errors
     /// `Unavailable` when there is no server to test against.
-    pub fn builder() -> Result<PgStoreBuilder, StoreError> {
-        Self::place().map(|(url, schema)| PgStore::builder(&url).schema(&schema))
+    pub fn builder(self) -> Result<PgStoreBuilder, StoreError> {
+        let (url, schema) = Self::place()?;
+        self.builder_at(&url, &schema)
+    }
+
+    fn builder_at(self, url: &str, schema: &str) -> Result<PgStoreBuilder, StoreError> {
+        let builder = match self {
+            Self::Direct => PgStore::builder(url),
+            Self::Pooled => {
+                let through = blocking(Pooler::shared)?.url(url);
+                PgStore::builder(&through).pooler(Pooling::Transaction).direct_url(url)
+            }
+        };
+        Ok(builder.schema(schema).max_connections(1))
     }
 
     /// The database of this process, and a schema that nobody else uses.
     fn place() -> Result<(String, String), StoreError> {
-        static DATABASE: OnceLock<Result<String, String>> = OnceLock::new();
+        static DATABASE: OnceLock<Result<String, NoPostgres>> = OnceLock::new();
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // On a thread of its own: starting a server blocks, and the callers are asynchronous.
-        let make = || Cluster::shared().map(Cluster::fresh_database).map_err(|error| error.reason);
-        let url = thread::scope(|scope| scope.spawn(|| DATABASE.get_or_init(make)).join());
-        let url = match url {
-            Ok(Ok(url)) => url,
-            Ok(Err(reason)) => return Err(StoreError::new(ErrorKind::Unavailable, reason.clone())),
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
+        let url = blocking(|| DATABASE.get_or_init(|| Cluster::shared().map(Cluster::fresh_database)).clone())?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok((url.clone(), format!("store_{number}")))
+        Ok((url, format!("store_{number}")))
+    }
+}
+
+/// On a thread of its own: starting a server blocks, and the callers are asynchronous.
+fn blocking<T: Send>(start: impl FnOnce() -> Result<T, NoPostgres> + Send) -> Result<T, StoreError> {
+    match thread::scope(|scope| scope.spawn(start).join()) {
+        Ok(started) => started.map_err(|missing| StoreError::new(ErrorKind::Unavailable, missing.reason)),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
 impl Fixture for Postgres {
     fn name(&self) -> &str {
-        "postgres"
+        match self {
+            Self::Direct => "postgres",
+            Self::Pooled => "pooled",
+        }
     }
 
     fn absent(&self) -> Option<String> {
-        Cluster::available().err().map(|error| error.reason)
+        let available = match self {
+            Self::Direct => Cluster::available(),
+            Self::Pooled => Pooler::available(),
+        };
+        available.err().map(|missing| missing.reason)
     }
 
     fn on_manual_clock(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
         Box::pin(async {
-            let store = Self::builder()?.max_connections(1).clock(DatabaseClock::Manual(clock)).connect().await?;
+            let store = self.builder()?.clock(DatabaseClock::Manual(clock)).connect().await?;
             store.migrate().await?;
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
@@ -243,14 +269,14 @@ impl Fixture for Postgres {
 
     fn unmigrated(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
         Box::pin(async {
-            let store = Self::builder()?.max_connections(1).clock(DatabaseClock::Manual(clock)).connect().await?;
+            let store = self.builder()?.clock(DatabaseClock::Manual(clock)).connect().await?;
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }
 
     fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
         Box::pin(async move {
-            let builder = Self::builder()?.max_connections(1);
+            let builder = self.builder()?;
             let mut stores = Vec::new();
             for _ in 0..handles {
                 let store = builder.clone().connect().await?;
@@ -264,14 +290,18 @@ impl Fixture for Postgres {
     fn with_spoiler(&self, clock: ManualClock) -> Made<'_, Option<Spoilable>> {
         Box::pin(async {
             let (url, schema) = Self::place()?;
-            let builder = PgStore::builder(&url).schema(&schema);
-            let store = builder.max_connections(1).clock(DatabaseClock::Manual(clock)).connect().await?;
+            let builder = self.builder_at(&url, &schema)?;
+            let store = builder.clock(DatabaseClock::Manual(clock)).connect().await?;
             store.migrate().await?;
             Ok(Some((Arc::new(store) as Arc<dyn Store>, Box::new(SpoilPostgres { url, schema }) as _)))
         })
     }
 
     fn sequences(&self) -> u32 {
-        40
+        match self {
+            Self::Direct => 40,
+            // The same statements again: a few, since each call is three round trips more.
+            Self::Pooled => 5,
+        }
     }
 }

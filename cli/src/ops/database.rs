@@ -12,7 +12,7 @@ use tourbillon::{
     runtime::Runtime,
     store::{ErrorKind, JobEntry, ListJobs, MAX_BATCH, Operation, ReadStats, Store, StoreError, ask},
 };
-use tourbillon_pg::PgStore;
+use tourbillon_pg::{PgStore, Pooler};
 use tourbillon_sqlite::{Migrate, SqliteStore};
 
 use super::args::At;
@@ -61,7 +61,8 @@ impl Database {
                 (Arc::new(opened.map_err(|error| explain(&error))?), format!("sqlite {shown}"))
             }
             Place::Postgres => {
-                let mut builder = PgStore::builder(url).max_connections(CONNECTIONS);
+                // It works with and without one, and asks too little for the difference.
+                let mut builder = PgStore::builder(url).max_connections(CONNECTIONS).pooler(Pooler::Transaction);
                 if let Some(schema) = &at.schema {
                     builder = builder.schema(schema);
                 }

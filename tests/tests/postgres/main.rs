@@ -8,6 +8,7 @@ mod errors;
 mod explain;
 mod migration;
 mod notices;
+mod pooler;
 mod race;
 mod session_lock;
 mod transaction;
@@ -27,10 +28,14 @@ use tourbillon::{
     },
 };
 use tourbillon_pg::PgStore;
-use tourbillon_tests::cluster::{Cluster, NoPostgres};
+use tourbillon_tests::{
+    cluster::{Cluster, NoPostgres},
+    pooler::Pooler,
+};
 use uuid::Uuid;
 
-type Case = (&'static str, fn(&'static Cluster) -> Result<(), Failed>);
+type Run = fn(&'static Cluster) -> Result<(), Failed>;
+type Case = (&'static str, Run);
 
 const CASES: &[&[Case]] = &[
     claim_plan::CASES,
@@ -49,13 +54,16 @@ fn main() {
     // Only listing? Then start nothing.
     let cluster = if arguments.list { Err(NoPostgres { reason: "listing".to_owned() }) } else { Cluster::shared() };
     let on_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-    let trials = CASES.iter().copied().flatten().map(|(name, case)| match cluster.clone() {
-        Ok(cluster) => Trial::test(*name, move || case(cluster)),
-        Err(missing) if on_ci => Trial::test(*name, move || Err(missing.reason.into())),
-        Err(_) if arguments.list => Trial::test(*name, || Ok(())),
-        Err(missing) => Trial::test(*name, || Ok(())).with_kind(missing.reason).with_ignored_flag(true),
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit();
+    let trial = |cluster: Result<&'static Cluster, NoPostgres>, name: &str, case: Run| match cluster {
+        Ok(cluster) => Trial::test(name, move || case(cluster)),
+        Err(missing) if on_ci => Trial::test(name, move || Err(missing.reason.into())),
+        Err(_) if arguments.list => Trial::test(name, || Ok(())),
+        Err(missing) => Trial::test(name, || Ok(())).with_kind(missing.reason).with_ignored_flag(true),
+    };
+    let trials = CASES.iter().copied().flatten().map(|(name, case)| trial(cluster.clone(), name, *case));
+    let behind = Pooler::available().and(cluster.clone());
+    let pooled = pooler::CASES.iter().map(|(name, case)| trial(behind.clone(), name, *case));
+    libtest_mimic::run(&arguments, trials.chain(pooled).collect()).exit();
 }
 
 /// Runs `work` on a runtime of its own.

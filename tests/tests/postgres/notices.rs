@@ -33,17 +33,17 @@ pub(crate) const CASES: &[Case] = &[
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn queue() -> Queue<u32> {
+pub(crate) fn queue() -> Queue<u32> {
     Queue::new("mail")
 }
 
-fn worker(store: PgStore, poll_interval: Duration) -> Result<Running, Failed> {
+pub(crate) fn worker(store: PgStore, poll_interval: Duration) -> Result<Running, Failed> {
     let settings = Settings { poll_interval, ..Settings::default() };
     let queue = queue().run(|_, _: Context| async { Ok::<_, HandlerError>(()) });
     Ok(Scheduler::builder(store).settings(settings).queue(queue).build().map_err(|error| error.to_string())?.start())
 }
 
-async fn enqueue(store: &PgStore) -> Result<ExecutionId, Failed> {
+pub(crate) async fn enqueue(store: &PgStore) -> Result<ExecutionId, Failed> {
     let producer = Enqueuer::new(store.clone(), Runtime::tokio(), &queue()).map_err(|error| error.to_string())?;
     match producer.enqueue(&7).await.map_err(|error| error.to_string())? {
         EnqueueOutcome::Enqueued(id) => Ok(id),
@@ -66,7 +66,7 @@ async fn soon<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>, Fa
     }
 }
 
-async fn succeeded(store: &PgStore, id: ExecutionId) -> Result<(), Failed> {
+pub(crate) async fn succeeded(store: &PgStore, id: ExecutionId) -> Result<(), Failed> {
     let list = || ListExecutions { id: Some(id), limit: MAX_BATCH, ..ListExecutions::default() };
     soon("the item is done", async || {
         let page = ask(store, RequestId(Runtime::tokio().uuid()), list()).await?;
@@ -76,14 +76,14 @@ async fn succeeded(store: &PgStore, id: ExecutionId) -> Result<(), Failed> {
 }
 
 /// The sessions that listen in this database.
-async fn listening(url: &str) -> Result<Vec<i32>, Failed> {
+pub(crate) async fn listening(url: &str) -> Result<Vec<i32>, Failed> {
     let mut admin = crate::connect(url).await?;
     let all = "select pid from pg_stat_activity
                where datname = current_database() and application_name = 'tourbillon listener'";
     Ok(sqlx::query(all).fetch_all(&mut admin).await?.iter().map(|row| row.get(0)).collect())
 }
 
-async fn some_listen(url: &str, not: &[i32]) -> Result<Vec<i32>, Failed> {
+pub(crate) async fn some_listen(url: &str, not: &[i32]) -> Result<Vec<i32>, Failed> {
     soon("a session listens", async || {
         let sessions = listening(url).await?;
         Ok(sessions.iter().any(|pid| !not.contains(pid)).then_some(sessions))
@@ -211,7 +211,7 @@ fn closing_store_tells_the_rest(cluster: &'static Cluster) -> Result<(), Failed>
 fn listener_has_an_address_of_its_own(cluster: &'static Cluster) -> Result<(), Failed> {
     crate::block_on(async {
         let url = cluster.fresh_database();
-        let store = PgStore::builder(&url).listen_url("postgres://nobody@127.0.0.1:1/nowhere").connect().await?;
+        let store = PgStore::builder(&url).direct_url("postgres://nobody@127.0.0.1:1/nowhere").connect().await?;
         store.migrate().await?;
         let Err(error) = store.listen().await else { return Err("nobody is there to connect to".into()) };
         assert!(error.to_string().contains("127.0.0.1:1/nowhere"), "{error}");
