@@ -36,8 +36,11 @@
 -- run). The gates of the others are locked, which yields their newest count, and walk takes rows per key one by
 -- one while there is room. A gate that another transaction holds is passed over, so a claim never waits for a
 -- lock and is in no deadlock.
+--
+-- Two clocks: rows are due by the instant at which the scan began, and taken at one that is read behind the gates' locks.
+-- Who made room there has read the clock before: else a row would run from before the end of the one that left.
 with recursive
-clock as materialized (
+began as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now
 ),
 first as materialized (
@@ -59,7 +62,7 @@ due as materialized (
     cross join lateral (
         select l.* from (
             select e.* from {schema}.execution e
-            where e.priority = p.value and e.claimable_at <= (select now from clock)
+            where e.priority = p.value and e.claimable_at <= (select now from began)
               and coalesce(e.job = any ($3::text[]), false)
               and coalesce(e.limit_key is null or e.state = 'running' or not exists (
                     select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max), false)
@@ -75,6 +78,16 @@ due as materialized (
     where p.value between -32768 and 32767
     order by d.priority, d.claimable_at, d.id
     limit $4::bigint
+),
+gate as materialized (
+    select g.key, g.running from {schema}.limit_gate g
+    where g.key = any (array(select distinct d.limit_key from due d where d.limit_key is not null))
+    order by g.key
+    for update skip locked
+),
+clock as materialized (
+    select greatest(b.now, coalesce($1::timestamptz, clock_timestamp())) as now
+    from began b cross join (select count(*) from due) d cross join (select count(*) from gate) g
 ),
 judged as materialized (
     select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord,
@@ -93,12 +106,6 @@ passing as materialized (
     select j.ord, j.limit_key, j.limit_max, j.state = 'running' as leaves
     from judged j
     where j.limit_key is not null and (j.skip_with is null) = (j.state <> 'running')
-),
-gate as materialized (
-    select g.key, g.running from {schema}.limit_gate g
-    where g.key = any (array(select distinct p.limit_key from passing p))
-    order by g.key
-    for update skip locked
 ),
 queue as materialized (
     select p.*, row_number() over (partition by p.limit_key order by p.ord) as step from passing p

@@ -52,7 +52,10 @@ pub(crate) async fn enqueue(store: &PgStore) -> Result<ExecutionId, Failed> {
 }
 
 /// Looks until it is so.
-async fn soon<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>, Failed>) -> Result<T, Failed> {
+pub(crate) async fn soon<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>, Failed>,
+) -> Result<T, Failed> {
     let runtime = Runtime::tokio();
     let give_up_at = runtime.monotonic() + PATIENCE;
     loop {

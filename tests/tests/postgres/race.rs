@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use libtest_mimic::Failed;
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 use tourbillon::{
     model::{Execution, ExecutionId, Incarnation, JobName, Limit, Policy, Scope, Timestamp, transition::Charge},
     store::{
@@ -25,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     ("copies_of_a_request_in_flight_have_one_outcome", copies_of_a_request_in_flight_have_one_outcome),
     ("first_cursor_is_made_by_one_of_many_planners", first_cursor_is_made_by_one_of_many_planners),
     ("limit_holds_under_many_claimers", limit_holds_under_many_claimers),
+    ("who_takes_a_place_runs_from_after_the_end_of_who_left", who_takes_a_place_runs_from_after_the_end_of_who_left),
 ];
 
 async fn four_copies(store: &PgStore, request: Request) -> Result<Vec<Reply>, Failed> {
@@ -147,6 +148,49 @@ fn limit_holds_under_many_claimers(cluster: &'static Cluster) -> Result<(), Fail
         assert_eq!(gates.fetch_one(&mut connection).await?.get::<i64, _>(0), 0, "gates are closed again");
         let rows = sqlx::query("select count(*) from tourbillon.history where state = 'succeeded' and attempt = 1");
         assert_eq!(rows.fetch_one(&mut connection).await?.get::<i64, _>(0), ROWS as i64);
+        Ok(())
+    })
+}
+
+/// A claim is held up between its scan, which sees room for one, and the gate. Meanwhile somebody takes that place and
+/// somebody else leaves: the place that it gets is the second, and it must not be told that it had it all the time.
+fn who_takes_a_place_runs_from_after_the_end_of_who_left(cluster: &'static Cluster) -> Result<(), Failed> {
+    const BEHIND_THE_SCAN: &str = "from due d where d.limit_key is not null";
+    const HELD_UP: &str =
+        "from due d cross join (select pg_advisory_xact_lock(1)) held where d.limit_key is not null";
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        let limit = Some(Limit { key: "pair".to_owned(), max: 2 });
+        crate::plan_due(&store, "job", 3, &Policy { limit, ..crate::policy() }).await?;
+        let first = crate::claim(&store, "job", 1).await?[0];
+        let (mut holder, mut slow) = (crate::connect(&url).await?, crate::connect(&url).await?);
+        sqlx::raw_sql("select pg_advisory_lock(1)").execute(&mut holder).await?;
+        let claim = store.statement("claim_executions").expect("it is in the list of statements");
+        assert_eq!(claim.matches(BEHIND_THE_SCAN).count(), 1, "the place to hold it up is not where it was");
+        let types = "(timestamptz, uuid, text[], bigint, uuid, boolean)";
+        let prepare = format!("prepare claim {types} as {}", claim.replace(BEHIND_THE_SCAN, HELD_UP));
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut slow).await?;
+        let claim =
+            "execute claim (null, '00000000-0000-0000-0000-000000000001', '{job}', 1, gen_random_uuid(), true)";
+        let meanwhile = async {
+            crate::notices::soon("the claim is held up", async || {
+                let waits = sqlx::query("select from pg_locks where locktype = 'advisory' and not granted");
+                Ok(waits.fetch_optional(&mut holder).await?.map(drop))
+            })
+            .await?;
+            assert_eq!(crate::claim(&store, "job", 1).await?.len(), 1, "there is room for two");
+            store.call(crate::request(crate::success(first))).await?;
+            sqlx::raw_sql("select pg_advisory_unlock(1)").execute(&mut holder).await?;
+            Ok::<(), Failed>(())
+        };
+        let (claimed, meanwhile) = tokio::join!(sqlx::raw_sql(claim).execute(&mut slow), meanwhile);
+        meanwhile?;
+        claimed?;
+        let both = "select e.claimed_at > h.finished_at from tourbillon.execution e cross join tourbillon.history h
+            where e.token = '00000000-0000-0000-0000-000000000001'";
+        assert!(sqlx::query(both).fetch_one(&mut holder).await?.get::<bool, _>(0), "three would have run at once");
         Ok(())
     })
 }
