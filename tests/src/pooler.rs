@@ -20,6 +20,9 @@ use crate::cluster::{Cluster, NoPostgres, free_port, make_directory};
 /// Sessions at the server per database, far fewer than clients.
 const SESSIONS: u32 = 4;
 
+/// A user of the server's who is let in beside its superuser: one with few privileges.
+pub(crate) const APP: &str = "tourbillon_app";
+
 /// Looks at its port, until it is there.
 const LOOKS: u32 = 500;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
@@ -66,14 +69,19 @@ impl Pooler {
         let (directory, user) = make_directory()?;
         let port = free_port()?;
         let settings = directory.join("pgbouncer.ini");
-        let (host, at, name) = (server.get_host(), server.get_port(), server.get_username());
+        let (host, at) = (server.get_host(), server.get_port());
+        let users = directory.join("users");
+        let known: Vec<_> = [server.get_username(), APP].map(|name| format!("\"{name}\" \"\"\n")).into();
+        fs::write(&users, known.concat())?;
+        user.own(&users)?;
         fs::write(
             &settings,
             format!(
-                "[databases]\n* = host={host} port={at} user={name}\n\
+                "[databases]\n* = host={host} port={at}\n\
                  [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-                 auth_type = any\npool_mode = transaction\ndefault_pool_size = {SESSIONS}\n\
+                 auth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = {SESSIONS}\n\
                  server_round_robin = 1\nmax_client_conn = 500\nlogfile = {}\n",
+                users.display(),
                 directory.join("log").display()
             ),
         )?;

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use tourbillon::{
     model::Timestamp,
     store::{
@@ -22,7 +23,7 @@ use tourbillon_sqlite::{Builder, Migrate, SqliteInline, SqliteStore, Synchronous
 use crate::{
     cluster::{Cluster, NoPostgres},
     conformance::{Fixture, Spoilable},
-    pooler::Pooler,
+    pooler::{APP, Pooler},
     spoil::{SpoilPostgres, SpoilSqlite},
 };
 
@@ -200,29 +201,31 @@ impl Drop for Folder {
 pub enum Postgres {
     /// Connected to the server itself.
     Direct,
-    /// Through a transaction pooler that gives each transaction another session.
+    /// Through a transaction pooler that gives each transaction another session, as a user with few privileges.
     Pooled,
 }
 
 impl Postgres {
-    /// A builder for a schema that nobody else uses.
-    ///
-    /// # Errors
-    /// `Unavailable` when there is no server to test against.
-    pub fn builder(self) -> Result<PgStoreBuilder, StoreError> {
-        let (url, schema) = Self::place()?;
-        self.builder_at(&url, &schema)
-    }
-
-    fn builder_at(self, url: &str, schema: &str) -> Result<PgStoreBuilder, StoreError> {
+    fn builder(self, url: &str, schema: &str) -> Result<PgStoreBuilder, StoreError> {
         let builder = match self {
             Self::Direct => PgStore::builder(url),
             Self::Pooled => {
-                let through = blocking(Pooler::shared)?.url(url);
+                let through = blocking(|| Pooler::shared().map(|pooler| pooler.url(url)))?;
                 PgStore::builder(&through).pooler(Pooling::Transaction).direct_url(url)
             }
         };
         Ok(builder.schema(schema).max_connections(1))
+    }
+
+    /// Whose calls these are: the owner's, or those of a user who may no more than `docs/OPERATING.md` says.
+    async fn made(self, (url, schema): &(String, String), clock: DatabaseClock) -> Result<PgStore, StoreError> {
+        let owner = self.builder(url, schema)?.clock(clock.clone()).connect().await?;
+        owner.migrate().await?;
+        if let Self::Direct = self {
+            return Ok(owner);
+        }
+        grant(url, schema).await?;
+        self.builder(&as_app(url), schema)?.clock(clock).connect().await
     }
 
     /// The database of this process, and a schema that nobody else uses.
@@ -233,6 +236,32 @@ impl Postgres {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Ok((url, format!("store_{number}")))
     }
+}
+
+fn as_app(url: &str) -> String {
+    let options: PgConnectOptions = url.parse().expect("the server's URL is a URL");
+    options.username(APP).to_url_lossy().to_string()
+}
+
+/// What `docs/OPERATING.md` tells an owner to run, so that what it tells is tested.
+async fn grant(url: &str, schema: &str) -> Result<(), StoreError> {
+    const OPERATING: &str = include_str!("../../docs/OPERATING.md");
+    let told = OPERATING.split("```sql").nth(1).and_then(|rest| rest.split("```").next());
+    let told = told.expect("the page has a block of SQL");
+    let grants =
+        told.replace("schema tourbillon", &format!("schema {schema}")).replace("to app", &format!("to {APP}"));
+    let make = format!(
+        "do $$ begin create role {APP} login; exception when duplicate_object or unique_violation then null; end $$"
+    );
+    let run = async {
+        let mut owner = PgConnection::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut owner).await?;
+        sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut owner).await?;
+        owner.close().await
+    };
+    run.await.map_err(|error: sqlx::Error| {
+        StoreError::new(ErrorKind::Unavailable, format!("the grants of docs/OPERATING.md: {error}"))
+    })
 }
 
 /// On a thread of its own: starting a server blocks, and the callers are asynchronous.
@@ -261,27 +290,26 @@ impl Fixture for Postgres {
 
     fn on_manual_clock(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
         Box::pin(async {
-            let store = self.builder()?.clock(DatabaseClock::Manual(clock)).connect().await?;
-            store.migrate().await?;
+            let store = self.made(&Self::place()?, DatabaseClock::Manual(clock)).await?;
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }
 
+    /// The owner's: nobody else may make tables.
     fn unmigrated(&self, clock: ManualClock) -> Made<'_, Arc<dyn Store>> {
         Box::pin(async {
-            let store = self.builder()?.clock(DatabaseClock::Manual(clock)).connect().await?;
+            let (url, schema) = Self::place()?;
+            let store = self.builder(&url, &schema)?.clock(DatabaseClock::Manual(clock)).connect().await?;
             Ok(Arc::new(store) as Arc<dyn Store>)
         })
     }
 
     fn on_own_clock(&self, handles: usize) -> Made<'_, Vec<Arc<dyn Store>>> {
         Box::pin(async move {
-            let builder = self.builder()?;
+            let place = Self::place()?;
             let mut stores = Vec::new();
             for _ in 0..handles {
-                let store = builder.clone().connect().await?;
-                store.migrate().await?;
-                stores.push(Arc::new(store) as Arc<dyn Store>);
+                stores.push(Arc::new(self.made(&place, DatabaseClock::Database).await?) as Arc<dyn Store>);
             }
             Ok(stores)
         })
@@ -289,10 +317,9 @@ impl Fixture for Postgres {
 
     fn with_spoiler(&self, clock: ManualClock) -> Made<'_, Option<Spoilable>> {
         Box::pin(async {
-            let (url, schema) = Self::place()?;
-            let builder = self.builder_at(&url, &schema)?;
-            let store = builder.clock(DatabaseClock::Manual(clock)).connect().await?;
-            store.migrate().await?;
+            let place = Self::place()?;
+            let store = self.made(&place, DatabaseClock::Manual(clock)).await?;
+            let (url, schema) = place;
             Ok(Some((Arc::new(store) as Arc<dyn Store>, Box::new(SpoilPostgres { url, schema }) as _)))
         })
     }
