@@ -1,6 +1,7 @@
 //! What holds on Postgres only: plans, error mapping, migrations, schema names, pooler safety, and a quick
 //! comparison with the in-memory store. Skipped, saying why, where there is no server; on CI that is a failure.
 
+mod chaos;
 mod claim_plan;
 mod differential;
 mod enqueue_plan;
@@ -38,6 +39,7 @@ type Run = fn(&'static Cluster) -> Result<(), Failed>;
 type Case = (&'static str, Run);
 
 const CASES: &[&[Case]] = &[
+    chaos::CASES,
     claim_plan::CASES,
     differential::CASES,
     enqueue_plan::CASES,
