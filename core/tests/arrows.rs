@@ -29,10 +29,18 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("pg-backend", &["tourbillon", "sqlx"]),
     ("sqlite-backend", &["tourbillon", "rusqlite"]),
     ("sim", &["tourbillon", "turmoil"]),
-    ("tests", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "sqlx"]),
-    ("cli", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests"]),
+    ("web", &["tourbillon"]),
+    // The dashboard is tested in a browser.
+    ("tests", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-web", "sqlx"]),
+    (
+        "cli",
+        &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests", "tourbillon-web"],
+    ),
     // The tests of the example start a Postgres.
-    ("examples", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests"]),
+    (
+        "examples",
+        &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests", "tourbillon-web"],
+    ),
     ("bench", &["tourbillon", "tourbillon-pg"]),
 ];
 

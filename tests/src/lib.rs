@@ -1,5 +1,6 @@
-//! Tests across crates: the store conformance suite, races on real connections, and what they run on.
+//! Tests across crates: the store conformance suite, races on real connections, what they run on, and a browser.
 
+pub mod browser;
 pub mod cluster;
 pub mod conformance;
 pub mod engines;

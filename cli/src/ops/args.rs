@@ -1,6 +1,6 @@
 //! What the operator's commands take.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 use tourbillon::model::{ExecutionId, JobName, OperatorName, Scope, State};
@@ -35,6 +35,8 @@ pub(crate) enum OpsCommand {
     Prune(PruneArgs),
     /// Bring the schema up to date. Safe beside running replicas and other migrations.
     Migrate(MigrateArgs),
+    /// Show a dashboard in the browser, with health and metrics for programs, until it is stopped. Read-only unless allowed.
+    Serve(ServeArgs),
 }
 
 /// Which database, and how to print.
@@ -241,6 +243,25 @@ pub(crate) struct PruneArgs {
     /// Delete what is older than this, for example 30d. At least 1h, so that repeated requests are still recognised.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) older_than: Duration,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen. Other machines reach what is not a loopback address, and nobody is asked for a password.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9480")]
+    pub(crate) listen: SocketAddr,
+    /// Answer requests for this host name, too; may be given several times. A loopback address answers to its own names only,
+    /// so that no page in your browser can read along under another.
+    #[arg(long = "host", value_name = "NAME")]
+    pub(crate) hosts: Vec<String>,
+    /// Let whoever reaches it pause, resume, trigger, retry and cancel.
+    #[arg(long)]
+    pub(crate) allow_actions: bool,
+    /// Your name in audit events. Default: dashboard.
+    #[arg(long = "as", value_name = "NAME", value_parser = operator, env = "TOURBILLON_OPERATOR", requires = "allow_actions")]
+    pub(crate) actor: Option<OperatorName>,
     #[command(flatten)]
     pub(crate) at: At,
 }

@@ -19,8 +19,11 @@ use super::args::At;
 
 const URLS: &str = "write postgres://user@host:port/database or sqlite://path/to/file.db";
 
-/// Connections that a command keeps: it asks one thing at a time.
+/// Connections of a command: it asks one thing at a time.
 const CONNECTIONS: u32 = 1;
+
+/// Connections where several ask.
+const MANY_CONNECTIONS: u32 = 4;
 
 /// A store, and what to call it.
 pub(super) struct Database {
@@ -33,15 +36,20 @@ pub(super) struct Database {
 impl Database {
     /// Opens the database, which must exist. Its schema may be missing: the first request says so.
     pub(super) async fn open(at: &At) -> Result<Self, String> {
-        Self::connect(at, false).await
+        Self::connect(at, false, CONNECTIONS).await
+    }
+
+    /// The same, for several who ask at once.
+    pub(super) async fn open_for_many(at: &At) -> Result<Self, String> {
+        Self::connect(at, false, MANY_CONNECTIONS).await
     }
 
     /// Opens the database; makes the file of a SQLite database that does not exist.
     pub(super) async fn make(at: &At) -> Result<Self, String> {
-        Self::connect(at, true).await
+        Self::connect(at, true, CONNECTIONS).await
     }
 
-    async fn connect(at: &At, make: bool) -> Result<Self, String> {
+    async fn connect(at: &At, make: bool, connections: u32) -> Result<Self, String> {
         let url = at
             .database
             .as_deref()
@@ -62,7 +70,7 @@ impl Database {
             }
             Place::Postgres => {
                 // It works with and without one, and asks too little for the difference.
-                let mut builder = PgStore::builder(url).max_connections(CONNECTIONS).pooler(Pooler::Transaction);
+                let mut builder = PgStore::builder(url).max_connections(connections).pooler(Pooler::Transaction);
                 if let Some(schema) = &at.schema {
                     builder = builder.schema(schema);
                 }
@@ -77,6 +85,16 @@ impl Database {
     /// Asks once; what was left unknown may be asked again by hand: no verb of these commands does harm twice.
     pub(super) async fn ask<V: Operation>(&self, verb: V) -> Result<V::Reply, String> {
         self.try_ask(verb).await.map_err(|error| explain(&error))
+    }
+
+    /// The store itself.
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// The real clock and chance.
+    pub(super) fn runtime(&self) -> Runtime {
+        self.runtime.clone()
     }
 
     /// A new id, for an execution.

@@ -12,6 +12,7 @@ mod json;
 mod list;
 mod one;
 mod schema;
+mod serve;
 mod status;
 mod text;
 
@@ -55,6 +56,7 @@ pub(crate) fn run(command: OpsCommand) -> Result<Answer, String> {
             OpsCommand::Pauses(args) => hold::pauses(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Prune(args) => act::prune(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Migrate(args) => schema::migrate(&args).await,
+            OpsCommand::Serve(args) => serve::run(&args).await,
         }
     })
 }

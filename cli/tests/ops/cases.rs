@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("cancel_ends_what_waits_and_asks_what_runs", cancel),
     ("pause_and_resume_say_what_holds_and_since_when", pause),
     ("trigger_runs_a_job_once_by_its_registered_rules", trigger),
+    ("serve_shows_the_database_under_its_own_names_until_it_is_stopped", serve),
     ("prune_deletes_what_is_old_and_nothing_younger", prune),
     ("an_unknown_job_is_answered_with_the_nearest_names", unknown),
 ];
@@ -230,6 +231,38 @@ fn prune(site: &Site) {
     let said = site.says(&["prune", "--older-than", "1h"]);
     assert!(said.starts_with("deleted 2 executions, 2 missed slots, "), "{said}");
     assert_eq!(site.json(&["executions"])["executions"].as_array().map(Vec::len), Some(2), "live ones stay");
+}
+
+fn serve(site: &Site) {
+    let site = Site::filled(site.kind);
+    let mut server = site.begin(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+    let told: Value = serde_json::from_str(&server.line()).expect("one line of JSON");
+    assert_eq!(told["may_act"], false);
+    let address = told["url"].as_str().and_then(|url| Some(url.strip_prefix("http://")?.trim_end_matches('/')));
+    let address = address.expect("a URL").to_owned();
+    let get = |path: &str, host: &str| get(&address, path, host);
+    assert!(get("/healthz", &address).starts_with("HTTP/1.1 200"));
+    assert!(get("/readyz", &address).contains(r#""is_ready":true"#));
+    let page = get("/", "localhost");
+    assert!(
+        page.contains("content-security-policy: default-src 'none'") && page.contains("data-acts=\"no\""),
+        "{page}"
+    );
+    assert!(get("/api/overview", &address).contains(r#""job":"digest""#));
+    assert!(get("/metrics", &address).contains("tourbillon_job_stale_scopes{job=\"digest\"} 2\n"));
+    assert!(get("/api/overview", "evil.example").starts_with("HTTP/1.1 421"), "a name that somebody else gave it");
+    drop(server);
+    let wrong = run(&["serve", "--listen", "here", "--database", &site.url]);
+    assert_eq!(wrong.code, 2);
+}
+
+fn get(address: &str, path: &str, host: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    answer
 }
 
 fn unknown(site: &Site) {

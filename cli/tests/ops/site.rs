@@ -1,8 +1,9 @@
 //! Owns a database with a known past, and the program run at it.
 
 use std::{
+    io::BufRead as _,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -95,6 +96,13 @@ impl Site {
         run(&[arguments, &["--database", &self.url]].concat())
     }
 
+    /// Starts the program at this database; it is killed when the handle goes.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Begun {
+        let mut command = program();
+        command.args(arguments).args(["--database", &self.url]).stdout(Stdio::piped());
+        Begun(command.spawn().expect("the program starts"))
+    }
+
     /// The same, where it must be done; what it printed.
     pub(crate) fn says(&self, arguments: &[&str]) -> String {
         let said = self.run(arguments);
@@ -123,13 +131,39 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
-/// Runs the program, without the environment's idea of a database.
-pub(crate) fn run(arguments: &[&str]) -> Said {
+/// A program that runs until somebody stops it.
+pub(crate) struct Begun(Child);
+
+impl Begun {
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        let out = self.0.stdout.as_mut().expect("it is piped");
+        std::io::BufReader::new(out).read_line(&mut line).expect("UTF-8");
+        line
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // One that has ended already was what the test looked for, or has said why.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The program, without the environment's idea of a database.
+fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tourbillon"));
     for name in ["TOURBILLON_DATABASE_URL", "TOURBILLON_SCHEMA", "TOURBILLON_OPERATOR"] {
         command.env_remove(name);
     }
-    let Output { status, stdout, stderr } = command.args(arguments).output().expect("the program starts");
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Said {
+    let Output { status, stdout, stderr } = program().args(arguments).output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }

@@ -1,7 +1,5 @@
 //! The page of a timeline, in a real browser: what keys and pointer do, and that what is drawn is what happened.
 
-mod browser;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -25,9 +23,11 @@ use tourbillon_sim::{
     timeline::{Point, Timeline},
     world::engine::{self, Engine},
 };
-use tourbillon_tests::{conformance::trial, engines::EngineKind};
-
-use browser::{Browser, absent, key};
+use tourbillon_tests::{
+    browser::{Browser, absent, key},
+    conformance::trial,
+    engines::EngineKind,
+};
 
 /// Events of the large page.
 const MANY: usize = 100_000;

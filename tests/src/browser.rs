@@ -1,5 +1,5 @@
 //! A browser without a window, by the W3C `WebDriver` protocol over plain HTTP: what a person does, and what is then on the
-//! screen. Knows nothing of timelines.
+//! screen. Knows nothing of the pages.
 
 use std::{
     env,
@@ -28,15 +28,19 @@ const ARGUMENTS: &[&str] = &[
 const BROWSERS: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 
 /// Keys that are no characters, as the protocol spells them.
-pub(crate) mod key {
-    pub(crate) const RIGHT: &str = "\u{E014}";
-    pub(crate) const DOWN: &str = "\u{E015}";
-    pub(crate) const ENTER: &str = "\u{E007}";
-    pub(crate) const ESCAPE: &str = "\u{E00C}";
+pub mod key {
+    /// To the right.
+    pub const RIGHT: &str = "\u{E014}";
+    /// Down.
+    pub const DOWN: &str = "\u{E015}";
+    /// Enter.
+    pub const ENTER: &str = "\u{E007}";
+    /// Escape.
+    pub const ESCAPE: &str = "\u{E00C}";
 }
 
 /// Why no browser can be driven here; `None` when one can.
-pub(crate) fn absent() -> Option<String> {
+pub fn absent() -> Option<String> {
     let needed = [("chromedriver", find(&["chromedriver"])), ("chromium", find(BROWSERS))];
     let (name, _) = needed.into_iter().find(|(_, found)| found.is_none())?;
     Some(format!("no {name}: apt-get install chromium chromium-driver"))
@@ -47,8 +51,12 @@ fn find(names: &[&str]) -> Option<PathBuf> {
     names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
 }
 
+/// Looks at a page before [`Browser::until`] gives up; each takes two frames.
+const LOOKS: u32 = 1_000;
+
 /// One browser with one page. Ends with it.
-pub(crate) struct Browser {
+#[derive(Debug)]
+pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
@@ -56,7 +64,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// Starts one, with a profile of its own that the driver removes.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let mut driver = Command::new(find(&["chromedriver"]).expect("a driver was found before"))
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -79,24 +87,45 @@ impl Browser {
     }
 
     /// Shows a file and waits until it is drawn.
-    pub(crate) fn open(&self, page: &Path) {
-        self.ask("/url", &json!({ "url": format!("file://{}", page.display()) }));
+    pub fn open(&self, page: &Path) {
+        self.visit(&format!("file://{}", page.display()));
+    }
+
+    /// Shows what is at an address, and waits until it is drawn.
+    pub fn visit(&self, url: &str) {
+        self.ask("/url", &json!({ "url": url }));
         self.drawn();
     }
 
+    /// Waits until an expression is true on the page.
+    ///
+    /// # Panics
+    /// When it is not true after many looks.
+    #[track_caller]
+    pub fn until(&self, expression: &str) {
+        for _ in 0..LOOKS {
+            if self.script(&format!("return !!({expression});")) == true {
+                return;
+            }
+            self.drawn();
+        }
+        let text = self.script("return document.body.innerText;");
+        panic!("`{expression}` does not become true; the page says: {}", text.as_str().unwrap_or_default());
+    }
+
     /// What a script returns.
-    pub(crate) fn script(&self, script: &str) -> Value {
+    pub fn script(&self, script: &str) -> Value {
         self.ask("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
     /// Waits until what was asked for so far is on the screen.
-    pub(crate) fn drawn(&self) {
+    pub fn drawn(&self) {
         let script = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(0)));";
         self.ask("/execute/async", &json!({ "script": script, "args": [] }));
     }
 
     /// Presses and releases keys, one after the other.
-    pub(crate) fn press(&self, keys: &str) {
+    pub fn press(&self, keys: &str) {
         let strokes: Vec<_> = keys
             .chars()
             .flat_map(|key| ["keyDown", "keyUp"].map(|stroke| json!({ "type": stroke, "value": key.to_string() })))
@@ -105,24 +134,24 @@ impl Browser {
     }
 
     /// Moves the pointer to a place on the page, in pixels.
-    pub(crate) fn point(&self, to: (f64, f64)) {
+    pub fn point(&self, to: (f64, f64)) {
         self.pointer(&[moved(to)]);
     }
 
     /// Clicks there.
-    pub(crate) fn click(&self, at: (f64, f64)) {
+    pub fn click(&self, at: (f64, f64)) {
         let button = |kind: &str| json!({ "type": kind, "button": 0 });
         self.pointer(&[moved(at), button("pointerDown"), button("pointerUp")]);
     }
 
     /// Drags from one place to another.
-    pub(crate) fn drag(&self, from: (f64, f64), to: (f64, f64)) {
+    pub fn drag(&self, from: (f64, f64), to: (f64, f64)) {
         let button = |kind: &str| json!({ "type": kind, "button": 0 });
         self.pointer(&[moved(from), button("pointerDown"), moved(to), button("pointerUp")]);
     }
 
     /// Turns the wheel there by so many pixels; negative is away from the person.
-    pub(crate) fn wheel(&self, at: (f64, f64), by: i64) {
+    pub fn wheel(&self, at: (f64, f64), by: i64) {
         let (x, y) = (at.0.round(), at.1.round());
         let turn =
             json!({ "type": "scroll", "x": x as i64, "y": y as i64, "deltaX": 0, "deltaY": by, "duration": 0 });
@@ -130,21 +159,21 @@ impl Browser {
     }
 
     /// What the person's system prefers: `light` or `dark`.
-    pub(crate) fn prefer(&self, scheme: &str) {
+    pub fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         let call = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
         self.ask("/goog/cdp/execute", &call);
     }
 
     /// What the page has written to the console, errors above all.
-    pub(crate) fn console(&self) -> Vec<String> {
+    pub fn console(&self) -> Vec<String> {
         let entries = self.ask("/se/log", &json!({ "type": "browser" }));
         let entries = entries.as_array().expect("a list").iter();
         entries.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// The window's content as a PNG file.
-    pub(crate) fn picture(&self) -> Vec<u8> {
+    pub fn picture(&self) -> Vec<u8> {
         let text = self.call("GET", &format!("{}/screenshot", self.session), &json!({}));
         decoded(text.as_str().expect("a text"))
     }

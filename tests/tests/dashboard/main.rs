@@ -1,0 +1,273 @@
+//! The dashboard in a real browser, over real databases: that what is on the screen is what is stored, follows it, runs none of
+//! it, and that keys and buttons do what they say.
+
+mod scene;
+
+use std::{fs, path::Path};
+
+use libtest_mimic::{Arguments, Trial};
+use serde_json::Value;
+use tourbillon_tests::{
+    browser::{Browser, absent, key},
+    cluster::Cluster,
+    conformance::trial,
+};
+
+use scene::{Doors, HOSTILE, Kind, Names, Scene};
+
+/// Argument with which this program takes the pictures of the documentation anew, into the folder that follows.
+const PICTURES: &str = "--pictures";
+
+type Case = (&'static str, fn(Kind));
+
+const CASES: &[Case] = &[
+    ("shows_what_is_stored_and_runs_none_of_it", shows),
+    ("follows_what_changes_until_it_is_stopped", follows),
+    ("keys_go_through_views_and_rows", keys),
+    ("a_change_is_asked_for_and_made_under_the_actor_s_name", changes),
+    ("without_leave_nothing_is_changed", read_only),
+];
+
+fn main() {
+    if let Some(folder) = std::env::args().skip_while(|argument| argument != PICTURES).nth(1) {
+        return take_pictures(Path::new(&folder));
+    }
+    let no_server = Cluster::available().err().map(|error| error.reason);
+    let mut trials: Vec<Trial> = Vec::new();
+    for (kind, name, no_store) in [(Kind::Sqlite, "sqlite", None), (Kind::Postgres, "postgres", no_server)] {
+        for &(case, run) in CASES {
+            let absent = absent().or_else(|| no_store.clone());
+            trials.push(trial(format!("{name}::{case}"), absent.as_deref(), move || run(kind)));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn state(browser: &Browser) -> Value {
+    browser.script("return dashboard.state();")
+}
+
+/// What a view says when it has been looked at.
+fn seen(browser: &Browser, scene: &Scene, view: &str) -> String {
+    browser.visit(&format!("{}#/{view}", scene.url));
+    browser.until("dashboard.looks > 0 && !dashboard.busy && dashboard.data !== undefined");
+    let said = browser.script("return document.getElementById('view').innerText;");
+    said.as_str().expect("a text").to_owned()
+}
+
+/// Opens a page whose first look is over.
+fn opened(scene: &Scene, view: &str) -> Browser {
+    let browser = Browser::start();
+    browser.visit(&format!("{}#/{view}", scene.url));
+    browser.until("dashboard.looks > 0");
+    browser
+}
+
+fn go(browser: &Browser, view: &str) -> String {
+    let looks = state(browser)["looks"].as_u64().expect("a count");
+    browser.script(&format!("location.hash = '#/{view}'; return 0;"));
+    browser.until(&format!("dashboard.looks > {looks} && !dashboard.busy"));
+    let said = browser.script("return document.getElementById('view').innerText;");
+    said.as_str().expect("a text").to_owned()
+}
+
+fn shows(kind: Kind) {
+    let scene = Scene::new(kind, Doors::ReadOnly, Names::Hostile);
+    let browser = Browser::start();
+    let jobs = seen(&browser, &scene, "jobs");
+    for text in ["invoice_reminders", "0 8 * * * Europe/Berlin", "fetch_rates", "every 600s", HOSTILE] {
+        assert!(jobs.contains(text), "no `{text}` in {jobs}");
+    }
+    let reminders = go(&browser, "job/invoice_reminders");
+    assert!(reminders.contains("tenant/globex") && reminders.contains("fresh"), "{reminders}");
+    let hostile =
+        go(&browser, &format!("job/{}", HOSTILE.replace('<', "%3C").replace('\'', "%27").replace('=', "%3D")));
+    assert!(hostile.contains(HOSTILE) && hostile.contains("<b>/'\"&lt;"), "{hostile}");
+    let dead = go(&browser, "executions?state=dead");
+    assert!(dead.contains("sync_ledger") && dead.contains("550 no such mailbox"), "{dead}");
+    assert_eq!(state(&browser)["rows"], 5, "four letters and a ledger: {dead}");
+    let queues = go(&browser, "queues");
+    assert!(queues.contains("mail") && queues.contains("render"), "{queues}");
+    let mail = go(&browser, "queue/mail");
+    assert!(mail.contains("succeeded\n20") && mail.contains("dead\n4") && mail.contains("scheduled\n40"), "{mail}");
+    go(&browser, "locks");
+    // Its replica campaigns some time after its start.
+    browser.until("/news\\s+held\\s+1/.test(document.getElementById('view').innerText)");
+    let page = go(&browser, "executions?job=sync_ledger");
+    assert!(page.contains("dead"), "{page}");
+    browser.script("document.querySelector('main tbody tr').click(); return 0;");
+    browser.until("dashboard.name === 'execution' && document.querySelectorAll('main tbody tr').length === 4");
+    let one = browser.script("return document.getElementById('view').innerText;");
+    let one = one.as_str().expect("a text");
+    assert!(one.contains("<script>boom()</script>"), "the error is shown as it is: {one}");
+    let actions: Vec<_> =
+        ["schedule", "claim", "start", "dead"].into_iter().filter(|name| one.contains(name)).collect();
+    assert_eq!(actions.len(), 4, "its history: {one}");
+    assert_eq!(browser.script("return document.querySelectorAll('main img, main script, main b').length;"), 0);
+    let fetched = browser.script(
+        "return performance.getEntriesByType('resource').filter((r) => new URL(r.name).host !== location.host).length;",
+    );
+    assert_eq!(fetched, 0, "something was fetched from elsewhere");
+    assert_eq!(browser.script("return document.title;"), "invoices, staging");
+    assert_eq!(browser.console(), [""; 0], "the page complains");
+}
+
+fn follows(kind: Kind) {
+    let scene = Scene::new(kind, Doors::ReadOnly, Names::Hostile);
+    let browser = opened(&scene, "queues");
+    assert_eq!(state(&browser)["rows"], 2);
+    browser.script("document.querySelector('main tbody tr').focus(); return 0;");
+    scene.enqueue_one();
+    browser.until("document.getElementById('view').innerText.includes('late_news')");
+    let focused = browser.script("return document.activeElement.innerText;");
+    assert!(focused.as_str().is_some_and(|row| row.starts_with("mail")), "the focus stays where it was: {focused}");
+    browser.press(" ");
+    assert_eq!(state(&browser)["live"], false);
+    browser.until("!dashboard.busy");
+    let looks = state(&browser)["looks"].clone();
+    for _ in 0..100 {
+        browser.drawn();
+    }
+    assert_eq!(state(&browser)["looks"], looks, "stopped is stopped");
+    browser.press(" ");
+    browser.until(&format!("dashboard.looks > {looks}"));
+    assert_eq!(browser.console(), [""; 0], "the page complains");
+}
+
+fn keys(kind: Kind) {
+    let scene = Scene::new(kind, Doors::ReadOnly, Names::Hostile);
+    let browser = opened(&scene, "jobs");
+    browser.press("jj");
+    assert_eq!(state(&browser)["focused"], 1);
+    browser.press("k");
+    assert_eq!(state(&browser)["focused"], 0);
+    browser.press("/");
+    browser.press("berlin remind");
+    assert_eq!(state(&browser)["rows"], 1, "one row has both words");
+    browser.press(key::ENTER);
+    browser.press(key::ENTER);
+    browser.until("dashboard.name === 'job' && dashboard.data");
+    browser.press(key::ESCAPE);
+    browser.until("dashboard.name === 'jobs'");
+    browser.press("/");
+    browser.press(key::ESCAPE);
+    assert_eq!(state(&browser)["rows"], 4, "no filter, all jobs");
+    browser.press("2");
+    browser.until("dashboard.name === 'executions' && dashboard.data");
+    assert_eq!(state(&browser)["rows"], 50, "a page");
+    browser.press("n");
+    browser.until("location.hash.includes('after') && dashboard.data");
+    assert_eq!(state(&browser)["rows"], 25, "the rest of 75");
+    browser.press("?");
+    assert_eq!(browser.script("return document.getElementById('keys').open;"), true);
+    browser.press(key::ESCAPE);
+    assert_eq!(browser.script("return document.getElementById('keys').open;"), false);
+    browser.prefer("dark");
+    browser.until("dashboard.state().theme === 'dark'");
+    browser.press("t");
+    assert_eq!(state(&browser)["theme"], "light");
+    browser.prefer("light");
+    browser.prefer("dark");
+    browser.drawn();
+    assert_eq!(state(&browser)["theme"], "light", "what a person chose holds");
+    assert_eq!(browser.console(), [""; 0], "the page complains");
+}
+
+fn press_button(browser: &Browser, label: &str) {
+    let found = browser.script(&format!(
+        "const button = [...document.querySelectorAll('main button')].find((b) => b.textContent === '{label}');
+         button?.click(); return !!button;"
+    ));
+    assert_eq!(found, true, "no button `{label}`");
+}
+
+fn changes(kind: Kind) {
+    let scene = Scene::new(kind, Doors::Actions, Names::Hostile);
+    let browser = opened(&scene, "job/fetch_rates");
+    browser.until("dashboard.data");
+    press_button(&browser, "pause");
+    let question = browser.script("return document.getElementById('question').textContent;");
+    assert!(question.as_str().expect("a text").starts_with("Stop fetch_rates on all replicas?"), "{question}");
+    browser.script("document.querySelector('#ask [value=no]').click(); return 0;");
+    assert_eq!(state(&browser)["trouble"], "", "no is no");
+    press_button(&browser, "pause");
+    browser.script("document.querySelector('#ask [value=yes]').click(); return 0;");
+    browser.until("dashboard.state().trouble === '`fetch_rates` is paused'");
+    browser.until("document.querySelector('main .bar').innerText.includes('resume')");
+    let pauses = go(&browser, "pauses");
+    assert!(
+        pauses.contains("fetch_rates") && pauses.contains("dashboard") && pauses.contains("in force"),
+        "{pauses}"
+    );
+    go(&browser, "executions?state=dead&job=sync_ledger");
+    browser.script("document.querySelector('main tbody tr').click(); return 0;");
+    browser.until("dashboard.name === 'execution' && document.querySelector('main .bar button')");
+    press_button(&browser, "retry");
+    browser.script("document.querySelector('#ask [value=yes]').click(); return 0;");
+    browser.until("document.getElementById('view').innerText.includes('requeue')");
+    browser.until("document.getElementById('view').innerText.includes('1: dead, 2: dead')");
+    assert_eq!(browser.console(), [""; 0], "the page complains");
+
+    let change = r#"{"job":"invoice_reminders"}"#;
+    let asked = |headers: &str| {
+        let length = change.len();
+        let request = format!(
+            "POST /jobs/api/pause HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             {headers}Content-Length: {length}\r\n\r\n{change}"
+        );
+        scene.http(&request).lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(asked(""), "HTTP/1.1 403 Forbidden", "a form of another page");
+    let foreign = "X-Tourbillon-Action: 1\r\nOrigin: http://evil.example\r\n";
+    assert_eq!(asked(foreign), "HTTP/1.1 403 Forbidden");
+    assert_eq!(asked("X-Tourbillon-Action: 1\r\n"), "HTTP/1.1 200 OK", "a program");
+}
+
+fn read_only(kind: Kind) {
+    let scene = Scene::new(kind, Doors::ReadOnly, Names::Hostile);
+    let browser = opened(&scene, "job/fetch_rates");
+    browser.until("dashboard.data");
+    assert_eq!(browser.script("return document.querySelectorAll('main button').length;"), 0, "it offers no change");
+    let told = browser.script(
+        "return ask('pause', {}, { job: 'fetch_rates' }).then(() => 'it was done', (error) => error.message);",
+    );
+    assert!(told.as_str().expect("a text").contains("changes nothing"), "{told}");
+    let pauses = go(&browser, "pauses");
+    assert!(pauses.contains("Nothing was ever paused"), "{pauses}");
+    let metrics = scene.http("GET /jobs/metrics HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n");
+    for line in [
+        "tourbillon_job_stale_scopes{job=\"fetch_rates\"} 0",
+        "tourbillon_queue_items{queue=\"mail\",state=\"scheduled\"} 40",
+    ] {
+        assert!(metrics.contains(line), "no `{line}` in {metrics}");
+    }
+    let ready = scene.http("GET /jobs/readyz HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n");
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains(r#""is_ready":true"#), "{ready}");
+}
+
+/// (file, view, what the system prefers).
+const TAKEN: [(&str, &str, &str); 3] = [
+    ("dashboard-jobs.png", "jobs", "light"),
+    ("dashboard-execution.png", "execution", "dark"),
+    ("dashboard-executions.png", "executions?state=dead,running,succeeded", "light"),
+];
+
+fn take_pictures(folder: &Path) {
+    let scene = Scene::new(Kind::Sqlite, Doors::Actions, Names::Plain);
+    scene.pause("rotate_keys");
+    for (file, view, scheme) in TAKEN {
+        let browser = Browser::start();
+        browser.prefer(scheme);
+        if view == "execution" {
+            seen(&browser, &scene, "executions?job=sync_ledger");
+            browser.until("document.querySelector('main tbody tr')");
+            browser.script("document.querySelector('main tbody tr').click(); return 0;");
+            browser.until("dashboard.name === 'execution' && dashboard.data");
+        } else {
+            seen(&browser, &scene, view);
+        }
+        browser.until("/1 of 1 locks held/.test(document.getElementById('verdict').textContent)");
+        browser.drawn();
+        fs::write(folder.join(file), browser.picture()).expect("the folder is there");
+    }
+}

@@ -1,0 +1,142 @@
+//! The router as programs see it: probes, refusals, pages of answers. What people see is tested in a browser.
+
+use serde_json::Value;
+use tourbillon::{
+    model::{JobName, OperatorName, Timestamp},
+    runtime::Runtime,
+    store::{ManualClock, MemoryStore},
+};
+use tourbillon_web::{
+    Access, Web,
+    axum::{
+        Router,
+        body::{Body, to_bytes},
+        http::{Method, Request, StatusCode},
+    },
+};
+use tower::ServiceExt as _;
+
+const MOST: usize = 1 << 20;
+
+fn web() -> Web {
+    Web::new(MemoryStore::new(ManualClock::new(Timestamp::from_secs(1_000))), Runtime::tokio())
+}
+
+async fn send(router: &Router, request: Request<Body>) -> (StatusCode, String) {
+    let response = router.clone().oneshot(request).await.expect("it always answers");
+    let status = response.status();
+    let bytes = to_bytes(response.into_body(), MOST).await.expect("a small answer");
+    (status, String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+}
+
+async fn get(router: &Router, path: &str) -> (StatusCode, Value) {
+    let request = Request::get(path).header("host", "localhost").body(Body::empty()).expect("a request");
+    let (status, text) = send(router, request).await;
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+async fn post(router: &Router, path: &str, body: &str) -> (StatusCode, Value) {
+    let request = Request::builder().method(Method::POST).uri(path).header("x-tourbillon-action", "1");
+    let request = request.header("content-type", "application/json").body(Body::from(body.to_owned()));
+    let (status, text) = send(router, request.expect("a request")).await;
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+#[tokio::test]
+async fn probes_answer_those_who_may_not_look() {
+    let router = web().authorize(|_| Access::Denied).router();
+    assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
+    assert_eq!(get(&router, "/readyz").await.0, StatusCode::OK);
+    for path in ["/", "/metrics", "/api/overview", "/api/executions"] {
+        let (status, answer) = get(&router, path).await;
+        assert_eq!((status, &answer["error"]), (StatusCode::UNAUTHORIZED, &"not for you: sign in".into()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_is_missing_is_not_ready_and_says_what_to_run() {
+    let store = MemoryStore::unmigrated(ManualClock::new(Timestamp::EPOCH));
+    let router = Web::new(store, Runtime::tokio()).router();
+    let (status, answer) = get(&router, "/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer["why"].as_str().is_some_and(|why| why.contains("tourbillon migrate")), "{answer}");
+    assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK, "the process is alive");
+    let (status, metrics) = get(&router, "/metrics").await;
+    let metrics = metrics.as_str().expect("a text");
+    assert!(status == StatusCode::OK && metrics.contains("tourbillon_database_up 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn another_name_is_refused_before_anything_is_read() {
+    let router = web().hosts(["localhost", "[::1]"]).router();
+    for (host, expected) in [
+        ("localhost", StatusCode::OK),
+        ("LOCALHOST:9480", StatusCode::OK),
+        ("[::1]:9480", StatusCode::OK),
+        ("localhost.evil.example", StatusCode::MISDIRECTED_REQUEST),
+        ("evil.example:9480", StatusCode::MISDIRECTED_REQUEST),
+    ] {
+        let request = Request::get("/api/overview").header("host", host).body(Body::empty()).expect("a request");
+        assert_eq!(send(&router, request).await.0, expected, "{host}");
+    }
+    let nameless = Request::get("/api/overview").body(Body::empty()).expect("a request");
+    assert_eq!(send(&router, nameless).await.0, StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
+async fn a_change_needs_leave_of_the_owner_and_of_the_check() {
+    let pause = r#"{"job":"digest"}"#;
+    let (status, answer) = post(&web().router(), "/api/pause", pause).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+    let ada = || OperatorName::new("ada").expect("a name");
+    let (status, _) = post(&web().authorize(move |_| Access::Act(ada())).router(), "/api/pause", pause).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "the check cannot allow what the owner did not");
+    let (status, _) = post(&web().allow_actions().authorize(|_| Access::Read).router(), "/api/pause", pause).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    let (status, answer) = post(&web().allow_actions().router(), "/api/pause", pause).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&answer["done"], &answer["text"]), (&false.into(), &"there is no job `digest`".into()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_says_what_to_write() {
+    let router = web().allow_actions().router();
+    for (path, words) in [
+        ("/api/executions?state=lost", "there is no state `lost`: there are scheduled,"),
+        ("/api/executions?scope_kind=tenant", "give `scope_kind` and `scope_id`"),
+        ("/api/executions?after=here", "`after` is what the page before gave as `next`"),
+        ("/api/execution?id=7", "`7` is no id of an execution"),
+        ("/api/scopes", "add ?job=NAME"),
+        ("/api/missed?job=%20", "blank"),
+    ] {
+        let (status, answer) = get(&router, path).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains(words)), "{path}: {answer}");
+    }
+    let (status, answer) = post(&router, "/api/retry", "{}").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+    assert!(answer["error"].as_str().is_some_and(|error| error.contains("ids")), "{answer}");
+}
+
+#[tokio::test]
+async fn a_title_is_escaped_and_the_recorder_is_heard() {
+    let name = JobName::new("x").expect("a name");
+    let router = web().titled("<b>").metrics_from(move || format!("own_total{{of=\"{name}\"}} 1\n")).router();
+    let (_, page) = get(&router, "/").await;
+    assert!(page.as_str().is_some_and(|page| page.contains("<title>&lt;b&gt;</title>")));
+    let (_, metrics) = get(&router, "/metrics").await;
+    assert!(metrics.as_str().is_some_and(|text| text.ends_with("own_total{of=\"x\"} 1\n")), "{metrics}");
+}
+
+#[tokio::test]
+async fn it_answers_below_a_path_with_and_without_a_slash() {
+    let nested = Router::new().nest("/jobs", web().router());
+    assert_eq!(get(&nested, "/jobs").await.0, StatusCode::OK);
+    assert_eq!(get(&nested, "/jobs/healthz").await.0, StatusCode::OK);
+    let served = Router::new().nest_service("/jobs", web().router());
+    assert_eq!(get(&served, "/jobs/").await.0, StatusCode::OK);
+    // A look is shared for a second: two at once are one.
+    let (first, second) = tokio::join!(get(&nested, "/jobs/api/overview"), get(&nested, "/jobs/api/overview"));
+    assert_eq!(first.1["now"], second.1["now"]);
+    assert_eq!(first.1["now"], Timestamp::EPOCH.offset_micros(1_000_000_000).to_string());
+}
