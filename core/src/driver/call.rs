@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::measure;
 use crate::{
     model::RequestId,
     runtime::{Monotonic, Runtime},
@@ -70,10 +71,13 @@ impl Caller {
         let name = request.verb.name();
         let hangs = matches!(request.verb, Verb::Settle(_)) && planted!(A11);
         let limit = if hangs { Duration::from_secs(86_400) } else { self.timeout };
-        let Some(result) = self.runtime.timeout(limit, self.store.call(request.clone())).await else {
+        let began = measure::begin(&self.runtime);
+        let told = self.runtime.timeout(limit, self.store.call(request.clone())).await;
+        let result = told.unwrap_or_else(|| {
             let message = format!("{name}: no answer within {:?}", self.timeout);
-            return Err(StoreError::new(ErrorKind::Unknown, message));
-        };
+            Err(StoreError::new(ErrorKind::Unknown, message))
+        });
+        measure::call(name, began, &self.runtime, &result);
         V::reply(result?).ok_or_else(|| {
             StoreError::new(ErrorKind::Corrupt, format!("{name}: the store answered another verb than it was asked"))
         })

@@ -24,6 +24,7 @@ mod job_operator;
 mod keeper;
 mod lease;
 mod listener;
+mod measure;
 mod planner;
 mod queue;
 mod rules;

@@ -12,6 +12,7 @@ use std::{
 use super::{
     Shared,
     lease::{Held, Loss},
+    measure,
     queue::Crew,
     settler::{SettleError, Settler},
     stop::Stage,
@@ -58,6 +59,7 @@ pub(super) async fn run(
         tracing::warn!(job = %attempt.job, scope = %attempt.scope, execution = %held.lease.id, attempt = attempt.number, %code, %error, ?retry, "attempt failed");
     }
     shared.runtime.observe(&DriverEvent::HandlerEnded { lease: held.lease, end });
+    measure::attempt(&attempt.job, end, took);
     let Some(outcome) = outcome else {
         if end == HandlerEnd::Succeeded {
             let (queue, id, state) = (attempt.job.clone(), held.lease.id, State::Succeeded);
@@ -127,6 +129,7 @@ pub(super) async fn delivered_already(
 /// Counts the end, and calls the callbacks.
 pub(super) fn report(shared: &Shared, crew: &Crew, end: &AttemptReport) {
     crew.tally.ended(end, shared.runtime.monotonic());
+    measure::recorded(end);
     if let Some(told) = shared.work(&end.queue).and_then(|work| work.report.as_ref())
         && let Err(message) = guard(|| told(end))
     {

@@ -9,7 +9,7 @@ use super::{
     call::Caller,
     claimer, heartbeater, keeper,
     lease::Leases,
-    listener, planner,
+    listener, measure, planner,
     queue::{self, Crew, Queues, Registered},
     service,
     settler::settler,
@@ -136,6 +136,7 @@ impl Scheduler {
             settings,
             jobs,
         });
+        measure::describe();
         tracing::info!(incarnation = %shared.incarnation, jobs = shared.jobs.len(), services = shared.services.len(), "scheduler starts");
         let share = || Arc::clone(&shared);
         let (settler, settling) = settler(share());

@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use super::hold::{Hold, LockRules, NotHeld, Trust, acquire};
 use crate::{
-    driver::{Shared, runner::guard, stop::Stage},
+    driver::{Shared, measure, runner::guard, stop::Stage},
     model::LockName,
     runtime::{DriverEvent, Signal, first},
     service::{CheckedLeadership, Term},
@@ -133,6 +133,7 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
     }
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "leading");
     shared.runtime.observe(&DriverEvent::LeaderGained { lock: rules.name.clone(), epoch: term.epoch });
+    measure::leads(&rules.name, term.epoch, true);
     let leading = Arc::new(Leading { trust: Arc::clone(&trust), ticks: Signal::new(0) });
     let is_half_done = term.epoch.is_some_and(|epoch| epoch.0 % 3 == 0) && planted!(B4);
     if !is_half_done {
@@ -146,6 +147,7 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
 
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "not leading any more");
     shared.runtime.observe(&DriverEvent::LeaderLost { lock: rules.name.clone(), epoch: term.epoch });
+    measure::leads(&rules.name, term.epoch, false);
     hold.release().await;
     if let Some(on_loss) = &rules.on_loss {
         let told = guarded(|| on_loss(term));

@@ -10,7 +10,7 @@ use super::{
     leader::Part,
 };
 use crate::{
-    driver::{Shared, runner::guard, stop::Stage},
+    driver::{Shared, measure, runner::guard, stop::Stage},
     job::{BoxError, Run, StopReason, StopSignal},
     model::{RequestId, ServiceName},
     runtime::{DriverEvent, TickEnd},
@@ -74,6 +74,7 @@ async fn run(shared: &Arc<Shared>, served: &Served, trigger: Trigger) -> TickOut
     let ran = !matches!(outcome, TickOutcome::Skipped(_) | TickOutcome::Failed(TickError::Lock(_)));
     let took = ran.then(|| now.since(began_at));
     served.record().note(&outcome, took, now, shared.runtime.wall());
+    measure::tick(name, &outcome, took);
     drop(in_flight);
     span.in_scope(|| tell(served, &outcome, took.unwrap_or_default()));
     outcome
