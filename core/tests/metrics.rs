@@ -1,4 +1,5 @@
 //! What a replica tells the recorder of its program, read by a recorder of the test's own.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use std::{
     collections::BTreeMap,
