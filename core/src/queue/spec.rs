@@ -215,6 +215,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     /// answers: 0 to 1,000; 0 switches it off. Default 500. Such items wait for milliseconds, their leases are renewed, and
     /// a shutdown gives them back. Only those that can lose an attempt without harm are charged before a worker is
     /// free: should the process die, each of them may have lost its first attempt, never its last, without having run.
+    /// With [`Queue::concurrency`] or [`Queue::concurrency_per_key`] none: an item that waits would take a place from
+    /// one that could run elsewhere.
     #[must_use]
     pub fn prefetch(self, items: u32) -> Self {
         Self { prefetch: items, ..self }
@@ -401,12 +403,14 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             delivery: self.attempts.delivery,
             report: report(self.reports),
         };
+        let is_limited = self.concurrency.is_some() || self.per_key.is_some();
         let checked = CheckedQueue {
             name,
             work,
             workers: self.workers,
             batch: self.batch.unwrap_or(crate::store::MAX_BATCH),
-            prefetch: self.prefetch,
+            // A limit counts what is held, not what runs.
+            prefetch: if is_limited { 0 } else { self.prefetch },
             poll: self.poll,
             probe: self.probe,
         };
