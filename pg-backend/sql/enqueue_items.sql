@@ -21,6 +21,9 @@
 -- with a bound is taken by lock_queue.sql, both in statements before this one. Rows are inserted in key order, so
 -- that two batches with the same keys wait for each other one way round.
 --
+-- Each parameter that an estimate depends on is a subquery: then a plan for these very parameters looks no cheaper than one
+-- for any, and Postgres stops to plan anew for each call (2 ms) after the fifth.
+--
 -- A candidate is an item that only a full queue could refuse: the number of those before an item says whether it
 -- finds room. Full comes before duplicate (P-61).
 with
@@ -34,9 +37,11 @@ item as materialized (
     select n.*, case when n.given_key is null then null else
             coalesce(floor({schema}.micros(c.now)::numeric / (n.period_ms * 1000))::bigint || '@', '') || n.given_key
         end collate "C" as unique_key
-    from unnest($5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::timestamptz[], $10::bigint[], $11::smallint[],
-        $12::text[], $13::text[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[], $18::text[], $19::text[],
-        $20::text[], $21::bigint[], $22::text[])
+    from unnest((select $5::uuid[]), (select $6::text[]), (select $7::text[]), (select $8::bigint[]),
+        (select $9::timestamptz[]), (select $10::bigint[]), (select $11::smallint[]), (select $12::text[]),
+        (select $13::text[]), (select $14::bigint[]), (select $15::text[]), (select $16::bigint[]),
+        (select $17::bigint[]), (select $18::text[]), (select $19::text[]), (select $20::text[]),
+        (select $21::bigint[]), (select $22::text[]))
         with ordinality as n (id, scope_kind, scope_id, delay_ms, run_at, ttl_ms, priority, payload, given_key,
             period_ms, counts, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, ord)
     cross join clock c
@@ -44,28 +49,32 @@ item as materialized (
 ),
 held as materialized (
     select count(*) as items from {schema}.execution e
-    where $4::bigint is not null and e.job = $3::text and e.slot_at is null
+    where (select $4::bigint) is not null and e.job = (select $3::text) and e.slot_at is null
 ),
 known as materialized (
     select i.*, coalesce(
         (select e.id from {schema}.execution e where e.id = i.id),
         (select h.id from {schema}.history h where h.id = i.id limit 1),
         (select a.execution from {schema}.audit a where a.execution = i.id limit 1)) as taken,
-        case when i.unique_key is not null then coalesce(
-            (select e.id from {schema}.execution e where e.unique_key = i.unique_key),
-            case when i.counts <> 'live' then
-                (select h.id from {schema}.history h
-                 where h.unique_key = i.unique_key and (i.counts = 'finished' or h.state = 'succeeded')
-                 order by h.finished_at desc, h.id desc limit 1)
-            end) end as rival
+        case when i.unique_key is not null then
+            (select e.id from {schema}.execution e where e.unique_key = i.unique_key) end as holder,
+        case when i.unique_key is not null and i.counts <> 'live' then
+            (select h.id from {schema}.history h
+             where h.unique_key = i.unique_key and (i.counts = 'finished' or h.state = 'succeeded')
+             order by h.finished_at desc, h.id desc limit 1) end as ended
     from item i
 ),
--- The first item of the batch with a key is what the later ones are duplicates of.
+judged as materialized (
+    select k.*, k.taken is null and k.holder is null and k.ended is null as is_new from known k
+),
+-- Of the items of the batch with a key, the first that nothing stored refuses is what the later ones are duplicates of, as
+-- they would be one by one: it lives by then, and what lives comes before what has ended.
 ranked as materialized (
-    select k.*, first_value(k.id) over same_key as leader, k.taken is null and k.rival is null
-            and (k.unique_key is null or row_number() over same_key = 1) as candidate
-    from known k
-    window same_key as (partition by k.unique_key, k.taken is null order by k.ord)
+    select j.*, j.is_new and (j.unique_key is null or first_value(j.ord) over same_key = j.ord) as candidate,
+        case when j.unique_key is not null and first_value(j.is_new) over same_key
+              and first_value(j.ord) over same_key < j.ord then first_value(j.id) over same_key end as leader
+    from judged j
+    window same_key as (partition by j.unique_key order by j.is_new desc, j.ord)
 ),
 decided as materialized (
     select r.*, case
@@ -109,7 +118,7 @@ reply as materialized (
             select json_agg(case d.outcome
                 when 'full' then to_json('full'::text)
                 when 'enqueued' then json_build_object('enqueued', d.id)
-                else json_build_object('duplicate', coalesce(d.taken, d.rival, d.leader)) end order by d.ord)
+                else json_build_object('duplicate', coalesce(d.taken, d.holder, d.leader, d.ended)) end order by d.ord)
             from decided d), '[]'))) as reply
     from clock c
     where not exists (select from first)

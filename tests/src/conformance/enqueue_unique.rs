@@ -16,6 +16,7 @@ super::cases! {
     cancelled_running_item_that_never_answers_frees_its_key_at_its_rescue,
     item_that_died_on_its_last_attempt_frees_its_key,
     same_key_twice_in_one_batch_is_one_item,
+    items_of_one_batch_are_judged_one_by_one_beside_a_finished_one,
     period_is_counted_by_the_database_clock,
     succeeded_items_count_while_history_keeps_them,
     ended_items_count_in_any_state_when_asked_to,
@@ -142,6 +143,19 @@ async fn same_key_twice_in_one_batch_is_one_item(s: &Subject) {
     let items = [(); 3].map(|()| s.item_with(|item| item.unique = unique(Counts::Finished))).to_vec();
     let first = items[0].id;
     assert_eq!(s.enqueue(&name, items).await, [Enqueued(first), Duplicate(first), Duplicate(first)]);
+}
+
+/// Before the first that finds no other: duplicates of what has ended. After it: of that one, which lives.
+async fn items_of_one_batch_are_judged_one_by_one_beside_a_finished_one(s: &Subject) {
+    let name = job("notify");
+    enqueued(s, &name).await;
+    let done = run(s, &name, succeeded()).await;
+    let counts = [Counts::Finished, Counts::Succeeded, Counts::Live, Counts::Finished, Counts::Live];
+    let items = counts.map(|counts| s.item_with(|item| item.unique = unique(counts))).to_vec();
+    let first = items[2].id;
+    let after = [Enqueued(first), Duplicate(first), Duplicate(first)];
+    let outcomes = s.enqueue(&name, items).await;
+    assert_eq!(outcomes, [[Duplicate(done), Duplicate(done)].as_slice(), &after].concat());
 }
 
 /// In steps from 1970: the first of two enqueues a millisecond apart may belong to another period.
