@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Shared, WakeUps, stop::Stage};
 use crate::{
-    runtime::first,
+    runtime::{Monotonic, first},
     store::{ErrorKind, Listener, Notice, StoreError},
 };
 
-/// Every replica hears every notice. Each looks after a wait drawn from this, in which all that it hears becomes one
-/// look: the first takes the work, and a burst costs one claim a replica (B34).
+/// Every replica hears every notice. One that comes after so long a quiet is looked into at once; what follows it within
+/// this, after a wait drawn from this, in which all that is heard becomes one look: a burst costs two claims a replica
+/// (B34), and the first of them to look takes the work.
 const SPREAD: Duration = Duration::from_millis(20);
 
 /// First wait before listening again; doubled up to [`LONGEST_PAUSE`], and drawn from as much again, so that replicas do
@@ -63,6 +64,7 @@ async fn begin(shared: &Shared) -> Result<Option<Box<dyn Listener>>, StoreError>
 
 /// Hears until the listener is gone, and says why it is.
 async fn hear(shared: &Shared, listener: &mut dyn Listener, pause: &mut Duration) -> StoreError {
+    let mut looked_at: Option<Monotonic> = None;
     loop {
         // However much is heard meanwhile, so that a listener is known to be good at least this often.
         let probe_at = shared.runtime.monotonic() + shared.settings.probe_interval;
@@ -70,11 +72,15 @@ async fn hear(shared: &Shared, listener: &mut dyn Listener, pause: &mut Duration
             shared.runtime.timeout(probe_at.since(shared.runtime.monotonic()), listener.next()).await
         {
             let told = match heard {
+                Ok(notice) if looked_at.is_none_or(|at| shared.runtime.monotonic().since(at) >= SPREAD) => Ok(notice),
                 Ok(notice) => gather(shared, listener, notice).await,
                 Err(error) => Err(error),
             };
             match told {
-                Ok(notice) => wake(shared, &notice),
+                Ok(notice) => {
+                    looked_at = Some(shared.runtime.monotonic());
+                    wake(shared, &notice);
+                }
                 Err(error) => return error,
             }
         }
