@@ -22,7 +22,8 @@ use crate::workload::{Parcel, now, pause, report_latencies, report_rate, report_
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const QUEUE: &str = "parcels";
+/// The queue of all measurements.
+pub(crate) const QUEUE: &str = "parcels";
 
 async fn connect() -> Outcome<PgStore> {
     let url = env::var("DATABASE_URL").map_err(|_| "DATABASE_URL is not set: which database is to be measured?")?;
@@ -30,7 +31,7 @@ async fn connect() -> Outcome<PgStore> {
 }
 
 /// The queue of all measurements, with its defaults unless the environment names others: `WORKERS`.
-fn queue() -> Queue<Parcel> {
+pub(crate) fn queue() -> Queue<Parcel> {
     let queue = Queue::<Parcel>::new(QUEUE).run(|parcel: Parcel, _: Context| async move {
         parcel.run();
         Ok::<_, HandlerError>(())

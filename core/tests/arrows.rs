@@ -41,7 +41,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
         "examples",
         &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "tourbillon-sim", "tourbillon-tests", "tourbillon-web"],
     ),
-    ("bench", &["tourbillon", "tourbillon-pg"]),
+    ("bench", &["tourbillon", "tourbillon-pg", "tourbillon-sqlite", "sqlx"]),
 ];
 
 /// Outside crates that only the folders named above may have.
