@@ -102,8 +102,8 @@ create unique index execution_unique on {schema}.execution (unique_key) where un
 create index execution_item on {schema}.execution (job) where slot_at is null;
 -- Unique keys that finished items count for, newest last.
 create index history_unique on {schema}.history (unique_key, finished_at, id) where unique_key is not null;
--- Pruning order.
-create index history_finished on {schema}.history (finished_at, id, generation);
+-- Pruning order. All that one settlement ends has one instant: such rows share an entry, and are sorted when they are read.
+create index history_finished on {schema}.history (finished_at);
 
 -- The missed-slot ledger. seq only breaks ties of the listing; it is in no reply.
 create table {schema}.skipped (
@@ -124,8 +124,13 @@ create index skipped_recorded on {schema}.skipped (recorded_at, seq);
 create table {schema}.receipt (
     request uuid constraint receipt_pkey primary key,
     received_at timestamptz not null,
-    reply json not null
+    -- Of a claim: what it ended unstarted, or null.
+    reply json,
+    -- Of a claim: what it took, in its order. The rows themselves are there to be read again.
+    taken uuid[]
 );
+-- Random: not worth an attempt to compress it.
+alter table {schema}.receipt alter column taken set storage external;
 create index receipt_received on {schema}.receipt (received_at, request);
 
 -- G15: how many rows with this limit key are running. Locked by whoever changes it, hence never write skew.

@@ -1,5 +1,5 @@
 -- Finished items of a queue, oldest finish first: what operators list, count and remove. Slots are not in it.
-create index history_item on {schema}.history (job, finished_at, id, generation) where slot_at is null;
+create index history_item on {schema}.history (job, finished_at) where slot_at is null;
 
 -- As in 0004_audit.sql, and removals.
 create or replace function {schema}.tells(audit text, action text) returns boolean

@@ -5,7 +5,11 @@
 -- $3 text[]       jobs that the claimer can run
 -- $4 bigint       most rows looked at
 -- $5 uuid         incarnation of the claimer
--- $6 boolean      true: charge the attempt here; false: at start
+-- $6 text         which attempts are charged here: none (those are charged at start), harmless (see
+--                  `can_lose_an_attempt` in transition.rs), all
+--
+-- Answers a line of its own, with the time and what was skipped, and one for each row taken, in no order: "position"
+-- has that of the claim. A repetition answers "is_repeated" and takes nothing: see claim_again.sql.
 --
 -- Index: execution_claim, one range per distinct priority (the CTE priority is a loose index scan: one descent per
 -- distinct value). A single scan of (priority, claimable_at <= now) would walk all future rows of the index
@@ -44,7 +48,7 @@ began as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now
 ),
 first as materialized (
-    select r.reply from {schema}.receipt r where r.request = $2::uuid
+    select from {schema}.receipt r where r.request = $2::uuid
 ),
 priority (value) as (
     (select e.priority from {schema}.execution e
@@ -61,7 +65,10 @@ due as materialized (
     from unnest(array(select p.value from priority p where p.value is not null)) as p (value)
     cross join lateral (
         select l.* from (
-            select e.* from {schema}.execution e
+            select e.id, e.generation, e.job, e.scope_kind, e.scope_id, e.slot_at, e.expires_at, e.priority,
+                e.max_attempts, e.lease_ms, e.reentry, e.supersede, e.limit_key, e.limit_max, e.audit, e.state,
+                e.claimable_at, e.attempt, e.fence, e.cancel_requested_at
+            from {schema}.execution e
             where e.priority = p.value and e.claimable_at <= (select now from began)
               and coalesce(e.job = any ($3::text[]), false)
               and coalesce(e.limit_key is null or e.state = 'running' or not exists (
@@ -91,6 +98,12 @@ clock as materialized (
 ),
 judged as materialized (
     select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord,
+        case $6::text
+            when 'all' then true
+            when 'harmless' then d.attempt = 0 and d.max_attempts > 1 and d.reentry = 'allow'
+                and d.limit_key is null and d.expires_at is null
+            else false
+        end as is_charged,
         case
             when d.attempt > 0 then null
             when d.expires_at < c.now then case when d.slot_at is null then 'expired' else 'late' end
@@ -130,32 +143,32 @@ taken as (
         token = $2::uuid,
         runner = $5::uuid,
         claimed_at = c.now,
-        started_at = case when $6::boolean then c.now end,
+        started_at = case when d.is_charged then c.now end,
         heartbeat_at = c.now,
         lease_expires_at = c.now + d.lease_ms * interval '1 millisecond',
-        attempt = d.attempt + $6::boolean::int,
+        attempt = d.attempt + d.is_charged::int,
         claimable_at = case
             when d.cancel_requested_at is not null then null
-            when $6::boolean and (d.reentry = 'forbid' or d.attempt + 1 >= d.max_attempts) then null
+            when d.is_charged and (d.reentry = 'forbid' or d.attempt + 1 >= d.max_attempts) then null
             else c.now + d.lease_ms * interval '1 millisecond' + interval '1 microsecond'
         end,
         finished_at = null, duration_ms = null, rows_affected = null, error_code = null, error_text = null,
         updated_at = c.now
     from decided d cross join clock c
     where e.id = d.id and d.skip_with is null
-    returning e.*, d.ord
+    returning d.ord as position, {claimed_columns:e}
 ),
 gone as (
     delete from {schema}.execution e using decided d
     where e.id = d.id and d.skip_with is not null
+    returning e.*, d.skip_with
 ),
 buried as (
     insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,
         result, error_code, error_text, skip_reason)
-    select {kept_columns:d}, 'skipped', c.now, c.now, d.duration_ms, d.rows_affected,
-        d.result, d.error_code, d.error_text, d.skip_with
-    from decided d cross join clock c
-    where d.skip_with is not null
+    select {kept_columns:g}, 'skipped', c.now, c.now, g.duration_ms, g.rows_affected,
+        g.result, g.error_code, g.error_text, g.skip_with
+    from gone g cross join clock c
 ),
 told as (
     insert into {schema}.audit ({audit_columns})
@@ -164,7 +177,7 @@ told as (
         case t.taken when 1 then 'runner' else 'system' end, case t.taken when 1 then $5::uuid::text else 'system' end,
         t.action,
         json_build_object('old_status', t.state, 'new_status', case t.taken when 1 then 'running' else 'skipped' end,
-            'attempts', t.attempt + case when t.taken = 1 and $6::boolean then 1 else 0 end,
+            'attempts', t.attempt + case when t.taken = 1 then t.is_charged::int else 0 end,
             'max_attempts', t.max_attempts, 'reason', t.skip_with)
     from (select d.*, (d.skip_with is null)::int as taken,
               case when d.skip_with is not null then 'job_skip' when d.state = 'running' then 'job_reclaim'
@@ -181,19 +194,19 @@ counted as (
     join gate was on was.key = f.limit_key
     where g.key = f.limit_key and f.running <> was.running
 ),
-reply as materialized (
-    select json_build_object('claimed', json_build_object(
-        'now', {schema}.micros(c.now),
-        'executions', coalesce((select json_agg({execution_json:t} order by t.ord) from taken t), '[]'),
-        'skipped', coalesce((select json_agg(json_build_array(d.id, d.skip_with) order by d.ord)
-                             from decided d where d.skip_with is not null), '[]'))) as reply
-    from clock c
-    where not exists (select from first)
+skipped as materialized (
+    select json_agg(json_build_array(d.id, d.skip_with) order by d.ord)::text as skipped
+    from decided d where d.skip_with is not null
 ),
 -- A claim that changed nothing leaves no receipt: idle polling must not write.
 kept as (
-    insert into {schema}.receipt (request, received_at, reply)
-    select $2::uuid, c.now, r.reply from reply r cross join clock c
+    insert into {schema}.receipt (request, received_at, reply, taken)
+    select $2::uuid, c.now, s.skipped::json,
+        coalesce((select array_agg(d.id order by d.ord) from decided d where d.skip_with is null), '{}')
+    from skipped s cross join clock c
     where exists (select from decided)
 )
-select coalesce((select f.reply from first f), (select r.reply from reply r))::text as reply
+select h.*, t.*
+from (select c.now, exists (select from first) as is_repeated, s.skipped, 0::bigint as position
+      from skipped s cross join clock c) h
+full join taken t on t.position = h.position

@@ -14,39 +14,50 @@
 -- $12 text        error code of a row that is given back after its cancellation was asked for
 -- $13 text        error text of the same
 --
+-- Answers JSON: now; "codes", a letter for each row that was found, in the order of the request (see settle.rs);
+-- "found", the positions of those rows, from 1, or null when all were found.
+--
 -- Index: primary key. Rows are locked in id order, then the clock is read, then gates are locked in key order: rows
 -- before gates, everywhere. The receipt is in the same statement: a copy of this request that runs at the same
 -- time waits for the rows, then fails on receipt_pkey and is answered from the receipt.
+--
+-- What the request says of a row travels with the row from its lock on, and what history keeps comes from the delete: to
+-- join two lists of n rows once more costs n * n, since the planner takes each for ten rows.
 with
 first as materialized (
     select r.reply from {schema}.receipt r where r.request = $2::uuid
 ),
 input as materialized (
-    select * from unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-        $10::text[], $11::bigint[])
+    -- Subqueries: see enqueue_items.sql.
+    select * from unnest((select $3::uuid[]), (select $4::uuid[]), (select $5::bigint[]), (select $6::text[]),
+        (select $7::text[]), (select $8::bigint[]), (select $9::text[]), (select $10::text[]), (select $11::bigint[]))
         with ordinality as i (id, token, fence, outcome, new_result, new_rows, code, message, delay_ms, ord)
     where not exists (select from first)
 ),
 locked as materialized (
-    select e.* from {schema}.execution e join input i on i.id = e.id order by e.id for update of e
+    select i.ord, i.outcome, i.new_result, i.new_rows, i.code, i.message, i.delay_ms,
+        e.state <> 'running' or e.token <> i.token or e.fence <> i.fence as is_lost,
+        e.id, e.generation, e.job, e.scope_kind, e.scope_id, e.fence, e.runner, e.started_at, e.attempt,
+        e.max_attempts, e.cancel_requested_at, e.limit_key, e.audit, e.error_code, e.error_text
+    from {schema}.execution e join input i on i.id = e.id order by e.id for update of e
 ),
 clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now from (select count(*) from locked) l
 ),
 decided as materialized (
-    select i.ord, i.outcome, i.new_result, i.new_rows, i.code, i.message, i.delay_ms, l.*,
+    select l.*,
         case
-            when l.id is null or l.state <> 'running' or l.token <> i.token or l.fence <> i.fence then 'lease_lost'
-            when l.started_at is null and i.outcome <> 'released' then 'not_started'
+            when l.is_lost then 'lease_lost'
+            when l.started_at is null and l.outcome <> 'released' then 'not_started'
         end as refusal,
         case
-            when i.outcome = 'succeeded' then 'succeeded'
-            when i.outcome = 'cancelled' or l.cancel_requested_at is not null then 'cancelled'
-            when i.outcome <> 'failed' then 'scheduled'
-            when i.delay_ms is not null and l.attempt < l.max_attempts then 'retryable'
+            when l.outcome = 'succeeded' then 'succeeded'
+            when l.outcome = 'cancelled' or l.cancel_requested_at is not null then 'cancelled'
+            when l.outcome <> 'failed' then 'scheduled'
+            when l.delay_ms is not null and l.attempt < l.max_attempts then 'retryable'
             else 'dead'
         end as target
-    from input i left join locked l on l.id = i.id
+    from locked l
 ),
 ended as materialized (
     select d.*,
@@ -75,17 +86,18 @@ waiting as (
 gone as (
     delete from {schema}.execution e using ended d
     where e.id = d.id and d.target not in ('scheduled', 'retryable')
+    returning {kept_columns:e}, e.rows_affected, e.result, e.skip_reason, d.target, d.new_rows, d.new_result,
+        d.elapsed_ms, d.end_code, d.end_text
 ),
 buried as (
     insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,
         result, error_code, error_text, skip_reason)
-    select {kept_columns:d}, d.target, c.now, c.now,
-        case when d.started_at is not null then d.elapsed_ms end,
-        case when d.target = 'succeeded' then d.new_rows else d.rows_affected end,
-        case when d.target = 'succeeded' then d.new_result::json else d.result end,
-        d.end_code, d.end_text, d.skip_reason
-    from ended d cross join clock c
-    where d.target not in ('scheduled', 'retryable')
+    select {kept_columns:g}, g.target, c.now, c.now,
+        case when g.started_at is not null then g.elapsed_ms end,
+        case when g.target = 'succeeded' then g.new_rows else g.rows_affected end,
+        case when g.target = 'succeeded' then g.new_result::json else g.result end,
+        g.end_code, g.end_text, g.skip_reason
+    from gone g cross join clock c
 ),
 told as (
     insert into {schema}.audit ({audit_columns})
@@ -119,13 +131,15 @@ counted as (
     where g.key = left_running.limit_key
 ),
 reply as materialized (
-    select json_build_object('settled', json_build_object(
+    select json_build_object(
         'now', {schema}.micros(c.now),
-        'outcomes', coalesce((
-            select json_agg(case
-                when d.refusal is null then json_build_object('Ok', d.target)
-                else json_build_object('Err', d.refusal) end order by d.ord)
-            from decided d), '[]'))) as reply
+        'codes', coalesce((
+            select string_agg(case coalesce(d.refusal, d.target)
+                when 'succeeded' then 's' when 'retryable' then 'r' when 'scheduled' then 'w' when 'dead' then 'd'
+                when 'cancelled' then 'c' when 'not_started' then 'N' else 'L' end, '' order by d.ord)
+            from decided d), ''),
+        'found', (select case when count(*) < cardinality($3::uuid[])
+                then coalesce(json_agg(d.ord order by d.ord), '[]') end from decided d)) as reply
     from clock c
     where not exists (select from first)
 ),

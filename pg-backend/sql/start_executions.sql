@@ -9,7 +9,9 @@
 -- which whoever held the lock wrote. No receipt: repeating a start answers the same attempt.
 with
 input as materialized (
-    select * from unnest($2::uuid[], $3::uuid[], $4::bigint[]) with ordinality as i (id, token, fence, ord)
+    -- Subqueries: see enqueue_items.sql.
+    select * from unnest((select $2::uuid[]), (select $3::uuid[]), (select $4::bigint[]))
+        with ordinality as i (id, token, fence, ord)
 ),
 locked as materialized (
     select e.* from {schema}.execution e join input i on i.id = e.id order by e.id for update of e

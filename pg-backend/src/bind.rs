@@ -2,16 +2,16 @@
 
 use tourbillon::{
     model::{
-        Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Outcome, Retry, Timestamp,
-        transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, Charge, LEASE_EXPIRED},
+        Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Timestamp,
+        transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, LEASE_EXPIRED},
     },
-    store::{ListAudit, ListExecutions, Plan, Register, RegisteredRules, Request, Rescue, Settle, StoreError, Verb},
+    store::{ListAudit, ListExecutions, Plan, Register, RegisteredRules, Request, Rescue, StoreError, Verb},
 };
 
 use crate::{
     item, job,
     parameter::{Bound, MAX_DELAY_MS, at, bounded, int8, query, reentry, supersede},
-    pause,
+    pause, settle,
     sql::Statements,
     wire::{Id, Instant},
 };
@@ -31,19 +31,12 @@ pub(crate) fn statements(
         Verb::Register(verb) => register(sql, now, verb),
         Verb::ReadCursors(verb) => vec![at(&sql.read_cursors, now).bind(names(&verb.jobs))],
         Verb::Plan(verb) => vec![plan(sql, now, id, verb)?],
-        // Its locks, which say what time it is, come first: see `queue`; or a whole transaction of its own: `migrate`.
-        Verb::Enqueue(_) | Verb::Migrate(_) => Vec::new(),
-        Verb::Claim(verb) => vec![
-            at(sql.claim(verb.limit), now)
-                .bind(id)
-                .bind(names(&verb.jobs))
-                .bind(i64::from(verb.limit))
-                .bind(Id::from(verb.runner))
-                .bind(verb.charge == Charge::AtClaim),
-        ],
+        // Its locks, which say what time it is, come first: see `queue`; or a whole transaction of its own: `migrate`;
+        // or an answer of many lines: `claim`.
+        Verb::Enqueue(_) | Verb::Migrate(_) | Verb::Claim(_) => Vec::new(),
         Verb::Start(verb) => vec![leases(at(&sql.start_executions, now), &verb.leases)?],
         Verb::Heartbeat(verb) => vec![leases(at(&sql.heartbeat_executions, now), &verb.leases)?],
-        Verb::Settle(verb) => vec![settle(sql, now, id, verb)?],
+        Verb::Settle(verb) => vec![settle::bind(sql, now, id, verb)?],
         Verb::Rescue(verb) => vec![rescue(sql, now, *verb)],
         Verb::Cancel(verb) => {
             let ids: Vec<Id> = verb.ids.iter().map(|id| Id::from(*id)).collect();
@@ -131,67 +124,11 @@ fn names(jobs: &[tourbillon::model::JobName]) -> Vec<String> {
     jobs.iter().map(|job| job.as_str().to_owned()).collect()
 }
 
-fn leases(query: Bound, leases: &[LeaseRef]) -> Result<Bound, StoreError> {
+pub(crate) fn leases(query: Bound, leases: &[LeaseRef]) -> Result<Bound, StoreError> {
     let ids: Vec<_> = leases.iter().map(|lease| Id::from(lease.id)).collect();
     let tokens: Vec<_> = leases.iter().map(|lease| Id::from(lease.token)).collect();
     let fences = leases.iter().map(|lease| int8("fence", lease.fence.0)).collect::<Result<Vec<_>, _>>()?;
     Ok(query.bind(ids).bind(tokens).bind(fences))
-}
-
-#[derive(Default)]
-struct Outcomes {
-    name: Vec<&'static str>,
-    result: Vec<Option<String>>,
-    rows_affected: Vec<Option<i64>>,
-    code: Vec<Option<String>>,
-    text: Vec<Option<String>>,
-    delay_ms: Vec<Option<i64>>,
-}
-
-fn settle(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Settle) -> Result<Bound, StoreError> {
-    let mut columns = Outcomes::default();
-    for settlement in &verb.settlements {
-        let (mut result, mut rows, mut failed, mut delay) = (None, None, None, None);
-        columns.name.push(match &settlement.outcome {
-            Outcome::Succeeded { result: json, rows_affected } => {
-                result = Some(json.as_str().to_owned());
-                rows = rows_affected.map(|rows| int8("rows_affected", rows)).transpose()?;
-                "succeeded"
-            }
-            Outcome::Failed { failure, retry } => {
-                failed = Some(failure);
-                delay = match retry {
-                    Retry::AfterMs(ms) => Some(bounded(*ms)),
-                    Retry::Never => None,
-                };
-                "failed"
-            }
-            Outcome::Released => "released",
-            Outcome::Snoozed { for_ms } => {
-                delay = Some(bounded(*for_ms));
-                "snoozed"
-            }
-            Outcome::Cancelled { failure } => {
-                failed = Some(failure);
-                "cancelled"
-            }
-        });
-        columns.result.push(result);
-        columns.rows_affected.push(rows);
-        columns.code.push(failed.map(|failure| failure.code.as_str().to_owned()));
-        columns.text.push(failed.map(|failure| failure.text.as_str().to_owned()));
-        columns.delay_ms.push(delay);
-    }
-    let held: Vec<LeaseRef> = verb.settlements.iter().map(|settlement| settlement.lease).collect();
-    Ok(leases(at(&sql.settle_executions, now).bind(id), &held)?
-        .bind(columns.name)
-        .bind(columns.result)
-        .bind(columns.rows_affected)
-        .bind(columns.code)
-        .bind(columns.text)
-        .bind(columns.delay_ms)
-        .bind(ErrorCode::canceled().as_str().to_owned())
-        .bind(CANCELLED_WAITING))
 }
 
 fn register(sql: &Statements, now: Option<Timestamp>, verb: &Register) -> Vec<Bound> {

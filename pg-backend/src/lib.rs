@@ -11,10 +11,12 @@
 
 mod bind;
 mod builder;
+mod claim;
 mod error;
 mod herald;
 mod item;
 mod job;
+mod line;
 mod listener;
 mod migrate;
 mod parameter;
@@ -22,10 +24,10 @@ mod pause;
 mod queue;
 mod session;
 mod session_lock;
+mod settle;
 mod sql;
 mod store;
 mod transaction;
-mod unreadable;
 mod wire;
 
 pub use builder::{DEFAULT_SCHEMA, Notices, PgStoreBuilder, Pooler};

@@ -4,7 +4,12 @@
 //! any other state (cancelled call, deadline, lost connection), it is closed: the server rolls back, and a half-open
 //! socket keeps no place in the pool.
 
-use sqlx::{PgConnection, PgPool, Postgres, SqlStr, pool::PoolConnection, postgres::PgArguments, query::Query};
+use sqlx::{
+    PgConnection, PgPool, Postgres, SqlStr,
+    pool::PoolConnection,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 
 use crate::{
     builder::Pooler,
@@ -39,23 +44,29 @@ impl<'a> Session<'a> {
 
     /// Runs a statement that answers one text, or null.
     pub(crate) async fn ask(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
+        let lines = self.lines(query).await?;
+        let text = lines.first().ok_or(sqlx::Error::RowNotFound).and_then(|line| sqlx::Row::try_get(line, 0));
+        text.map_err(|error| self.place.sort(Phase::Statement, error))
+    }
+
+    /// Runs a statement that answers any number of lines, to its end.
+    pub(crate) async fn lines(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Fault> {
         if self.pooler == Pooler::None || self.state != State::Clean {
-            return self.ask_here(query).await;
+            return self.lines_here(query).await;
         }
         // The driver prepares a statement and runs it in two steps: only a transaction has both in one session.
         self.begin().await?;
-        let text = self.ask_here(query).await?;
+        let lines = self.lines_here(query).await?;
         self.commit().await?;
-        Ok(text)
+        Ok(lines)
     }
 
-    /// `fetch_one` reads on until the server is ready for the next statement, that is, until the commit is done; an
+    /// `fetch_all` reads on until the server is ready for the next statement, that is, until the commit is done; an
     /// answer taken from the first row would be one that may still be rolled back.
-    async fn ask_here(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Option<String>, Fault> {
+    async fn lines_here(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, Fault> {
         let before = std::mem::replace(&mut self.state, State::Busy);
-        let result = self.pooler.fit(query).fetch_one(self.connection()).await;
-        let row = self.answered(before, result)?;
-        sqlx::Row::try_get(&row, 0).map_err(|error| self.place.sort(Phase::Statement, error))
+        let result = self.pooler.fit(query).fetch_all(self.connection()).await;
+        self.answered(before, result)
     }
 
     /// Opens a transaction.

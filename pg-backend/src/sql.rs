@@ -1,7 +1,7 @@
 //! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
 //!
-//! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{kept_columns:x}` and `{pause_json:x}` are the fragments
-//! of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
+//! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}` and
+//! `{pause_json:x}` are the fragments of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
 //! planner should know: see `claim_executions.sql`.
 
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 4] = [
+const FRAGMENTS: [(&str, &str); 5] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
+    ("claimed_columns", include_str!("../sql/fragment/claimed_columns.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
     ("pause_json", include_str!("../sql/fragment/pause_json.sql")),
@@ -115,6 +116,7 @@ macro_rules! statements {
 statements![
     acquire_lock,
     cancel_executions,
+    claim_again,
     clamp_executions,
     clamp_locks,
     clean_items,

@@ -23,6 +23,7 @@ use crate::{
     listener::Ears,
     queue,
     session::Session,
+    settle,
     sql::{Schema, Statements},
 };
 
@@ -190,6 +191,9 @@ impl Inner {
         if let Verb::Enqueue(verb) = &request.verb {
             return self.enqueue_alone(session, request.id, verb).await;
         }
+        if let Verb::Claim(verb) = &request.verb {
+            return self.claim(session, request.id, verb).await;
+        }
         let mut bound = bind::statements(&self.statements, now, request).map_err(Fault::Final)?;
         let last = bound.pop().expect("every verb has at least one statement");
         let text = if bound.is_empty() {
@@ -204,10 +208,8 @@ impl Inner {
             text
         };
         match (&request.verb, text) {
-            (verb, Some(text)) => match (decode(&text), verb) {
-                (Err(_), Verb::Claim(_)) => self.claimed_in_part(session, request.id, &text).await,
-                (reply, _) => reply.map_err(Fault::Final),
-            },
+            (Verb::Settle(verb), Some(text)) => settle::read(&text, verb).map_err(Fault::Final),
+            (_, Some(text)) => decode(&text).map_err(Fault::Final),
             (Verb::Rescue(verb), None) => self.rescue_after_step_back(session, *verb).await,
             // Somebody made the lock's row, or took it, meanwhile: a new snapshot shows who. See `acquire_lock.sql`.
             (Verb::AcquireLock(_), None) => {
@@ -256,7 +258,7 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, St
     serde_json::from_str(text).map_err(|error| corrupt(format!("reply cannot be read: {error}")).with_source(error))
 }
 
-fn corrupt(message: String) -> StoreError {
+pub(crate) fn corrupt(message: String) -> StoreError {
     StoreError::new(ErrorKind::Corrupt, message)
 }
 

@@ -4,13 +4,13 @@
 use sqlx::PgConnection;
 use tourbillon::{
     model::{LeaseRef, Outcome, RequestId, State},
-    store::{Enqueue, Enqueued, ErrorKind, Reply, Request, Settle, Settled, Settlement, StoreError, check},
+    store::{Enqueue, Enqueued, ErrorKind, Reply, Settle, Settled, Settlement, StoreError, check},
 };
 
 use crate::{
-    bind,
     error::Fault,
     session::{Ask, Borrowed},
+    settle,
     store::{Inner, MAX_TRIES, PgStore, decode},
 };
 
@@ -69,11 +69,10 @@ impl PgStore {
         outcome: Outcome,
     ) -> Result<State, StoreError> {
         let settle = Settle { settlements: vec![Settlement { lease, outcome }] };
-        let request = Request { id: request, verb: settle.into() };
-        check(&request.verb)?;
+        check(&settle.clone().into())?;
         self.require_schema().await?;
         let inner = self.inner();
-        let exchange = inner.ask_within(transaction, &request);
+        let exchange = inner.settle_within(transaction, request, &settle);
         let reply = inner.within("call_timeout", inner.call_timeout, exchange).await??;
         let outcome = match &reply {
             Reply::Settled(Settled { outcomes, .. }) => outcomes.first().copied().ok_or_else(|| odd(&reply))?,
@@ -88,12 +87,16 @@ impl PgStore {
 }
 
 impl Inner {
-    async fn ask_within(&self, connection: &mut PgConnection, request: &Request) -> Result<Reply, StoreError> {
+    async fn settle_within(
+        &self,
+        connection: &mut PgConnection,
+        request: RequestId,
+        verb: &Settle,
+    ) -> Result<Reply, StoreError> {
         let mut borrowed = Borrowed { place: &self.place, pooler: self.pooler, connection };
-        let mut bound = bind::statements(&self.statements, self.clock.fixed(), request)?;
-        let only = bound.pop().expect("a settle is one statement");
-        let text = borrowed.ask(only).await.map_err(Fault::into_error)?;
-        decode(text.as_deref().unwrap_or("null"))
+        let bound = settle::bind(&self.statements, self.clock.fixed(), request.into(), verb)?;
+        let text = borrowed.ask(bound).await.map_err(Fault::into_error)?;
+        settle::read(text.as_deref().unwrap_or("null"), verb)
     }
 
     async fn enqueue_within(

@@ -26,6 +26,11 @@ macro_rules! id_from {
             fn from(id: $name) -> Self {
                 Self(*id.0.as_bytes())
             }
+        }
+        impl From<Id> for $name {
+            fn from(id: Id) -> Self {
+                Self(uuid::Uuid::from_bytes(id.0))
+            }
         })*
     };
 }
@@ -61,6 +66,9 @@ impl Encode<'_, Postgres> for Instant {
 impl Decode<'_, Postgres> for Instant {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
+        if matches!(micros, i64::MIN | i64::MAX) {
+            return Err("an infinite instant".into());
+        }
         Ok(Self(Timestamp::from_micros(micros.saturating_add(DATABASE_EPOCH_MICROS))))
     }
 }
@@ -69,5 +77,11 @@ impl Encode<'_, Postgres> for Id {
     fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         buf.extend_from_slice(&self.0);
         Ok(IsNull::No)
+    }
+}
+
+impl Decode<'_, Postgres> for Id {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        Ok(Self(value.as_bytes()?.try_into()?))
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, Params, Row, params_from_iter, types
 use tourbillon::{
     model::{Execution, ExecutionId, JobName, RequestId, Scope, SkipReason, State, Timestamp},
     store::{
-        Cursor, ErrorKind, JobRecord, JobStats, ListExecutions, ListSkipped, Prune, Pruned, Reply, Rows,
+        Cursor, ErrorKind, JobRecord, JobStats, ListExecutions, ListSkipped, Prune, Pruned, Receipt, Rows,
         SkippedEntry, SkippedSlots, SpecHash, StoreError,
     },
 };
@@ -201,7 +201,7 @@ impl Rows for SqliteRows<'_> {
         self.execute(sql::INSERT_SKIPPED, params_from_iter(params)).map(drop)
     }
 
-    fn receipt(&mut self, request: RequestId) -> Result<Option<Reply>, StoreError> {
+    fn receipt(&mut self, request: RequestId) -> Result<Option<Receipt>, StoreError> {
         let parse = |row: &Row<'_>| Columns::new(row).str().map(serde_json::from_str);
         let stored = self.first(sql::SELECT_RECEIPT, [request.0.as_bytes()], parse)?;
         stored.transpose().map_err(|error| {
@@ -209,9 +209,9 @@ impl Rows for SqliteRows<'_> {
         })
     }
 
-    fn put_receipt(&mut self, request: RequestId, now: Timestamp, reply: &Reply) -> Result<(), StoreError> {
-        let reply = serde_json::to_string(reply).expect("replies have no maps with keys that are not text");
-        let params = [id(&request.0), instant(now), text(&reply)];
+    fn put_receipt(&mut self, request: RequestId, now: Timestamp, receipt: &Receipt) -> Result<(), StoreError> {
+        let receipt = serde_json::to_string(receipt).expect("replies have no maps with keys that are not text");
+        let params = [id(&request.0), instant(now), text(&receipt)];
         self.execute(sql::INSERT_RECEIPT, params_from_iter(params)).map(drop)
     }
 

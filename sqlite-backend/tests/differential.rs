@@ -172,7 +172,7 @@ impl Pair {
     fn claim(&mut self) {
         let jobs = JOBS.into_iter().filter(|_| !self.chance.one_in(4)).map(job).collect();
         let runner = Incarnation(self.chance.uuid());
-        let charge = self.chance.pick(&[Charge::AtStart, Charge::AtClaim]);
+        let charge = self.chance.pick(&[Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim]);
         let limit = 1 + self.chance.below(5) as u32;
         let Reply::Claimed(claimed) = self.ask(Claim { runner, jobs, limit, charge }) else { unreachable!() };
         self.leases.extend(support::leases(&claimed.executions));

@@ -15,11 +15,7 @@ use std::{
 };
 
 use super::lease::Held;
-use crate::{
-    job::{Attempt, Delivery},
-    model::{Execution, Reentry},
-    runtime::Monotonic,
-};
+use crate::{job::Attempt, runtime::Monotonic};
 
 /// A claimed row, and what a worker needs to run it.
 pub(super) struct Ready {
@@ -124,17 +120,6 @@ impl Ahead {
     pub(super) fn take_all(&self) -> VecDeque<Ready> {
         std::mem::take(&mut *self.waiting())
     }
-}
-
-/// Whether a row may be charged before a worker is free for it: should this process die beside it, it loses one
-/// attempt without having run, so it must be its first and not its last (G14). A limit counts what is held, not what
-/// runs; whoever holds a row that does not run yet must be able to give it back, which at most once does not allow.
-pub(super) fn may_start_early(row: &Execution, delivery: Delivery) -> bool {
-    row.attempt == 0
-        && row.policy.max_attempts > 1
-        && row.policy.reentry == Reentry::Allow
-        && row.policy.limit.is_none()
-        && delivery == Delivery::AtLeastOnce
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Shared,
-    ahead::{self, Ready},
+    ahead::Ready,
     queue::{self, Crew},
     runner,
     settler::{self, Settler},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     job::Attempt,
-    model::{Execution, ExecutionId, LeaseRef, transition::Charge},
+    model::{Execution, ExecutionId, LeaseRef},
     runtime::{Monotonic, first},
     store::{Claim, ErrorKind, Start, StoreError},
 };
@@ -83,7 +83,7 @@ enum Found {
 async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Result<Found, StoreError> {
     let asked = u32::try_from(crew.room.available_permits() + crew.ahead.room()).unwrap_or(u32::MAX);
     let limit = asked.clamp(1, crew.batch);
-    let verb = Claim { runner: shared.incarnation, jobs: crew.jobs.clone(), limit, charge: Charge::AtStart };
+    let verb = Claim { runner: shared.incarnation, jobs: crew.jobs.clone(), limit, charge: crew.charge };
     crew.tally.checked(shared.runtime.monotonic());
     crew.ahead.round_begins(shared.runtime.monotonic());
     let give_up_at = shared.runtime.monotonic() + CLAIM_PATIENCE;
@@ -106,8 +106,9 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
     Ok(Found::More)
 }
 
-/// Makes the starts durable, then runs the handlers. A handler whose start is not known to be durable never runs
-/// (G4). Rows beyond the free workers wait: started, where that can do no harm, or for their worker to start them.
+/// Makes the starts durable that came not with the claim, then runs the handlers. A handler whose start is not known to
+/// be durable never runs (G4). Rows beyond the free workers wait; those that are not started yet, for their worker to
+/// start them.
 async fn start(
     shared: &Arc<Shared>,
     settler: &Settler,
@@ -117,15 +118,25 @@ async fn start(
     known: &BTreeSet<ExecutionId>,
 ) {
     let free = crew.room.available_permits();
-    let (mut now, mut later) = (Vec::new(), Vec::new());
-    for (n, row) in rows.into_iter().enumerate() {
-        let Some((lease, work)) = row.lease_ref().zip(shared.work(&row.job)) else { continue };
-        let early = n < free || ahead::may_start_early(&row, work.delivery);
-        if early { &mut now } else { &mut later }.push((lease, row));
+    let (mut started, mut now, mut later) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        let Some(lease) = row.lease_ref() else { continue };
+        let group = if row.is_started() {
+            &mut started
+        } else if started.len() + now.len() < free {
+            &mut now
+        } else {
+            &mut later
+        };
+        group.push((lease, row));
     }
     if shared.stop.has_reached(Stage::Drain) {
-        let all: Vec<LeaseRef> = now.iter().chain(&later).map(|(lease, _)| *lease).collect();
+        let all: Vec<LeaseRef> = started.iter().chain(&now).chain(&later).map(|(lease, _)| *lease).collect();
         return settler::give_back(settler, &all).await;
+    }
+    for (lease, row) in started {
+        let number = row.attempt;
+        launch(shared, settler, crew, lease, row, Some(number), claimed_at);
     }
     if !now.is_empty() {
         start_now(shared, settler, crew, now, known).await;

@@ -13,7 +13,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Running, Shared, ahead::Ahead, stop::Stage};
 use crate::{
-    model::{Execution, ExecutionId, JobName},
+    job::Delivery,
+    model::{Execution, ExecutionId, JobName, transition::Charge},
     queue::{CheckedQueue, Enqueuer, Operator, ProbeFn, Producing, Queue, QueueError, Tally, Worker, WorkerStats},
     runtime::Runtime,
     store::Store,
@@ -34,6 +35,8 @@ pub(super) struct Crew {
     pub(super) batch: u32,
     pub(super) probe: Option<ProbeFn>,
     pub(super) tally: Tally,
+    /// When its attempts are charged.
+    pub(super) charge: Charge,
     /// What it has claimed beyond its room.
     pub(super) ahead: Ahead,
 }
@@ -44,14 +47,18 @@ impl Crew {
         let (wake, noticed) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
         // Planned jobs are few and slow; a replica takes what it can run.
         let ahead = Ahead::new(workers, 0);
-        Self { jobs, room, workers, wake, noticed, poll, batch, probe: None, tally: Tally::default(), ahead }
+        let (probe, tally, charge) = (None, Tally::default(), Charge::AtStart);
+        Self { jobs, room, workers, wake, noticed, poll, batch, probe, tally, charge, ahead }
     }
 
     pub(super) fn of_queue(queue: &CheckedQueue, poll: Duration) -> Self {
         let crew = Self::of_jobs(vec![queue.name.clone()], queue.workers, queue.poll.unwrap_or(poll), queue.batch);
         // What the receiver has is asked for right before a batch is started.
         let most = if queue.probe.is_some() { 0 } else { queue.prefetch };
-        Self { probe: queue.probe.clone(), ahead: Ahead::new(queue.workers, most), ..crew }
+        // Whoever holds a row that does not run yet must be able to give it back, which at most once does not allow.
+        let is_harmless = queue.probe.is_none() && queue.work.delivery == Delivery::AtLeastOnce;
+        let charge = if is_harmless { Charge::AtClaimIfHarmless } else { Charge::AtStart };
+        Self { probe: queue.probe.clone(), charge, ahead: Ahead::new(queue.workers, most), ..crew }
     }
 
     fn stats(&self) -> WorkerStats {

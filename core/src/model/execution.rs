@@ -321,6 +321,11 @@ impl Execution {
         if self.state == State::Retryable { self.claimable_at } else { None }
     }
 
+    /// True when the last claim has charged its attempt: its handler may have run.
+    pub fn is_started(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.started_at.is_some())
+    }
+
     /// The reference that the current holder must show; `None` unless running.
     pub fn lease_ref(&self) -> Option<LeaseRef> {
         match (&self.lease, self.state) {

@@ -18,7 +18,8 @@
 //! *Claim* takes the lease, *start* charges the attempt. They are two steps because a row can be claimed by a
 //! process that dies before its handler runs; such a row is neither charged (G14) nor, when re-entry is
 //! forbidden, dead without ever having run. A handler never runs before its start is durable, hence
-//! handler starts ≤ charged attempts + give-backs (G4).
+//! handler starts ≤ charged attempts + give-backs (G4). Where a row [can lose an attempt](can_lose_an_attempt), the claim
+//! may take both steps at once.
 //!
 //! Postgres states the same rules in SQL; the conformance suite holds the two together.
 
@@ -36,6 +37,40 @@ pub enum Charge {
     AtStart,
     /// With the claim itself: one write fewer, but a process that dies before the handler runs costs an attempt.
     AtClaim,
+    /// With the claim where [an attempt may be lost](can_lose_an_attempt), at a separate start elsewhere.
+    AtClaimIfHarmless,
+}
+
+impl Charge {
+    /// True when a claim of this row, which is as it was before the claim, charges its attempt.
+    pub fn is_at_claim(self, row: &Execution) -> bool {
+        match self {
+            Self::AtStart => false,
+            Self::AtClaim => true,
+            Self::AtClaimIfHarmless => can_lose_an_attempt(row),
+        }
+    }
+
+    /// True when a claim has charged the attempt of this row, which is as the claim left it.
+    pub fn has_charged(self, row: &Execution) -> bool {
+        match self {
+            Self::AtStart => false,
+            Self::AtClaim => true,
+            Self::AtClaimIfHarmless => row.is_started(),
+        }
+    }
+}
+
+/// True for a row whose next attempt may be charged before a handler is free for it: should its process die in
+/// between, it loses the first of several attempts, and runs all the same (G14). Under a limit it would also keep its
+/// place until the lease ends, without re-entry it would be dead, and one that expires unless an attempt was charged would
+/// not expire.
+pub fn can_lose_an_attempt(row: &Execution) -> bool {
+    row.attempt == 0
+        && row.policy.max_attempts > 1
+        && row.policy.reentry == Reentry::Allow
+        && row.policy.limit.is_none()
+        && row.expires_at.is_none()
 }
 
 /// Why a runner's write was refused; the row is unchanged.
@@ -82,6 +117,7 @@ pub fn judge(row: &Execution, newest_slot: Option<Timestamp>, now: Timestamp) ->
 /// Takes the lease of a claimable row (P-5): same id, new token, next fence, previous attempt's end cleared.
 pub fn claim(row: &mut Execution, token: Token, runner: Incarnation, charge: Charge, now: Timestamp) {
     debug_assert!(is_claimable(row, now), "claim of a row that is not claimable: {row:?}");
+    let is_charged = charge.is_at_claim(row);
     row.state = State::Running;
     let is_forgotten = row.lease.as_ref().is_some_and(|lease| lease.started_at.is_none()) && planted!(C5);
     row.fence = Fence(row.fence.0 + u64::from(!is_forgotten));
@@ -97,7 +133,7 @@ pub fn claim(row: &mut Execution, token: Token, runner: Incarnation, charge: Cha
     row.duration_ms = None;
     row.rows_affected = None;
     row.error = None;
-    if charge == Charge::AtClaim || planted!(C4) {
+    if is_charged || planted!(C4) {
         mark_started(row, now);
     }
     settle_claimability(row, now);

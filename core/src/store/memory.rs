@@ -14,8 +14,8 @@ use std::{
 
 use super::{
     AuditRows, Bell, BoxFuture, Cursor, ErrorKind, JobRecord, JobStats, ListAudit, ListExecutions, ListSkipped,
-    Listener, LockRows, ManualClock, Prune, Pruned, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows, SkippedEntry,
-    Store, StoreError, Verb, apply,
+    Listener, LockRows, ManualClock, Prune, Pruned, Receipt, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows,
+    SkippedEntry, Store, StoreError, Verb, apply,
 };
 use crate::model::{
     AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, Pause, RequestId, Scope,
@@ -97,7 +97,7 @@ struct Tables {
     cursors: BTreeMap<(JobName, Scope), Cursor>,
     skipped: Vec<SkippedEntry>,
     audit: BTreeMap<AuditKey, AuditEvent>,
-    receipts: BTreeMap<RequestId, (Timestamp, Reply)>,
+    receipts: BTreeMap<RequestId, (Timestamp, Receipt)>,
     last_rescue: Option<Timestamp>,
     locks: BTreeMap<LockName, Lock>,
     pauses: BTreeMap<RequestId, Pause>,
@@ -270,12 +270,12 @@ impl Rows for Tables {
         Ok(())
     }
 
-    fn receipt(&mut self, request: RequestId) -> Result<Option<Reply>, StoreError> {
-        Ok(self.receipts.get(&request).map(|(_, reply)| reply.clone()))
+    fn receipt(&mut self, request: RequestId) -> Result<Option<Receipt>, StoreError> {
+        Ok(self.receipts.get(&request).map(|(_, receipt)| receipt.clone()))
     }
 
-    fn put_receipt(&mut self, request: RequestId, now: Timestamp, reply: &Reply) -> Result<(), StoreError> {
-        self.receipts.insert(request, (now, reply.clone()));
+    fn put_receipt(&mut self, request: RequestId, now: Timestamp, receipt: &Receipt) -> Result<(), StoreError> {
+        self.receipts.insert(request, (now, receipt.clone()));
         Ok(())
     }
 

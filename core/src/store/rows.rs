@@ -2,7 +2,7 @@
 
 use super::{
     AuditRows, Cursor, JobRows, JobStats, ListExecutions, ListSkipped, LockRows, PauseRows, Prune, Pruned, QueueRows,
-    RegisteredRules, Reply, SchemaRows, SkippedEntry, SpecHash, StoreError,
+    Receipt, RegisteredRules, SchemaRows, SkippedEntry, SpecHash, StoreError,
 };
 use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
@@ -66,10 +66,10 @@ pub trait Rows: AuditRows + JobRows + LockRows + PauseRows + QueueRows + SchemaR
     /// Adds to the missed-slot ledger.
     fn add_skipped(&mut self, entry: &SkippedEntry) -> Result<(), StoreError>;
 
-    /// The first reply to this request, if it is still kept.
-    fn receipt(&mut self, request: RequestId) -> Result<Option<Reply>, StoreError>;
+    /// What is kept of the first reply to this request.
+    fn receipt(&mut self, request: RequestId) -> Result<Option<Receipt>, StoreError>;
     /// Keeps it.
-    fn put_receipt(&mut self, request: RequestId, now: Timestamp, reply: &Reply) -> Result<(), StoreError>;
+    fn put_receipt(&mut self, request: RequestId, now: Timestamp, receipt: &Receipt) -> Result<(), StoreError>;
 
     /// See [`ListExecutions`].
     fn list(&mut self, filter: &ListExecutions) -> Result<Vec<Execution>, StoreError>;

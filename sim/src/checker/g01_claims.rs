@@ -30,6 +30,14 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 });
                 claim(&mut docket, track, step, before, execution);
             }
+            Act::ClaimRepeated(lease, is_told) => {
+                let holds = before.stage == Stage::Held && before.lease == lease;
+                docket.demand(is_told == holds, &[before.claim_event, step.event], || {
+                    let (name, token) = (track.name(step.row), lease.token);
+                    let (told, held) = if holds { ("left", "holds") } else { ("named", "no longer holds") };
+                    format!("{name} was {told} in the answer to the repeated claim {token}, which {held} it")
+                });
+            }
             Act::Renewed(lease, Ok(renewal)) => {
                 let promised = track.rows[step.row].lease_end(step.now);
                 docket.demand(renewal.expires_at == promised, &[step.event], || {
@@ -96,7 +104,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::super::story::Story;
-    use crate::history::{RunFacts, What};
+    use crate::history::{HostId, RunFacts, What};
 
     fn forbid(facts: &mut RunFacts) {
         facts.jobs[0].reentry = Reentry::Forbid;
@@ -147,6 +155,27 @@ mod tests {
     fn a_repeated_claim_is_not_a_second_one() {
         let mut story = Story::new();
         story.make(1).unheard().claim(1).wait(1).repeat();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_repeated_claim_names_what_it_still_holds() {
+        let failed = || {
+            let mut story = Story::new();
+            story.make(1).claim(1);
+            let claim = story.history.events.iter().rev().find_map(|event| match &event.what {
+                What::Applied { request, result, .. } => Some((request.clone(), result.clone())),
+                _ => None,
+            });
+            let (request, result) = claim.expect("it was claimed");
+            story.repeat().start(1).fail(1, 0);
+            let now = story.now();
+            story.record(HostId::Database, What::Applied { request, now, result });
+            story
+        };
+        failed().flagged_by(&["G1"]);
+        let mut story = failed();
+        story.forge(|_, reply| claimed(reply).executions.clear());
         story.is_fine();
     }
 

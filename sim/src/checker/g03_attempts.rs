@@ -1,7 +1,7 @@
 //! G3: charged attempts stay within the budget, rescues included, and the store counts as many as the history;
 //! due times and backoff are respected by the database clock.
 
-use tourbillon::model::{Outcome, Retry, State, transition::Charge};
+use tourbillon::model::{Outcome, Retry, State};
 
 use super::{
     Findings,
@@ -17,22 +17,17 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         let before = &shadows[step.row];
         let max = track.rows[step.row].policy.map_or(u32::MAX, |policy| policy.max_attempts);
         match step.act {
-            Act::Claimed(execution, charge) => {
+            Act::Claimed(execution, is_charged) => {
                 not_early(&mut docket, track, step, before);
                 docket.demand(before.attempt < max, &[before.last_event, step.event], || {
                     let token = execution.lease.as_ref().map(|lease| lease.token.to_string()).unwrap_or_default();
                     let name = track.name(step.row);
                     format!("{name} was claimed under token {token} at {} with all {max} attempts used", step.now)
                 });
-                match charge {
-                    Charge::AtClaim => {
-                        count(&mut docket, track, step, before, before.attempt + 1, execution.attempt);
-                    }
-                    // After an unstarted claim the question is G14's.
-                    Charge::AtStart if before.stage != Stage::Held || before.is_started => {
-                        count(&mut docket, track, step, before, before.attempt, execution.attempt);
-                    }
-                    Charge::AtStart => {}
+                // What an unstarted claim before it has cost is for G14 to say.
+                if is_charged || before.stage != Stage::Held || before.is_started {
+                    let charged = before.attempt + u32::from(is_charged);
+                    count(&mut docket, track, step, before, charged, execution.attempt);
                 }
             }
             Act::Started(_, Ok(attempt)) => {

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tourbillon::model::{Fence, Generation, Incarnation, LeaseRef, Outcome, State, transition::Charge};
+use tourbillon::model::{Fence, Generation, Incarnation, LeaseRef, Outcome, State};
 
 use super::{
     Findings,
@@ -70,10 +70,9 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
 impl<'h> Judge<'_, 'h> {
     fn see(&mut self, step: &Step<'h>, before: &Shadow) {
         match step.act {
-            Act::Claimed(execution, charge) => {
+            Act::Claimed(execution, is_charged) => {
                 if let Some(lease) = execution.lease_ref() {
                     let runner = execution.lease.as_ref().map(|lease| lease.runner);
-                    let is_charged = charge == Charge::AtClaim;
                     self.claims.insert(lease, Claim { runner, is_charged, handler: None });
                 }
             }

@@ -4,7 +4,7 @@
 //! An operator who requeues means it, so this is asked of first generations only.
 
 use tourbillon::{
-    model::{Execution, Generation, Supersede, Timestamp, transition::Charge},
+    model::{Execution, Generation, Supersede, Timestamp},
     store::{PlanEntry, PlanOutcome, RegisterOutcome, Reply, Verb},
 };
 
@@ -51,7 +51,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>) {
             }
             (Verb::Claim(claim), Reply::Claimed(reply)) => {
                 for execution in &reply.executions {
-                    run_is_due(docket, track, &all, (execution, claim.charge), (now, event));
+                    run_is_due(docket, track, &all, (execution, claim.charge.has_charged(execution)), (now, event));
                 }
             }
             _ => {}
@@ -63,10 +63,10 @@ fn run_is_due(
     docket: &mut Docket,
     track: &Track<'_>,
     all: &[Newest],
-    (execution, charge): (&Execution, Charge),
+    (execution, is_charged): (&Execution, bool),
     (now, event): (Timestamp, usize),
 ) {
-    let charged_before = execution.attempt.saturating_sub(u32::from(charge == Charge::AtClaim));
+    let charged_before = execution.attempt.saturating_sub(u32::from(is_charged));
     let Some(index) = track.row_at(execution.id) else { return };
     if charged_before > 0 || execution.generation != Generation::FIRST {
         return;

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use tourbillon::{
     model::{
         Actor, Audit, AuditAction, AuditDetails, AuditEvent, ExecutionId, Fence, Generation, Incarnation, Outcome,
-        State, Timestamp,
-        transition::{Cancelled, Charge},
+        State, Timestamp, transition::Cancelled,
     },
     store::Verb,
 };
@@ -122,12 +121,12 @@ fn due(track: &Track<'_>, step: &Step<'_>, was: &Shadow, runner: Actor, max_atte
                 (due.action, due.actor) = (AuditAction::Trigger, operator(track, step));
             }
         }
-        Act::Claimed(execution, charge) => {
+        Act::Claimed(execution, is_charged) => {
             let is_held = was.stage == Stage::Held;
             due.action = if is_held { AuditAction::Reclaim } else { AuditAction::Claim };
             (due.fence, due.actor) = (execution.fence, runner);
             details.new_status = State::Running;
-            details.attempts += u32::from(charge == Charge::AtClaim);
+            details.attempts += u32::from(is_charged);
         }
         Act::Started(_, Ok(_)) if !was.is_started => {
             (due.action, due.actor) = (AuditAction::Start, runner);

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tourbillon::model::{Incarnation, RequestId, transition::Charge};
+use tourbillon::{
+    model::{Incarnation, Reentry, RequestId, transition::Charge},
+    store::{Reply, Verb},
+};
 
 use super::{
     Findings,
@@ -18,6 +21,7 @@ use crate::history::{HostId, RunFacts, What};
 pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("G14");
     unstarted_costs_nothing(&mut docket, track);
+    charged_where_harmless(&mut docket, track);
     g14_ticks::judge(track, &mut docket);
     g14_pickup::judge(track, &mut docket);
     if let Some(facts) = track.facts {
@@ -34,7 +38,7 @@ fn unstarted_costs_nothing(docket: &mut Docket, track: &Track<'_>) {
         }
         let (name, token) = (|| track.name(step.row), before.lease.token);
         match step.act {
-            Act::Claimed(execution, Charge::AtStart) => {
+            Act::Claimed(execution, false) => {
                 docket.demand(execution.attempt == before.attempt, &[before.claim_event, step.event], || {
                     let (stored, charged) = (execution.attempt, before.attempt);
                     format!("{}: token {token} never started, yet attempts are {stored}, not {charged}", name())
@@ -48,6 +52,28 @@ fn unstarted_costs_nothing(docket: &mut Docket, track: &Track<'_>) {
             _ => {}
         }
     });
+}
+
+/// A claim that may charge what can lose an attempt without harm charges the first of several, of rows that may be
+/// re-entered, are under no limit and do not expire: should its process die beside them, they run all the same.
+fn charged_where_harmless(docket: &mut Docket, track: &Track<'_>) {
+    for (event, now, request, reply) in track.applied() {
+        let (Verb::Claim(claim), Reply::Claimed(claimed)) = (&request.verb, reply) else { continue };
+        if claim.charge != Charge::AtClaimIfHarmless {
+            continue;
+        }
+        for row in claimed.executions.iter().filter(|row| row.is_started()) {
+            let policy = &row.policy;
+            let may_run_again = policy.max_attempts > 1 && policy.reentry == Reentry::Allow;
+            let is_free = policy.limit.is_none() && row.expires_at.is_none();
+            docket.demand(row.attempt == 1 && may_run_again && is_free, &[event], || {
+                let (id, attempt, max) = (row.id, row.attempt, policy.max_attempts);
+                format!(
+                    "execution {id} was charged attempt {attempt} of {max} by its claim at {now}: it could be lost"
+                )
+            });
+        }
+    }
 }
 
 /// The time for which a replica was scheduled, and how fast its monotonic clock runs. What passes during a pause is
@@ -174,8 +200,11 @@ fn demand(docket: &mut Docket, limit: u128, call: &Open, request: RequestId, (no
 #[cfg(test)]
 mod tests {
     use tourbillon::{
-        model::{State, transition::Cancelled},
-        store::{ErrorKind, Reply},
+        model::{
+            State,
+            transition::{Cancelled, Charge},
+        },
+        store::{ErrorKind, Reply, Verb},
     };
 
     use super::super::story::{Story, incarnation};
@@ -205,6 +234,23 @@ mod tests {
         story.forge(|_, reply| {
             if let Reply::Claimed(claimed) = reply {
                 claimed.executions[0].attempt = 1;
+            }
+        });
+        story.flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn only_an_attempt_that_can_be_lost_is_charged_early() {
+        let mut story = Story::new();
+        story.make(1).claim_with(1, Charge::AtClaimIfHarmless).fail(1, 0);
+        story.claim_with(1, Charge::AtClaimIfHarmless).start(1);
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).run(1).fail(1, 0).claim_with(1, Charge::AtClaim);
+        story.is_fine();
+        story.forge(|verb, _| {
+            if let Verb::Claim(claim) = verb {
+                claim.charge = Charge::AtClaimIfHarmless;
             }
         });
         story.flagged_by(&["G14"]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tourbillon::model::{
     ExecutionId, Fence, Generation, LeaseRef, Outcome, Policy, Reentry, Retry, State, Timestamp, Token,
-    transition::{Cancelled, Charge},
+    transition::Cancelled,
 };
 use tourbillon::store::Due;
 use uuid::Uuid;
@@ -105,7 +105,7 @@ impl Shadow {
                 let (stage, wait_until) = (Stage::Waiting(State::Scheduled), row.due_at);
                 *self = Self { stage, wait_until, is_wait_relative: row.is_due_relative, ..Self::ABSENT };
             }
-            Act::Claimed(execution, charge) => {
+            Act::Claimed(execution, is_charged) => {
                 if self.stage == Stage::Absent {
                     self.wait_until = row.due_at;
                 }
@@ -115,7 +115,7 @@ impl Shadow {
                 self.lease = LeaseRef { id: execution.id, token, fence: execution.fence };
                 self.fence = self.fence.max(execution.fence);
                 self.claim_event = step.event;
-                self.is_started = charge == Charge::AtClaim;
+                self.is_started = is_charged;
                 self.attempt += u32::from(self.is_started);
                 self.expires_at = row.lease_end(now);
             }

@@ -165,7 +165,11 @@ impl Callers {
     }
 
     fn claim(&mut self) {
-        let charge = if self.draw(4) == 0 { Charge::AtClaim } else { Charge::AtStart };
+        let charge = match self.draw(4) {
+            0 => Charge::AtClaim,
+            1 => Charge::AtClaimIfHarmless,
+            _ => Charge::AtStart,
+        };
         let limit = u32::try_from(1 + self.draw(3)).unwrap();
         let (id, reply) = self.call(Claim { runner: Incarnation(Uuid::nil()), jobs: self.jobs(), limit, charge });
         let Reply::Claimed(claimed) = reply else { panic!("{reply:?}") };

@@ -47,8 +47,9 @@ impl Story {
         let expires_at = now + Duration::from_millis(row.policy.lease_ms);
         row.state = State::Running;
         row.fence = Fence(row.fence.0 + 1);
-        let started_at = (charge == Charge::AtClaim).then_some(now);
-        row.attempt += u32::from(charge == Charge::AtClaim);
+        let is_charged = charge.is_at_claim(row);
+        let started_at = is_charged.then_some(now);
+        row.attempt += u32::from(is_charged);
         row.lease = Some(Lease { token, runner, claimed_at: now, started_at, heartbeat_at: now, expires_at });
         row.updated_at = now;
         let claimed = Claimed { now, executions: vec![row.clone()], skipped: Vec::new() };

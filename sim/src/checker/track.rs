@@ -10,7 +10,7 @@ use tourbillon::{
     model::{
         Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, Policy, RequestId, Scope, SkipReason,
         State, Timestamp,
-        transition::{Cancelled, Charge, Refusal},
+        transition::{Cancelled, Refusal},
     },
     plan::{Backoff, Planner, Schedule},
     store::{
@@ -112,8 +112,10 @@ pub(super) enum Remover {
 #[derive(Clone, Copy)]
 pub(super) enum Act<'h> {
     Made,
-    /// The row as the claim answered it.
-    Claimed(&'h Execution, Charge),
+    /// The row as the claim answered it, and whether the claim charged its attempt.
+    Claimed(&'h Execution, bool),
+    /// A repetition of the claim that took this lease, and whether its answer names the row.
+    ClaimRepeated(LeaseRef, bool),
     Skipped(SkipReason),
     Started(&'h LeaseRef, &'h Result<u32, Refusal>),
     Renewed(&'h LeaseRef, &'h Result<Renewal, Refusal>),
@@ -307,8 +309,9 @@ impl<'h> Track<'h> {
                 let charged = start.leases.iter().zip(&started.outcomes).filter(|(_, outcome)| outcome.is_ok());
                 self.lost_charges.extend(charged.map(|(lease, _)| *lease));
             }
-            (Verb::Claim(claim), Ok(Reply::Claimed(claimed))) if claim.charge == Charge::AtClaim => {
-                self.lost_charges.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
+            (Verb::Claim(claim), Ok(Reply::Claimed(claimed))) => {
+                let charged = claimed.executions.iter().filter(|row| claim.charge.has_charged(row));
+                self.lost_charges.extend(charged.filter_map(Execution::lease_ref));
             }
             _ => {}
         }
@@ -324,6 +327,7 @@ impl<'h> Track<'h> {
         let Ok(reply) = result else { return };
         if self.is_repeat(event, request, reply) {
             self.repeats.insert(event);
+            self.claim_repeated(event, now, request, reply);
             return;
         }
         match (&request.verb, reply) {
@@ -353,7 +357,8 @@ impl<'h> Track<'h> {
                 for execution in &claimed.executions {
                     let row = self.intern(execution.id);
                     self.describe(row, execution);
-                    self.steps.push(Step { event, row, now, act: Act::Claimed(execution, claim.charge) });
+                    let is_charged = claim.charge.has_charged(execution);
+                    self.steps.push(Step { event, row, now, act: Act::Claimed(execution, is_charged) });
                 }
                 for (id, reason) in &claimed.skipped {
                     self.push(event, now, *id, Act::Skipped(*reason));
@@ -449,12 +454,25 @@ impl<'h> Track<'h> {
                 let What::Applied { now, result: Ok(first_reply), .. } = &self.history.events[first].what else {
                     return false;
                 };
-                let is_equal = first_reply == reply;
+                let is_equal = first_reply.may_be_repeated_as(reply);
                 if !is_equal && self.receipts_pruned_before.is_none_or(|before| *now >= before) {
                     self.broken_repeats.push((first, event));
                 }
                 is_equal
             }
+        }
+    }
+
+    /// What each row that the first transmission took learns of its repetition.
+    fn claim_repeated(&mut self, event: usize, now: Timestamp, request: &Request, again: &Reply) {
+        let first = self.receipts.get(&request.id).map(|first| &self.history.events[*first].what);
+        let (Some(What::Applied { result: Ok(Reply::Claimed(first)), .. }), Reply::Claimed(again)) = (first, again)
+        else {
+            return;
+        };
+        for lease in first.executions.iter().filter_map(Execution::lease_ref) {
+            let is_told = again.executions.iter().any(|row| row.lease_ref() == Some(lease));
+            self.push(event, now, lease.id, Act::ClaimRepeated(lease, is_told));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Cases of claim: which rows are taken, in what order, and what a claim does to them.
 
 use tourbillon::{
-    model::{Fence, Incarnation, Reentry, State, Token, transition::Charge},
+    model::{Fence, Incarnation, Limit, Outcome, Reentry, State, Token, transition::Charge},
     store::Claim,
 };
 use uuid::Uuid;
@@ -11,6 +11,8 @@ use super::subject::{LEASE_MS, Subject, claim_of, failed, job, runner};
 super::cases! {
     fresh_row_is_claimed_and_its_start_is_attempt_one,
     charging_at_claim_counts_the_attempt_at_once,
+    charging_at_claim_where_harmless_charges_the_first_of_several_attempts,
+    charging_at_claim_where_harmless_leaves_the_other_rows_to_their_start,
     row_is_claimed_from_its_due_time_on,
     retry_is_claimed_at_the_instant_it_is_due,
     retry_counts_the_next_attempt,
@@ -63,6 +65,35 @@ async fn charging_at_claim_counts_the_attempt_at_once(s: &Subject) {
     let row = &claimed.executions[0];
     assert_eq!(row.attempt, 1);
     assert_eq!(row.lease.as_ref().and_then(|lease| lease.started_at), Some(s.now()));
+}
+
+/// G14: it keeps the attempts that it needs.
+async fn charging_at_claim_where_harmless_charges_the_first_of_several_attempts(s: &Subject) {
+    let name = job("digest");
+    s.add_one(&name, |_| {}).await;
+    let claimed = s.call(Claim { charge: Charge::AtClaimIfHarmless, ..claim_of(&[&name], 10) }).await;
+    let row = &claimed.executions[0];
+    assert_eq!((row.attempt, row.is_started()), (1, true));
+    let lease = row.lease_ref().expect("claimed");
+    assert_eq!(s.start(lease).await, Ok(1), "a start charges nothing more");
+    assert_eq!(s.settle(lease, Outcome::Released).await, Ok(State::Scheduled));
+    assert_eq!(s.get(lease.id).await.attempt, 0, "given back, uncharged");
+}
+
+/// G14, G3.
+async fn charging_at_claim_where_harmless_leaves_the_other_rows_to_their_start(s: &Subject) {
+    let name = job("digest");
+    let retry = s.running(&name, |_| {}).await;
+    assert_eq!(s.settle(retry, failed(0)).await, Ok(State::Retryable));
+    let last = s.row_with(|row| row.policy.max_attempts = 1);
+    let forbidden = s.row_with(|row| row.policy.reentry = Reentry::Forbid);
+    let limited = s.row_with(|row| row.policy.limit = Some(Limit { key: "seats".to_owned(), max: 2 }));
+    let mortal = s.row_with(|row| row.expires_at = Some(s.after(60_000)));
+    s.add(&name, vec![last, forbidden, limited, mortal]).await;
+    let claimed = s.call(Claim { charge: Charge::AtClaimIfHarmless, ..claim_of(&[&name], 10) }).await;
+    assert_eq!(claimed.executions.len(), 5);
+    assert!(claimed.executions.iter().all(|row| !row.is_started()));
+    assert_eq!(claimed.executions.iter().map(|row| row.attempt).sum::<u32>(), 1, "that which had failed");
 }
 
 /// P-12.

@@ -10,7 +10,7 @@ use tourbillon::{
     model::{
         Audit, Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef,
         NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede,
-        Timestamp, Token, transition::Charge,
+        Timestamp, Token,
     },
     store::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Heartbeat,
@@ -145,11 +145,10 @@ impl Pair {
                 let items = distinct(items, |item: &NewItem| item.id);
                 self.ask(Enqueue { queue: job_of(*job), max_items: *max_items, items }).await?
             }
-            Step::Claim { jobs, limit, at_claim } => {
+            Step::Claim { jobs, limit, charge } => {
                 let jobs = jobs.iter().map(|n| job_of(*n)).collect();
-                let charge = if *at_claim { Charge::AtClaim } else { Charge::AtStart };
                 let runner = Incarnation(self.uuid());
-                self.ask(Claim { runner, jobs, limit: *limit, charge }).await?
+                self.ask(Claim { runner, jobs, limit: *limit, charge: *charge }).await?
             }
             Step::Start(picks) => {
                 let leases = self.leases(picks);

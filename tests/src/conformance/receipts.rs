@@ -1,7 +1,10 @@
 //! Cases of repeated request ids: the first outcome is returned, and nothing changes.
 
 use tourbillon::{
-    model::{Generation, State, transition::Cancelled},
+    model::{
+        Execution, Generation, Outcome, State,
+        transition::{Cancelled, Charge},
+    },
     store::{Cancel, Claim, Plan, PlanOutcome, Prune, Requeue, RequeueOutcome, Settle, Settlement},
 };
 
@@ -11,7 +14,8 @@ super::cases! {
     repeated_plan_makes_nothing_twice,
     repeated_plan_that_was_refused_stays_refused,
     repeated_claim_returns_the_same_rows,
-    repeated_claim_returns_rows_as_they_were_then,
+    repeated_claim_returns_what_it_still_holds,
+    repeated_claim_returns_nothing_that_another_holds,
     repeated_claim_returns_what_it_skipped,
     empty_claim_leaves_no_receipt,
     repeated_settle_reports_its_own_success,
@@ -65,17 +69,39 @@ async fn repeated_claim_returns_the_same_rows(s: &Subject) {
     assert_eq!(s.claim(&name).await.executions.len(), 1, "the third row was left");
 }
 
-async fn repeated_claim_returns_rows_as_they_were_then(s: &Subject) {
+/// G1: it takes nothing, whatever has become of what it took.
+async fn repeated_claim_returns_what_it_still_holds(s: &Subject) {
     let name = job("digest");
-    s.add_one(&name, |_| {}).await;
+    s.add(&name, vec![s.row(), s.row(), s.row()]).await;
     let request = s.request(claim_of(&[&name], 2));
     let first = s.repeat::<Claim>(&request).await;
-    let lease = first.executions[0].lease_ref().expect("claimed");
+    let leases: Vec<_> = first.executions.iter().filter_map(Execution::lease_ref).collect();
     s.pass(5);
-    s.start(lease).await.expect("held");
-    assert_eq!(s.repeat::<Claim>(&request).await, first);
-    s.settle(lease, succeeded()).await.expect("held");
-    assert_eq!(s.repeat::<Claim>(&request).await, first, "also after the row has gone");
+    assert_eq!(s.start(leases[0]).await, Ok(1));
+    let again = s.repeat::<Claim>(&request).await;
+    assert_eq!((again.now, again.executions.len()), (first.now, 2));
+    assert_eq!(again.executions, [s.get(leases[0].id).await, s.get(leases[1].id).await], "as they are now");
+    s.settle(leases[0], succeeded()).await.expect("held");
+    assert_eq!(s.repeat::<Claim>(&request).await.executions, again.executions[1..]);
+    s.settle(leases[1], Outcome::Released).await.expect("held");
+    let none = s.repeat::<Claim>(&request).await;
+    assert_eq!((none.now, none.executions.len()), (first.now, 0), "two rows could be claimed");
+}
+
+/// G1.
+async fn repeated_claim_returns_nothing_that_another_holds(s: &Subject) {
+    let name = job("digest");
+    s.add(&name, vec![s.row(), s.row()]).await;
+    let request = s.request(Claim { charge: Charge::AtClaim, ..claim_of(&[&name], 2) });
+    let first = s.repeat::<Claim>(&request).await;
+    let kept = first.executions[1].lease_ref().expect("claimed");
+    s.pass(LEASE_MS as i64);
+    s.heartbeat(kept).await.expect("held");
+    s.pass(1);
+    let taken = s.claim(&name).await.executions;
+    assert_eq!(taken.iter().map(|row| row.id).collect::<Vec<_>>(), [first.executions[0].id]);
+    let again = s.repeat::<Claim>(&request).await.executions;
+    assert_eq!(again.iter().map(|row| row.id).collect::<Vec<_>>(), [kept.id]);
 }
 
 async fn repeated_claim_returns_what_it_skipped(s: &Subject) {

@@ -7,6 +7,7 @@ use proptest::{
     prop_oneof,
     sample::select,
 };
+use tourbillon::model::transition::Charge;
 
 /// Which of the leases handed out so far: counted from the newest, modulo their number.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +92,7 @@ pub(super) enum Step {
     Claim {
         jobs: Vec<u8>,
         limit: u32,
-        at_claim: bool,
+        charge: Charge,
     },
     Start(Vec<Pick>),
     Heartbeat(Vec<Pick>),
@@ -185,8 +186,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => plan(),
         6 => (0..3u8, proptest::option::weighted(0.3, 0..4u64), vec(item(), 1..4))
             .prop_map(|(job, max_items, items)| Step::Enqueue { job, max_items, items }),
-        8 => (vec(0..3u8, 1..4), 1..5u32, any::<bool>())
-            .prop_map(|(jobs, limit, at_claim)| Step::Claim { jobs, limit, at_claim }),
+        8 => (vec(0..3u8, 1..4), 1..5u32, select(vec![Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim]))
+            .prop_map(|(jobs, limit, charge)| Step::Claim { jobs, limit, charge }),
         6 => vec(pick(), 1..4).prop_map(Step::Start),
         3 => vec(pick(), 1..4).prop_map(Step::Heartbeat),
         6 => vec((pick(), ending()), 1..4).prop_map(Step::Settle),

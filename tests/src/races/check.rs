@@ -42,7 +42,7 @@ pub fn check(calls: &[Call], end: &[Execution]) -> Verdict {
     for row in end {
         by_id.entry(row.id).or_default().push(row.clone());
     }
-    let mut spans: Vec<Span> = Vec::new();
+    let (mut spans, mut unheard): (Vec<Span>, usize) = (Vec::new(), 0);
     let ids: BTreeSet<ExecutionId> = by_id.keys().chain(ledger.events.keys()).copied().collect();
     for id in ids {
         let around = Surroundings {
@@ -50,12 +50,18 @@ pub fn check(calls: &[Call], end: &[Execution]) -> Verdict {
             end: by_id.get(&id).map_or(&[], Vec::as_slice),
             cancelled_now: ledger.cancelled_now.get(&id).copied().unwrap_or(0),
             rescues_unanswered: ledger.unanswered.contains_key("rescue"),
+            claims_unheard: ledger.unheard_rows > 0,
         };
         let judged = judge(around, ledger.events.get(&id).map_or(&[], Vec::as_slice));
         verdict.findings.extend(judged.findings);
         verdict.claims += judged.claims;
         verdict.settles += judged.settles;
         spans.extend(judged.spans);
+        unheard += judged.unheard;
+    }
+    if unheard > ledger.unheard_rows {
+        let most = ledger.unheard_rows;
+        verdict.findings.push(format!("G1: {unheard} claims are in no reply; those heard late took {most} at most"));
     }
     verdict.limited = spans.len();
     overlaps(spans, &mut verdict.findings);

@@ -39,6 +39,8 @@ pub(crate) struct Judged {
     pub(crate) spans: Vec<Span>,
     pub(crate) claims: usize,
     pub(crate) settles: usize,
+    /// Claims that no reply names. What came of such a row is told in part, and not judged further.
+    pub(crate) unheard: usize,
 }
 
 /// What a judgement needs besides the events.
@@ -51,6 +53,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) cancelled_now: usize,
     /// Calls of a rescue had no answer, so rows may have been ended that no reply names.
     pub(crate) rescues_unanswered: bool,
+    /// Claims were answered late, so there may be some that no reply names.
+    pub(crate) claims_unheard: bool,
 }
 
 impl Surroundings<'_> {
@@ -65,15 +69,17 @@ impl Surroundings<'_> {
 pub(crate) fn judge(around: Surroundings<'_>, events: &[Event]) -> Judged {
     let mut judged = Judged::default();
     let mut attempts = attempts(around, events, &mut judged);
-    attach(around, &mut attempts, events, &mut judged);
-    let attempts: Vec<Attempt> = attempts.into_values().collect();
     judged.claims = attempts.len();
     judged.settles = events.iter().filter(|event| matches!(event.deed, Deed::Settled(..))).count();
-    leases(around, &attempts, &mut judged);
-    terminal_transitions(around, &attempts, events, &mut judged);
-    charges(around, &attempts, events, &mut judged);
-    refusals(around, &attempts, events, &mut judged);
-    judged.spans = spans(around, &attempts);
+    if judged.unheard == 0 {
+        attach(around, &mut attempts, events, &mut judged);
+        let attempts: Vec<Attempt> = attempts.into_values().collect();
+        leases(around, &attempts, &mut judged);
+        terminal_transitions(around, &attempts, events, &mut judged);
+        charges(around, &attempts, events, &mut judged);
+        refusals(around, &attempts, events, &mut judged);
+        judged.spans = spans(around, &attempts);
+    }
     judged.findings.iter_mut().for_each(|finding| finding.push_str(&format!(" (execution {})", around.id)));
     judged
 }
@@ -106,7 +112,9 @@ fn attempts(around: Surroundings<'_>, events: &[Event], judged: &mut Judged) -> 
     }
     let last = around.end.iter().map(|row| row.fence.0).max().unwrap_or(0);
     let missing = (1..=last).filter(|fence| !attempts.contains_key(&Fence(*fence))).count();
-    if missing > 0 {
+    if around.claims_unheard {
+        judged.unheard = missing;
+    } else if missing > 0 {
         judged.findings.push(format!("G1: {missing} of the fences 1 to {last} are in no claim's reply"));
     }
     if let Some(beyond) = attempts.keys().find(|fence| fence.0 > last) {

@@ -89,6 +89,9 @@ pub(crate) struct Ledger {
     pub(crate) cancelled_now: BTreeMap<ExecutionId, usize>,
     /// A verb without a receipt had no answer: what it did may be in no reply.
     pub(crate) unanswered: BTreeMap<&'static str, usize>,
+    /// Rows that claims may have taken of which no reply tells: those that a claim no longer held when it was answered at
+    /// last, after tries that had no answer.
+    pub(crate) unheard_rows: usize,
     /// Requests that were answered twice, and differently.
     pub(crate) contradictions: Vec<String>,
 }
@@ -110,7 +113,7 @@ impl Ledger {
             if keeps_receipt(&call.request.verb) && !is_empty_claim(reply) {
                 match first.get(&id) {
                     None => first.insert(id, reply),
-                    Some(told) if *told == reply => continue,
+                    Some(told) if told.may_be_repeated_as(reply) => continue,
                     Some(told) => {
                         ledger
                             .contradictions
@@ -120,6 +123,12 @@ impl Ledger {
                 };
             }
             let applied = if unknown.contains(&id) { Application::MaybeBefore } else { Application::Now };
+            if let (Verb::Claim(claim), Reply::Claimed(claimed), Application::MaybeBefore) =
+                (&call.request.verb, reply, applied)
+            {
+                let told = claimed.executions.len() + claimed.skipped.len();
+                ledger.unheard_rows += (claim.limit as usize).saturating_sub(told);
+            }
             ledger.enter(&call.request.verb, reply, applied);
         }
         for events in ledger.events.values_mut() {

@@ -223,7 +223,11 @@ impl Worker {
 
     async fn claim_and_work(&mut self) {
         let limit = u32::try_from(1 + self.chance.below(6)).unwrap_or(1);
-        let charge = if self.chance.below(10) == 0 { Charge::AtClaim } else { Charge::AtStart };
+        let charge = match self.chance.below(10) {
+            0 => Charge::AtClaim,
+            1..=3 => Charge::AtClaimIfHarmless,
+            _ => Charge::AtStart,
+        };
         let claim = Claim { runner: self.me, jobs: self.jobs.clone(), limit, charge };
         let Some(claimed) = self.call(claim).await else { return };
         self.remember(claimed.executions.iter().map(|row| row.id));

@@ -34,7 +34,7 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
              from generate_series(1, {FUTURE_ROWS}) n"
         );
         sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
-        let types = "(timestamptz, uuid, text[], bigint, uuid, boolean)";
+        let types = "(timestamptz, uuid, text[], bigint, uuid, text)";
         prepare(&mut connection, &store, ("claim_executions", types)).await?;
         // A deep backlog of due rows: only as many are read as are taken.
         let backlog = "update tourbillon.execution set claimable_at = now() - (claimable_at - now()) \
@@ -52,7 +52,7 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
 }
 
 const CLAIM: &str = "execute claim_executions \
-    (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), true)";
+    (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), 'all')";
 
 /// What is wrong with the plan, if anything.
 fn judge(plan: &str, max_pages: u64) -> Option<String> {

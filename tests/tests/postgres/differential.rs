@@ -267,7 +267,11 @@ impl World {
             0..=5 => self.plan(memory),
             6..=12 => {
                 let jobs = (0..4).map(|_| self.job()).collect();
-                let charge = if self.dice.one_in(3) { Charge::AtClaim } else { Charge::AtStart };
+                let charge = match self.dice.below(3) {
+                    0 => Charge::AtClaim,
+                    1 => Charge::AtClaimIfHarmless,
+                    _ => Charge::AtStart,
+                };
                 let runner = Incarnation(self.dice.uuid());
                 Claim { runner, jobs, limit: 1 + self.dice.below(8) as u32, charge }.into()
             }

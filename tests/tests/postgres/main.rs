@@ -7,6 +7,7 @@ mod differential;
 mod enqueue_plan;
 mod errors;
 mod explain;
+mod lasting_plans;
 mod migration;
 mod notices;
 mod pooler;
@@ -41,6 +42,7 @@ type Case = (&'static str, Run);
 const CASES: &[&[Case]] = &[
     chaos::CASES,
     claim_plan::CASES,
+    lasting_plans::CASES,
     differential::CASES,
     enqueue_plan::CASES,
     errors::CASES,

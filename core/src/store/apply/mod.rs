@@ -3,6 +3,7 @@
 //! Runs inside one serialisable transaction of whichever database implements `Rows`. It decides only what spans
 //! rows; what may happen to a single row is decided in [`crate::model::transition`].
 
+mod claim;
 mod item;
 mod job;
 mod lock;
@@ -13,18 +14,18 @@ mod schema;
 pub use schema::{next_step, require_complete};
 
 use super::{
-    AuditPage, CancelOutcomes, CancelRequest, Claim, Claimed, ClockRead, Cursor, CursorsRead, ErrorKind,
-    ExecutionPage, ItemPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, PausePage, Plan, PlanEntry,
-    PlanOutcome, Planned, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply,
-    Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats,
-    StoreError, Verb, check, keeps_receipt,
+    AuditPage, CancelOutcomes, CancelRequest, ClockRead, Cursor, CursorsRead, ErrorKind, ExecutionPage, ItemPage,
+    JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, PausePage, Plan, PlanEntry, PlanOutcome, Planned,
+    Receipt, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request,
+    RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError,
+    Verb, check, keeps_receipt,
 };
 use crate::model::{
-    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, SkipReason, SkippedSlots, State,
-    Timestamp, Token,
+    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, SkipReason, SkippedSlots, Timestamp,
+    Token,
     audit::{self, By},
     micros,
-    transition::{self, Cancelled, Refusal, Verdict},
+    transition::{self, Cancelled, Refusal},
 };
 use std::time::Duration;
 
@@ -39,7 +40,10 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         && let Some(first) = rows.receipt(request.id)?
         && !is_forgotten(&request.verb)
     {
-        return Ok(first);
+        return match first {
+            Receipt::Reply(reply) => Ok(reply),
+            Receipt::Claimed(kept) => claim::again(rows, Token(request.id.0), kept).map(Reply::Claimed),
+        };
     }
     let reply = match &request.verb {
         Verb::Migrate(verb) => Reply::Migrated(schema::migrate(rows, now, *verb)?),
@@ -60,7 +64,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         }
         Verb::Plan(verb) => Reply::Planned(plan(rows, now, verb)?),
         Verb::Enqueue(verb) => Reply::Enqueued(queue::enqueue(rows, now, verb)?),
-        Verb::Claim(verb) => Reply::Claimed(claim(rows, now, Token(request.id.0), verb)?),
+        Verb::Claim(verb) => Reply::Claimed(claim::claim(rows, now, Token(request.id.0), verb)?),
         Verb::Start(verb) => {
             let outcomes = each(&verb.leases, |lease| {
                 change_held(rows, now, lease, By::Holder, |row| {
@@ -125,7 +129,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         }
     };
     if keeps_receipt(&request.verb) && !changed_nothing(&reply) {
-        rows.put_receipt(request.id, now, &reply)?;
+        rows.put_receipt(request.id, now, &Receipt::of(&reply))?;
     }
     Ok(reply)
 }
@@ -417,45 +421,6 @@ fn carry_out(
         &Cursor { scope: scope.clone(), at: *to, high_water, newest_slot, schedule_hash, edited_at },
     )?;
     Ok(PlanOutcome::Made(moved.made.iter().map(|slot| slot.id).collect()))
-}
-
-fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Result<Claimed, StoreError> {
-    let mut claimed = Claimed { now, executions: Vec::new(), skipped: Vec::new() };
-    for was in rows.claimable(&verb.jobs, now, verb.limit)? {
-        let newest = rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot);
-        let is_behind = was.state == State::Retryable && was.slot_at.is_some_and(|slot| newest > Some(slot));
-        if is_behind && planted!(A8) {
-            continue;
-        }
-        let mut row = was.clone();
-        match transition::judge(&was, newest, now) {
-            Verdict::Skip(reason) => {
-                transition::skip(&mut row, reason, now);
-                claimed.skipped.push((row.id, reason));
-            }
-            Verdict::Run if has_room(rows, &was)? => {
-                transition::claim(&mut row, token, verb.runner, verb.charge, now);
-                claimed.executions.push(row.clone());
-                if was.updated_at == was.created_at && planted!(A32) {
-                    rows.update(&was, &Execution { updated_at: now.offset_micros(1), ..was.clone() })?;
-                    continue;
-                }
-            }
-            Verdict::Run => continue,
-        }
-        store(rows, now, &was, &row, By::Claimer)?;
-    }
-    Ok(claimed)
-}
-
-/// G15. A running row counts already, so taking it over needs no room.
-fn has_room(rows: &mut impl Rows, row: &Execution) -> Result<bool, StoreError> {
-    match &row.policy.limit {
-        Some(limit) if row.state != State::Running => {
-            Ok(rows.running_with_limit(&limit.key)? < limit.max || planted!(A9))
-        }
-        _ => Ok(true),
-    }
 }
 
 fn rescue(rows: &mut impl Rows, now: Timestamp, verb: &Rescue) -> Result<Rescued, StoreError> {

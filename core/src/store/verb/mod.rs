@@ -43,9 +43,9 @@ pub use queue::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, MAX_KEY_BYTES, N
 /// A verb with the caller's id for this call.
 ///
 /// Repeating the id within the idempotency window returns the first outcome and changes nothing, even when the
-/// rows concerned have gone. (A claim that found nothing and a lock that was
-/// not free leave no trace: repeating the request may find something. And a copy that runs beside
-/// its first, uncommitted transmission may find nothing, where a later one gets the first reply.)
+/// rows concerned have gone. (A claim is answered by those of its rows that it still holds, as they are now. A claim that
+/// found nothing and a lock that was not free leave no trace: repeating the request may find something. And a copy that
+/// runs beside its first, uncommitted transmission may find nothing, where a later one gets the first reply.)
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Request {
     /// New for every call, kept for every repetition of it.

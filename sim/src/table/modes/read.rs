@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
     job::Delivery,
-    model::{Execution, ExecutionId, JobName, LeaseRef, Timestamp, transition::Charge},
+    model::{Execution, ExecutionId, JobName, LeaseRef, Timestamp},
     store::{Reply, Request, SkippedEntry, Verb},
 };
 
@@ -114,8 +114,9 @@ fn lost_charges(history: &History) -> BTreeSet<LeaseRef> {
                 request: Request { verb: Verb::Claim(claim), .. },
                 result: Ok(Reply::Claimed(claimed)),
                 ..
-            } if claim.charge == Charge::AtClaim => {
-                leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
+            } => {
+                let charged = claimed.executions.iter().filter(|row| claim.charge.has_charged(row));
+                leases.extend(charged.filter_map(Execution::lease_ref));
             }
             _ => {}
         }

@@ -1,0 +1,62 @@
+//! Owns what a claim does, and what it answers when it is repeated.
+
+use super::store;
+use crate::{
+    model::{
+        Execution, State, Timestamp, Token,
+        audit::By,
+        transition::{self, Verdict},
+    },
+    store::{Claim, ClaimReceipt, Claimed, Rows, StoreError},
+};
+
+pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Result<Claimed, StoreError> {
+    let mut claimed = Claimed { now, executions: Vec::new(), skipped: Vec::new() };
+    for was in rows.claimable(&verb.jobs, now, verb.limit)? {
+        let newest = rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot);
+        let is_behind = was.state == State::Retryable && was.slot_at.is_some_and(|slot| newest > Some(slot));
+        if is_behind && planted!(A8) {
+            continue;
+        }
+        let mut row = was.clone();
+        match transition::judge(&was, newest, now) {
+            Verdict::Skip(reason) => {
+                transition::skip(&mut row, reason, now);
+                claimed.skipped.push((row.id, reason));
+            }
+            Verdict::Run if has_room(rows, &was)? => {
+                transition::claim(&mut row, token, verb.runner, verb.charge, now);
+                claimed.executions.push(row.clone());
+                if was.updated_at == was.created_at && planted!(A32) {
+                    rows.update(&was, &Execution { updated_at: now.offset_micros(1), ..was.clone() })?;
+                    continue;
+                }
+            }
+            Verdict::Run => continue,
+        }
+        store(rows, now, &was, &row, By::Claimer)?;
+    }
+    Ok(claimed)
+}
+
+/// G15. A running row counts already, so taking it over needs no room.
+fn has_room(rows: &mut impl Rows, row: &Execution) -> Result<bool, StoreError> {
+    match &row.policy.limit {
+        Some(limit) if row.state != State::Running => {
+            Ok(rows.running_with_limit(&limit.key)? < limit.max || planted!(A9))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// The answer to a claim that was carried out before: of what it took, what it still holds, as that is now. A row that
+/// somebody else has taken meanwhile would be of no use to whoever asks.
+pub(super) fn again(rows: &mut impl Rows, token: Token, kept: ClaimReceipt) -> Result<Claimed, StoreError> {
+    let ClaimReceipt { now, taken, skipped } = kept;
+    let is_held = |row: &Execution| row.lease_ref().is_some_and(|lease| lease.token == token);
+    let mut executions = Vec::with_capacity(taken.len());
+    for id in taken {
+        executions.extend(rows.live(id)?.filter(is_held));
+    }
+    Ok(Claimed { now, executions, skipped })
+}

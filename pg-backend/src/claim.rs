@@ -1,0 +1,207 @@
+//! Owns a claim: its parameters, and how the lines of its answer become rows. What cannot be read is set aside, and the
+//! others run.
+
+use sqlx::{Row, postgres::PgRow};
+use tourbillon::{
+    model::{
+        Audit, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, Json, Lease, Limit, Policy, Reentry,
+        RequestId, Scope, SkipReason, State, Supersede, Timestamp, Token, transition::Charge,
+    },
+    store::{Claim, Claimed, Reply},
+};
+
+use crate::{
+    error::Fault,
+    line::{Line, Wrong},
+    parameter::{Bound, at, query},
+    session::Session,
+    sql::Statements,
+    store::{Inner, corrupt, decode},
+    wire::Id,
+};
+
+/// Column of the first field of a row; those before it are of the line with the time, and the position.
+const ROW: usize = 5;
+
+/// A row that cannot be read.
+struct Unreadable {
+    id: Id,
+    reason: String,
+}
+
+fn claim(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Claim) -> Bound {
+    let jobs: Vec<_> = verb.jobs.iter().map(|job| job.as_str().to_owned()).collect();
+    at(sql.claim(verb.limit), now)
+        .bind(Id::from(id))
+        .bind(jobs)
+        .bind(i64::from(verb.limit))
+        .bind(Id::from(verb.runner))
+        .bind(match verb.charge {
+            Charge::AtStart => "none",
+            Charge::AtClaimIfHarmless => "harmless",
+            Charge::AtClaim => "all",
+        })
+}
+
+impl Inner {
+    /// A claim. Should setting aside fail, the lease ends, and the next claim finds the row again.
+    pub(crate) async fn claim(&self, session: &mut Session<'_>, id: RequestId, verb: &Claim) -> Result<Reply, Fault> {
+        let bound = claim(&self.statements, self.clock.fixed(), id, verb);
+        let mut answer = Answer::of(&session.lines(bound).await?, id).map_err(malformed)?;
+        if answer.is_repeated {
+            let again = query(&self.statements.claim_again).bind(Id::from(id));
+            answer = Answer::of(&session.lines(again).await?, id).map_err(malformed)?;
+        }
+        if !answer.unreadable.is_empty() {
+            let (ids, reasons): (Vec<_>, Vec<_>) =
+                answer.unreadable.into_iter().map(|row| (row.id, row.reason)).unzip();
+            let aside = at(&self.statements.set_aside, self.clock.fixed());
+            session.ask(aside.bind(Id::from(id)).bind(ids).bind(reasons)).await?;
+        }
+        answer.rows.sort_unstable_by_key(|(position, _)| *position);
+        let executions = answer.rows.into_iter().map(|(_, row)| row).collect();
+        Ok(Reply::Claimed(Claimed { now: answer.now, executions, skipped: answer.skipped }))
+    }
+}
+
+fn malformed(wrong: Wrong) -> Fault {
+    Fault::Final(corrupt(format!("the answer to a claim cannot be read: {wrong}")))
+}
+
+/// What the lines of an answer say; the rows in no order.
+struct Answer {
+    now: Timestamp,
+    is_repeated: bool,
+    skipped: Vec<(ExecutionId, SkipReason)>,
+    rows: Vec<(i64, Execution)>,
+    unreadable: Vec<Unreadable>,
+}
+
+impl Answer {
+    fn of(lines: &[PgRow], request: RequestId) -> Result<Self, Wrong> {
+        let mut head = None;
+        let (mut rows, mut unreadable) = (Vec::with_capacity(lines.len()), Vec::new());
+        let mut names = Names::default();
+        for line in lines {
+            let mut columns = Line::from(line, 0);
+            if let Some(now) = columns.optional_instant()? {
+                let is_repeated: bool = columns.next()?;
+                let skipped: Option<&str> = columns.next()?;
+                head = Some((now, is_repeated, skipped.map_or_else(|| Ok(Vec::new()), decode)?));
+                continue;
+            }
+            let position: i64 = line.try_get_unchecked(ROW - 1)?;
+            let mut columns = Line::from(line, ROW);
+            let id: Id = columns.next()?;
+            match read((id.into(), Token(request.0)), &mut columns, &mut names) {
+                Ok(row) => rows.push((position, row)),
+                Err(wrong) => {
+                    let (execution, reason) = (ExecutionId::from(id), wrong.to_string());
+                    tracing::error!(%execution, %reason, "cannot be read; set aside in the table `unreadable`");
+                    unreadable.push(Unreadable { id, reason });
+                }
+            }
+        }
+        let (now, is_repeated, skipped) = head.ok_or("no line has the time")?;
+        Ok(Self { now, is_repeated, skipped, rows, unreadable })
+    }
+}
+
+/// The last names that were read: the rows of a claim mostly have the same.
+#[derive(Default)]
+struct Names {
+    job: Option<JobName>,
+    scope: Option<Scope>,
+}
+
+impl Names {
+    fn job(&mut self, name: &str) -> Result<JobName, Wrong> {
+        match &self.job {
+            Some(last) if last.as_str() == name => Ok(last.clone()),
+            _ => Ok(self.job.insert(JobName::new(name)?).clone()),
+        }
+    }
+
+    fn scope(&mut self, kind: &str, id: &str) -> Result<Scope, Wrong> {
+        match &self.scope {
+            Some(last) if (last.kind(), last.id()) == (kind, id) => Ok(last.clone()),
+            _ => Ok(self.scope.insert(Scope::new(kind, id)?).clone()),
+        }
+    }
+}
+
+/// The columns of `fragment/claimed_columns.sql`, behind the id. Whatever a claim clears is not among them.
+fn read((id, token): (ExecutionId, Token), columns: &mut Line<'_>, names: &mut Names) -> Result<Execution, Wrong> {
+    // Fields of a struct literal are evaluated as written, but these are not in their order.
+    let generation = Generation(columns.count()?);
+    let job = names.job(columns.next()?)?;
+    let scope = names.scope(columns.next()?, columns.next()?)?;
+    let slot_at = columns.optional_instant()?;
+    let due_at = columns.instant()?;
+    let expires_at = columns.optional_instant()?;
+    let priority = columns.next()?;
+    let payload = columns.next::<Option<&str>>()?.map(Json::from_stored);
+    let unique_key = columns.next()?;
+    let policy = read_policy(columns)?;
+    let claimable_at = columns.optional_instant()?;
+    let attempt = columns.count()?;
+    let fence = Fence(columns.count()?);
+    let lease = Lease {
+        token,
+        runner: Incarnation::from(columns.next::<Id>()?),
+        claimed_at: columns.instant()?,
+        started_at: columns.optional_instant()?,
+        heartbeat_at: columns.instant()?,
+        expires_at: columns.instant()?,
+    };
+    Ok(Execution {
+        id,
+        generation,
+        job,
+        scope,
+        slot_at,
+        due_at,
+        expires_at,
+        priority,
+        payload,
+        unique_key,
+        policy,
+        state: State::Running,
+        claimable_at,
+        attempt,
+        fence,
+        lease: Some(lease),
+        cancel_requested_at: columns.optional_instant()?,
+        finished_at: None,
+        duration_ms: None,
+        rows_affected: None,
+        result: None,
+        error: None,
+        skip_reason: None,
+        created_at: columns.instant()?,
+        updated_at: columns.instant()?,
+    })
+}
+
+fn read_policy(columns: &mut Line<'_>) -> Result<Policy, Wrong> {
+    Ok(Policy {
+        max_attempts: columns.count()?,
+        lease_ms: columns.count()?,
+        reentry: columns.named(|name| match name {
+            "allow" => Some(Reentry::Allow),
+            "forbid" => Some(Reentry::Forbid),
+            _ => None,
+        })?,
+        supersede: columns.named(|name| match name {
+            "never" => Some(Supersede::Never),
+            "by_newer_slot" => Some(Supersede::ByNewerSlot),
+            _ => None,
+        })?,
+        limit: match (columns.next()?, columns.next::<Option<i64>>()?) {
+            (Some(key), Some(max)) => Some(Limit { key, max: u32::try_from(max)? }),
+            (None, None) => None,
+            _ => return Err("a limit key without a limit, or the reverse".into()),
+        },
+        audit: columns.named(Audit::from_name)?,
+    })
+}
