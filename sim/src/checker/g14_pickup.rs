@@ -5,7 +5,10 @@
 //! database or the world for a while. Faults of notices are in the way of the first bound only. What exactly a fault still
 //! holds up, and for how long, is not followed: while one may, nothing is judged.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tourbillon::{
     model::{ExecutionId, Incarnation, JobName},
@@ -34,7 +37,8 @@ pub(super) fn judge(track: &Track<'_>, docket: &mut Docket) {
         return;
     }
     let mut watch = Watch::new(facts, queues, docket);
-    let mut applied = track.applied().peekable();
+    // Until a fail-over, what it loses was so: an item was taken, and its worker busy.
+    let mut applied = track.answered().peekable();
     for (index, event) in track.history.events.iter().enumerate() {
         (watch.event, watch.at_us) = (index, event.at_us);
         watch.see(event.host, &event.what);
@@ -49,6 +53,16 @@ struct Waiting<'h> {
     queue: &'h JobName,
     enqueued: usize,
     since_us: u64,
+}
+
+/// An item that takes a worker's time.
+struct Hold {
+    process: Incarnation,
+    queue: JobName,
+    /// The claim.
+    event: usize,
+    /// Its claim is not in the database any more: only its handler can end it.
+    is_lost: bool,
 }
 
 /// What is known of one replica.
@@ -87,8 +101,9 @@ struct Watch<'h, 'd> {
     at_us: u64,
     replicas: Vec<Replica>,
     waiting: BTreeMap<ExecutionId, Waiting<'h>>,
-    /// Who holds what.
-    holders: BTreeMap<ExecutionId, (Incarnation, JobName)>,
+    holders: BTreeMap<ExecutionId, Hold>,
+    /// Items whose handlers run.
+    running: BTreeSet<ExecutionId>,
     told_us: u64,
     polled_us: u64,
 }
@@ -109,6 +124,7 @@ impl<'h, 'd> Watch<'h, 'd> {
             replicas: (0..facts.replicas).map(|_| Replica::default()).collect(),
             waiting: BTreeMap::new(),
             holders: BTreeMap::new(),
+            running: BTreeSet::new(),
             told_us: micros(told),
             // A tenth is the poll's own spread, a twentieth the slowest clock.
             polled_us: micros(told + facts.poll_interval * 116 / 100),
@@ -144,10 +160,22 @@ impl<'h, 'd> Watch<'h, 'd> {
                 }
             }
             What::Paused | What::Resumed => self.touched(Some(host)),
-            What::ClockSet { .. } | What::FailedOver { .. } if host == HostId::Database => {
-                self.touched(None);
-                // What was due may not be any more, or may not be there.
-                self.waiting.clear();
+            What::ClockSet { .. } if host == HostId::Database => self.upset(),
+            What::FailedOver { lost } => {
+                self.upset();
+                self.forget(&lost.iter().copied().collect());
+            }
+            What::HandlerStarted { incarnation, lease, job, .. } => {
+                self.running.insert(lease.id);
+                if !self.holders.contains_key(&lease.id) {
+                    self.holds(*incarnation, lease.id, job, true);
+                }
+            }
+            What::HandlerEnded { lease, .. } => {
+                self.running.remove(&lease.id);
+                if self.holders.get(&lease.id).is_some_and(|hold| hold.is_lost) {
+                    self.released(lease.id);
+                }
             }
             What::Ended { .. } => self.look_at(HostId::World),
             What::Listens { .. } => {
@@ -158,6 +186,24 @@ impl<'h, 'd> Watch<'h, 'd> {
             }
             _ => {}
         }
+    }
+
+    /// The database is not what it was: what was due may not be any more, or may not be there.
+    fn upset(&mut self) {
+        self.touched(None);
+        self.waiting.clear();
+    }
+
+    /// Claims that were lost end with their handlers: nobody will hear more of them.
+    fn forget(&mut self, lost: &BTreeSet<usize>) {
+        let mut over = Vec::new();
+        for (id, hold) in self.holders.iter_mut().filter(|(_, hold)| lost.contains(&hold.event)) {
+            hold.is_lost = true;
+            if !self.running.contains(id) {
+                over.push(*id);
+            }
+        }
+        over.into_iter().for_each(|id| self.released(id));
     }
 
     fn fault(&mut self, host: HostId, kind: &str, begins: bool) {
@@ -228,7 +274,7 @@ impl<'h, 'd> Watch<'h, 'd> {
                 for row in &reply.executions {
                     self.taken(row.id);
                     self.released(row.id);
-                    self.holds(verb.runner, row.id, &row.job);
+                    self.holds(verb.runner, row.id, &row.job, false);
                 }
             }
             (Verb::Settle(verb), Reply::Settled(reply)) => {
@@ -251,10 +297,10 @@ impl<'h, 'd> Watch<'h, 'd> {
         self.waiting.remove(&id);
     }
 
-    fn holds(&mut self, runner: Incarnation, id: ExecutionId, queue: &JobName) {
+    fn holds(&mut self, process: Incarnation, id: ExecutionId, queue: &JobName, is_lost: bool) {
         let Some(workers) = self.queues.get(queue).map(|facts| facts.workers) else { return };
-        let Some(number) = self.number_of(runner) else { return };
-        self.holders.insert(id, (runner, queue.clone()));
+        let Some(number) = self.number_of(process) else { return };
+        self.holders.insert(id, Hold { process, queue: queue.clone(), event: self.event, is_lost });
         let replica = &mut self.replicas[number];
         let (held, since_us) = replica.held.get(queue).copied().unwrap_or((0, replica.touched_us));
         if held + 1 == workers {
@@ -265,9 +311,9 @@ impl<'h, 'd> Watch<'h, 'd> {
     }
 
     fn released(&mut self, id: ExecutionId) {
-        let Some((runner, queue)) = self.holders.remove(&id) else { return };
+        let Some(Hold { process, queue, .. }) = self.holders.remove(&id) else { return };
         // A process that is gone holds nothing.
-        let Some(number) = self.number_of(runner) else { return };
+        let Some(number) = self.number_of(process) else { return };
         let (at_us, workers) = (self.at_us, self.queues.get(&queue).map_or(0, |facts| facts.workers));
         if let Some((held, since_us)) = self.replicas[number].held.get_mut(&queue) {
             if *held >= workers {
@@ -342,7 +388,7 @@ const fn ends_silently(kind: FaultKind) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use tourbillon::{plan::Backoff, store::Counts};
+    use tourbillon::{plan::Backoff, runtime::HandlerEnd, store::Counts};
 
     use super::super::{
         story::{Story, incarnation},
@@ -467,6 +513,24 @@ mod tests {
         // Room comes back, and with it a poll's time.
         busy(2).start(1).succeed(1).wait_ms(70_300).claim(9).is_fine();
         busy(2).start(1).succeed(1).wait_ms(70_301).claim(9).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn what_a_fail_over_loses_was_taken_until_then() {
+        let mut story = listening();
+        story.put(1).claim(1).wait(10).lose(1).is_fine();
+        // Whoever had taken it has room again when it has recovered, and what it ran already has ended.
+        let busy = |ends: bool| {
+            let mut story = listening();
+            story.put(1).put(2).run(1).run(2).wait(10).lose(4);
+            if ends {
+                story.handler_ends(1, HandlerEnd::Succeeded);
+            }
+            story.wait(31).hears().put(3).wait(1).claim(3);
+            story
+        };
+        busy(false).is_fine();
+        busy(true).flagged_by(&["G14"]);
     }
 
     #[test]

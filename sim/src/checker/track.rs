@@ -223,8 +223,12 @@ impl<'h> Track<'h> {
     /// The requests that changed or read something: neither failed ones, nor answers from a receipt, nor commits that
     /// were lost.
     pub(super) fn applied(&self) -> impl Iterator<Item = (usize, Timestamp, &'h Request, &'h Reply)> + '_ {
-        let fresh = |event: &usize| !self.repeats.contains(event) && !self.lost.contains(event);
-        let events = self.history.events.iter().enumerate().filter(move |(event, _)| fresh(event));
+        self.answered().filter(|(event, ..)| !self.lost.contains(event))
+    }
+
+    /// The same and the commits that a fail-over lost later: what replicas were told at the time.
+    pub(super) fn answered(&self) -> impl Iterator<Item = (usize, Timestamp, &'h Request, &'h Reply)> + '_ {
+        let events = self.history.events.iter().enumerate().filter(|(event, _)| !self.repeats.contains(event));
         events.filter_map(|(event, at)| match &at.what {
             What::Applied { request, now, result: Ok(reply) } => Some((event, *now, request, reply)),
             _ => None,
