@@ -10,7 +10,7 @@ use tourbillon::{
     health::{Bounds, Report},
     model::{ExecutionId, JobName, RequestId},
     runtime::Runtime,
-    store::{ErrorKind, JobEntry, ListJobs, MAX_BATCH, Operation, ReadStats, Store, StoreError, ask},
+    store::{ErrorKind, JobEntry, Operation, ReadStats, Store, StoreError, ask},
 };
 use tourbillon_pg::{PgStore, Pooler};
 use tourbillon_sqlite::{Migrate, SqliteStore};
@@ -109,11 +109,11 @@ impl Database {
 
     /// How it fares.
     pub(super) async fn health(&self, bounds: &Bounds) -> Result<Report, String> {
-        let operator = JobOperator::new(Arc::clone(&self.store), self.runtime.clone());
-        operator.health(bounds).await.map_err(|error| match error {
-            OperatorError::Store(error) => explain(&error),
-            OperatorError::Name(error) => error.to_string(),
-        })
+        self.operator().health(bounds).await.map_err(|error| refused(&error))
+    }
+
+    fn operator(&self) -> JobOperator {
+        JobOperator::new(Arc::clone(&self.store), self.runtime.clone())
     }
 
     /// Fails unless something goes by this name: a registered job, or a queue with live items.
@@ -125,16 +125,14 @@ impl Database {
 
     /// All registered jobs, in the order of their names.
     pub(super) async fn jobs(&self) -> Result<Vec<JobEntry>, String> {
-        let mut jobs: Vec<JobEntry> = Vec::new();
-        loop {
-            let after = jobs.last().map(|entry| entry.job.clone());
-            let page = self.ask(ListJobs { after, limit: MAX_BATCH }).await?.jobs;
-            let is_last = page.len() < MAX_BATCH as usize;
-            jobs.extend(page);
-            if is_last {
-                return Ok(jobs);
-            }
-        }
+        self.operator().jobs().await.map_err(|error| refused(&error))
+    }
+}
+
+fn refused(error: &OperatorError) -> String {
+    match error {
+        OperatorError::Store(error) => explain(error),
+        OperatorError::Name(error) => error.to_string(),
     }
 }
 
