@@ -16,5 +16,15 @@ pub struct Readme;
 
 /// So is the code in the guide.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/testing-your-jobs.md")]
-pub struct Guide;
+mod guide {
+    #[doc = include_str!("../../docs/guide/quick-start.md")]
+    mod quick_start {}
+    #[doc = include_str!("../../docs/guide/choosing-a-mode.md")]
+    mod choosing_a_mode {}
+    #[doc = include_str!("../../docs/guide/testing-your-jobs.md")]
+    mod testing_your_jobs {}
+    #[doc = include_str!("../../docs/guide/coming-from.md")]
+    mod coming_from {}
+    #[doc = include_str!("../../docs/guide/writing-a-store.md")]
+    mod writing_a_store {}
+}
