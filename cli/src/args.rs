@@ -215,6 +215,9 @@ pub(crate) struct ZooArgs {
     pub(crate) seeds: Option<u64>,
     /// Starts whose fault plans are shrunk. Default: 3.
     #[arg(long)]
+    /// Disturb the order of things in replicas, as a scenario with `orders` does.
+    #[arg(long)]
+    pub(crate) orders: bool,
     pub(crate) shrinks: Option<u64>,
     /// Simulations at once. Default: one per core.
     #[arg(long)]

@@ -7,8 +7,18 @@ use crate::{args::ZooArgs, sim::Verdict};
 #[cfg(not(feature = "zoo"))]
 pub(crate) fn run(args: &ZooArgs) -> Result<Verdict, String> {
     // Nothing else looks at the rest.
-    let ZooArgs { mutant: _, subset: _, starts: _, seeds: _, shrinks: _, threads: _, engine: _, out: _, json: _ } =
-        args;
+    let ZooArgs {
+        mutant: _,
+        subset: _,
+        starts: _,
+        seeds: _,
+        shrinks: _,
+        orders: _,
+        threads: _,
+        engine: _,
+        out: _,
+        json: _,
+    } = args;
     Err("no bugs are planted in this build: cargo run --release --features zoo --bin tourbillon -- sim zoo"
         .to_owned())
 }
@@ -20,7 +30,10 @@ pub(crate) use planted::run;
 mod planted {
     use std::{fs, path::Path};
 
-    use tourbillon_sim::zoo::{self, Limits, Line, Matrix, Mutant};
+    use tourbillon_sim::{
+        scenario::Orders,
+        zoo::{self, Limits, Line, Matrix, Mutant},
+    };
 
     use crate::{args::ZooArgs, output, sim::Verdict};
 
@@ -45,6 +58,7 @@ mod planted {
             seeds: args.seeds.unwrap_or(usual.seeds).min(zoo::STRIDE),
             shrinks: args.shrinks.unwrap_or(usual.shrinks),
             threads: args.threads.unwrap_or(usual.threads),
+            orders: args.orders.then_some(Orders::USUAL),
             ..usual
         };
         let bar = output::progress(mutants.len() as u64, args.json);

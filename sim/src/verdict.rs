@@ -133,7 +133,17 @@ fn setup(
         ),
         None => (vec![ReceiverSpec::default(); usize::from(scenario.receivers)], None, planned::app(scenario)),
     };
-    RunSetup { facts, receivers, phases: scenario.phases, plan, lane, application, engine, app }
+    RunSetup {
+        facts,
+        receivers,
+        phases: scenario.phases,
+        plan,
+        lane,
+        application,
+        engine,
+        app,
+        orders: scenario.orders,
+    }
 }
 
 fn facts(scenario: &Scenario, seed: u64) -> RunFacts {

@@ -87,6 +87,7 @@ fn rows() -> BTreeMap<String, Execution> {
         receivers: Vec::new(),
         phases: Phases { chaos: Duration::from_secs(120), partial_heal: Duration::ZERO, heal: Duration::ZERO },
         plan: FaultPlan::default(),
+        orders: None,
         lane: Lane::Event,
         engine: engine::memory(),
         application: None,

@@ -82,6 +82,7 @@ fn run(seed: u64, plan: FaultPlan) -> History {
         receivers: Vec::new(),
         phases: Phases { chaos: 10 * MINUTE, partial_heal: 4 * MINUTE, heal: 4 * MINUTE },
         plan,
+        orders: None,
         lane: Lane::Event,
         engine: engine::memory(),
         application: Some(tables(Account::default)),

@@ -259,6 +259,7 @@ fn small_world(name: &str, lane: Lane, app: App) -> History {
         engine: engine::memory(),
         application: None,
         app,
+        orders: None,
     };
     world::run(setup).expect("the world holds").history
 }

@@ -63,6 +63,7 @@ pub fn drain(items: u64, seeds: u64, factory: &EngineFactory) -> Result<Drain, S
             engine,
             application: None,
             app: Arc::new(move |host: &Host| scheduler(host, items)),
+            orders: None,
         })?;
         let is_whole = succeeded(&outcome.history) == items;
         let is_fine = checker::check_all(&outcome.history).iter().all(|(_, findings)| findings.violations.is_empty());

@@ -54,6 +54,7 @@ pub fn week(days: u64, seed: u64, factory: &EngineFactory) -> Result<Week, Strin
         lane: Lane::Event,
         engine: engine::renewable(factory).map_err(|error| format!("cannot make the database engine: {error}"))?,
         app: operator::app(Variant::Hardened, config),
+        orders: None,
     })?;
     let checked = checker::check_all(&outcome.history).into_iter();
     let judged = judge::check(Variant::Hardened, &outcome.history);

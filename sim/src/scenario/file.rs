@@ -16,7 +16,7 @@ use super::{
     pinned::{read_kind, read_plan},
     queue::{QUEUE_KEYS, read_queue},
     service::{SERVICE_KEYS, read_service, read_ttl},
-    shape::{FaultMix, JobShape, Phases, QueueShape, Scenario, ServiceShape},
+    shape::{FaultMix, JobShape, Orders, Phases, QueueShape, Scenario, ServiceShape},
     table::{Table, Value, suggestion},
 };
 use crate::{
@@ -43,6 +43,7 @@ const KEYS: &[&str] = &[
     "fault",
     "trigger",
     "seed",
+    "orders",
     "lane",
     "tick",
 ];
@@ -58,6 +59,7 @@ const OPERATOR_KEYS: &[&str] = &[
     "fault",
     "trigger",
     "seed",
+    "orders",
     "lane",
     "tick",
 ];
@@ -153,6 +155,7 @@ fn read_scenario(name: &str, table: &Table<'_, '_>) -> Result<Scenario, Scenario
         faults: read_mix(table)?,
         pinned: read_plan(table, phases.chaos.as_secs())?,
         seed: read_seed(table)?,
+        orders: read_orders(table)?,
         lane: read_lane(table)?.unwrap_or_default(),
         based_on: None,
     };
@@ -278,6 +281,18 @@ fn read_mix(table: &Table<'_, '_>) -> Result<FaultMix, ScenarioError> {
         max_faults: faults.or("max_faults", default.max_faults, |value| value.integer(0, 1_000))?,
         max_triggers: faults.or("max_triggers", default.max_triggers, |value| value.integer(0, 1_000))?,
     })
+}
+
+fn read_orders(table: &Table<'_, '_>) -> Result<Option<Orders>, ScenarioError> {
+    let Some(value) = table.get("orders") else { return Ok(None) };
+    let orders =
+        value.table("`orders`", "a table such as `{ percent = 20, most = \"20ms\" }`", &["percent", "most"])?;
+    Ok(Some(Orders {
+        // What is put behind for ever never runs.
+        percent: orders.or("percent", Orders::USUAL.percent, |value| value.integer(1, 90))?,
+        most: orders
+            .or("most", Orders::USUAL.most, |value| value.duration_within(Duration::from_millis(1), SECOND))?,
+    }))
 }
 
 /// In the order of [`FaultKind::ALL`] and each once, so that the order in a file does not change what is drawn.

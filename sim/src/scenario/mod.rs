@@ -24,4 +24,6 @@ pub use case::Case;
 pub use duration::{format_duration, parse_duration};
 pub use error::ScenarioError;
 pub use regression::regression_file;
-pub use shape::{FaultMix, JobShape, Operates, Phases, QueueShape, Scenario, ScheduleShape, ServiceShape, Work};
+pub use shape::{
+    FaultMix, JobShape, Operates, Orders, Phases, QueueShape, Scenario, ScheduleShape, ServiceShape, Work,
+};

@@ -65,6 +65,8 @@ pub struct Scenario {
     pub pinned: FaultPlan,
     /// The one seed that a regression file is about.
     pub seed: Option<u64>,
+    /// What disturbs the order of things in replicas; `None`: nothing.
+    pub orders: Option<Orders>,
     /// What carries it when nothing else is said.
     pub lane: Lane,
     /// The scenario file that a regression file is based on, as seen from where this program runs.
@@ -80,6 +82,21 @@ pub struct Phases {
     pub partial_heal: Duration,
     /// Everything is healed.
     pub heal: Duration,
+}
+
+/// How the order of things in a replica is disturbed: nothing fails by it, and what could happen at once happens in
+/// other orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Orders {
+    /// So many in a hundred tasks that are due are put behind the others, and so many requests and effects held back.
+    pub percent: u8,
+    /// For how long at most, in true time.
+    pub most: Duration,
+}
+
+impl Orders {
+    /// What is usual.
+    pub const USUAL: Self = Self { percent: 20, most: Duration::from_millis(20) };
 }
 
 /// Which faults are drawn.

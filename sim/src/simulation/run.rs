@@ -72,5 +72,6 @@ pub(super) fn run_case(simulation: &Simulation, known: &Known, case: &Case) -> R
     let checks = judged.iter().map(|judgement| judgement.checks).collect();
     // What the user asked for comes first: it is what they will understand best.
     violations.splice(0..0, judged.into_iter().flat_map(|judgement| judgement.violations));
+        orders: None,
     Ok(Shown { case: case.clone(), violations, checks, simulated: outcome.simulated, history: outcome.history })
 }

@@ -70,6 +70,7 @@ pub fn run_cell(workload: &dyn Workload, cell: &Cell<'_>, engine: &EngineFactory
         engine: engine::renewable(engine).map_err(|error| format!("cannot make the database engine: {error}"))?,
         app: trial.app,
         application: trial.application,
+        orders: None,
     })?;
     let readings = workload.read(cell, &outcome.history);
     let hits = hits(&rows, &outcome.history);

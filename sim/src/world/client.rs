@@ -69,6 +69,7 @@ impl Client {
     /// When none came: what was asked for may or may not have happened.
     pub async fn call(&self, call: Call) -> Result<CallAnswer, CallError> {
         let Call { outside, subject } = call;
+        self.process.holds_back().await;
         let incarnation = self.process.incarnation();
         if let Some(effect) = outside.effect.clone() {
             self.process.record(What::EffectSent { incarnation, effect });

@@ -25,7 +25,7 @@ use crate::{
     chance,
     fault::{Fault, FaultKind, FaultPlan},
     history::{Boot, FinalState, History, HostId, Phase, Recorder, RunFacts, What},
-    scenario::Phases,
+    scenario::{Orders, Phases},
 };
 
 /// One run, before it starts.
@@ -46,6 +46,8 @@ pub struct RunSetup {
     pub application: Option<ApplicationFactory>,
     /// What every replica runs.
     pub app: App,
+    /// What disturbs the order of things in replicas; `None`: nothing.
+    pub orders: Option<Orders>,
 }
 
 impl std::fmt::Debug for RunSetup {
@@ -149,7 +151,7 @@ pub(super) struct Controller {
 
 impl Controller {
     fn new(setup: RunSetup, attention: Attention) -> Self {
-        let RunSetup { mut facts, receivers, phases, plan, lane, engine, application, app } = setup;
+        let RunSetup { mut facts, receivers, phases, plan, lane, engine, application, app, orders } = setup;
         let seed = facts.seed;
         let keeps_log = plan.loses_commits();
         let Ready { carrier, net, truth, granularity } = lane.build(seed, &attention);
@@ -164,6 +166,7 @@ impl Controller {
             strikes: Strikes::new(seed, plan.triggers, attention),
             call_timeout: facts.call_timeout,
             receivers: facts.receivers.iter().map(|facts| facts.receiver.clone()).collect(),
+            orders,
         });
         let clock = ServerClock::new(truth.clone(), facts.epoch);
         let database = Arc::new(Database::new(Arc::clone(&world), clock, engine, application, keeps_log));

@@ -22,6 +22,8 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
+use super::disturbance::Disturbance;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mode {
     Open,
@@ -42,6 +44,7 @@ struct State {
     next_task: u64,
     strays: u64,
     ending: bool,
+    disturbance: Option<Arc<Disturbance>>,
 }
 
 /// Tasks of the executor that this thread runs in.
@@ -62,7 +65,15 @@ impl Gate {
             next_task: 0,
             strays: 0,
             ending: false,
+            disturbance: None,
         })))
+    }
+
+    /// One whose tasks are disturbed, if at all.
+    pub(super) fn disturbed(disturbance: Option<Arc<Disturbance>>) -> Self {
+        let gate = Self::open();
+        lock(&gate.0).disturbance = disturbance;
+        gate
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -163,6 +174,10 @@ impl Future for Gated {
             state.waiting.push(cx.waker().clone());
         }
         if state.mode != Mode::Open {
+            return Poll::Pending;
+        }
+        if state.disturbance.as_ref().is_some_and(|disturbance| disturbance.puts_behind()) {
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let (alive_before, started_before) = (alive(), state.next_task);

@@ -23,6 +23,7 @@ use super::{
     application::{ApplicationRequest, Tables},
     client::Client,
     clock::HostClock,
+    disturbance::Disturbance,
     gate::Gate,
     pool::Pool,
     process::{Process, WorldShared},
@@ -85,7 +86,7 @@ impl Replica {
     /// Asks the process to shut down.
     pub(super) fn order_shutdown(&self, grace: Duration) {
         if let Some(process) = self.process() {
-            process.orders.update(|order| {
+            process.ordered.update(|order| {
                 *order = Some(grace);
                 true
             });
@@ -94,16 +95,22 @@ impl Replica {
 
     /// One process, start to end.
     pub(super) fn boot(&self) -> BoxFuture<'static, ()> {
+        let boot = self.boots.fetch_add(1, Ordering::Relaxed);
+        let disturbance = self.world.orders.map(|orders| {
+            let process = u64::from(self.number) << 32 | u64::from(boot);
+            Arc::new(Disturbance::new(orders, self.world.seed, process))
+        });
         let process = Arc::new(Process {
             world: Arc::clone(&self.world),
             replica: self.number,
-            boot: self.boots.fetch_add(1, Ordering::Relaxed),
+            boot,
             clock: self.clock.clone(),
-            gate: Gate::open(),
+            gate: Gate::disturbed(disturbance.clone()),
             incarnation: OnceLock::new(),
             version: self.version(),
             pool: Arc::clone(&self.pool),
-            orders: Signal::default(),
+            ordered: Signal::default(),
+            disturbance,
         });
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&process));
         self.world.strikes.set_gate(self.number, process.gate.clone());
@@ -116,7 +123,7 @@ impl Replica {
 async fn live(process: Arc<Process>, app: App) {
     let host = Host::of(Arc::clone(&process));
     if process.world.boot == Boot::Migrate
-        && first(process.orders.until(|order| *order), migrate(&host)).await.is_ok()
+        && first(process.ordered.until(|order| *order), migrate(&host)).await.is_ok()
     {
         // Told to stop before it began; what it has asked for may still be applied.
         return;
@@ -129,7 +136,7 @@ async fn live(process: Arc<Process>, app: App) {
         process.record(What::Deployed { incarnation, version: process.version });
     }
 
-    let grace = process.orders.until(|order| *order).await;
+    let grace = process.ordered.until(|order| *order).await;
     process
         .record(What::ShutdownBegan { incarnation, grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) });
     let outcome = match running.shutdown(grace).await {
@@ -221,6 +228,7 @@ impl Host {
     /// # Errors
     /// When the receiver refused the fence, or no answer came.
     pub async fn send(&self, ctx: &Context, receiver: u8, key: String) -> Result<(), HandlerError> {
+        self.process.holds_back().await;
         let effect = self.effect(ctx, key);
         receiver::send(&self.process, &self.runtime, receiver, (effect, ctx.job().to_string(), None)).await
     }
@@ -230,6 +238,7 @@ impl Host {
     /// # Errors
     /// As for [`Host::send`].
     pub async fn send_for(&self, unit: &Unit, ctx: &Context, receiver: u8, key: String) -> Result<(), HandlerError> {
+        self.process.holds_back().await;
         let tag = unit.sending();
         let effect = self.effect(ctx, key);
         receiver::send(&self.process, &self.runtime, receiver, (effect, tag.row.clone(), Some(tag))).await
@@ -241,6 +250,7 @@ impl Host {
     /// # Errors
     /// When no answer came. The effect may have happened.
     pub async fn call(&self, unit: &Unit, receiver: u8, call: Call) -> Result<CallAnswer, CallError> {
+        self.process.holds_back().await;
         let tag = unit.sending();
         let incarnation = self.process.incarnation();
         if let Some(effect) = call.outside.effect.clone() {

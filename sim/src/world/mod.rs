@@ -9,6 +9,7 @@ pub mod clock;
 mod commits;
 mod controller;
 mod database;
+mod disturbance;
 pub mod engine;
 mod event;
 mod faults;

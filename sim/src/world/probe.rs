@@ -40,6 +40,7 @@ pub(crate) fn probe<T>(app: &App, facts: &RunFacts, version: u32, read: impl FnO
         strikes: Strikes::new(facts.seed, Vec::new(), attention),
         call_timeout: facts.call_timeout,
         receivers: facts.receivers.iter().map(|facts| facts.receiver.clone()).collect(),
+        orders: None,
     });
     let process = Arc::new(Process {
         world,
@@ -50,7 +51,8 @@ pub(crate) fn probe<T>(app: &App, facts: &RunFacts, version: u32, read: impl FnO
         incarnation: OnceLock::new(),
         version,
         pool: Arc::<Pool>::default(),
-        orders: Signal::default(),
+        ordered: Signal::default(),
+        disturbance: None,
     });
     read(&app(&Host::of(process)))
 }

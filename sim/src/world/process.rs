@@ -13,12 +13,16 @@ use uuid::Uuid;
 
 use super::{
     clock::{HostClock, TrueTime},
+    disturbance::Disturbance,
     gate::{Gate, Mode},
     net::SharedNet,
     pool::Pool,
     strikes::Strikes,
 };
-use crate::history::{Boot, HostId, Recorder, What};
+use crate::{
+    history::{Boot, HostId, Recorder, What},
+    scenario::Orders,
+};
 
 /// What all hosts of a world share.
 pub(super) struct WorldShared {
@@ -34,6 +38,8 @@ pub(super) struct WorldShared {
     pub(super) call_timeout: Duration,
     /// Names of the outside receivers, by number; empty where they have none.
     pub(super) receivers: Vec<String>,
+    /// What disturbs the order of things in replicas.
+    pub(super) orders: Option<Orders>,
 }
 
 impl WorldShared {
@@ -55,7 +61,9 @@ pub(super) struct Process {
     pub(super) version: u32,
     pub(super) pool: Arc<Pool>,
     /// A shutdown with this grace was asked for.
-    pub(super) orders: Signal<Option<Duration>>,
+    pub(super) ordered: Signal<Option<Duration>>,
+    /// What disturbs it.
+    pub(super) disturbance: Option<Arc<Disturbance>>,
 }
 
 impl Process {
@@ -63,6 +71,13 @@ impl Process {
         // A process that migrates has no scheduler yet, and a name of its own all the same.
         let nameless = || Incarnation(Uuid::from_u64_pair(self.replica.into(), self.boot.into()));
         self.incarnation.get().copied().unwrap_or_else(nameless)
+    }
+
+    /// Holds back what is about to be sent, in a world that disturbs orders.
+    pub(super) async fn holds_back(&self) {
+        if let Some(disturbance) = &self.disturbance {
+            disturbance.holds_back().await;
+        }
     }
 
     /// Records an event, unless the process is dead: a power loss leaves no farewell, whatever destructors run.

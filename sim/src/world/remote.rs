@@ -63,6 +63,7 @@ impl RemoteStore {
 
     /// Calls an application verb, alone or with a store request in the same transaction.
     pub(super) async fn call_application(&self, request: ApplicationRequest) -> Result<ApplicationReply, StoreError> {
+        self.process.holds_back().await;
         // Strikes know the transaction by the id that is invoked first.
         let mut answered = self.invoke(request.id, APPLICATION, Vec::new());
         let mut beside = request.with.as_ref().map(|with| self.invoke(with.id, with.verb.name(), leases(&with.verb)));
@@ -95,6 +96,7 @@ impl Store for RemoteStore {
         Box::pin(async move {
             let mut answered = self.invoke(request.id, request.verb.name(), leases(&request.verb));
             let result = self.transmit(Asked::Store(request)).await;
+            self.process.holds_back().await;
             answered.end(&result);
             match result? {
                 Answered::Store(reply) => Ok(reply),

@@ -17,7 +17,7 @@ use tourbillon::mutant::{self, Mutant};
 use super::{store, with_bug};
 use crate::{
     fault::{self, FaultPlan},
-    scenario::Scenario,
+    scenario::{Orders, Scenario},
     sweep::stopwatch,
     verdict::{Overrides, Verdict, run_seed},
     world::engine::EngineFactory,
@@ -39,12 +39,14 @@ pub struct Limits {
     pub shrink_runs: u32,
     /// Simulations at once; 1 or more.
     pub threads: usize,
+    /// Disturbs the order of things where the scenario does not.
+    pub orders: Option<Orders>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { starts: 20, seeds: 500, shrinks: 3, shrink_runs: 120, threads }
+        Self { starts: 20, seeds: 500, shrinks: 3, shrink_runs: 120, threads, orders: None }
     }
 }
 

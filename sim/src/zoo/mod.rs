@@ -75,7 +75,8 @@ pub fn visit(
     for mutant in mutants {
         let line = match cage(*mutant) {
             Cage::Hunted { by, scenario: file } => {
-                let scenario = Scenario::load(&scenarios.join(file)).map_err(|error| error.to_string())?;
+                let mut scenario = Scenario::load(&scenarios.join(file)).map_err(|error| error.to_string())?;
+                scenario.orders = scenario.orders.or(limits.orders);
                 let hunt = hunt::hunt(*mutant, by, &scenario, limits, engine);
                 let seeds = hunt.starts.iter().zip(0..).flat_map(|(start, n)| n * STRIDE..n * STRIDE + start.seeds);
                 match runs.iter_mut().find(|(known, ..)| *known == file) {

@@ -77,6 +77,7 @@ impl Run {
                 heal: Duration::ZERO,
             },
             plan: self.plan.clone(),
+            orders: None,
             lane: Lane::Event,
             engine: engine::memory(),
             app: operator::app(variant, config),
