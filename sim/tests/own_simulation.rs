@@ -131,6 +131,11 @@ fn a_set_up_that_cannot_be_run_is_refused_with_the_mend() {
     assert!(told.ends_with("lengthen `.lasting`"), "{told}");
     let told = refused(simulation().replay("seed = 1\nreplicas = 3\nlasting = \"ten minutes\"\n"));
     assert!(told.contains("the case of simulation `hello`:3:11"), "{told}");
+    let case = |without: &str| format!("seed = 1\nreplicas = 3\nlasting = \"1m\"\nwithout = [{without}]\n");
+    let told = refused(simulation().replay(case("\"job helo\"")));
+    assert!(told.ends_with("the case is without `job helo`; there are [\"job hello\"]"), "{told}");
+    let told = refused(simulation().replay(case("\"job hello\"")));
+    assert!(told.ends_with("leave one of [\"job hello\"]"), "{told}");
 }
 
 #[test]
@@ -178,6 +183,31 @@ fn what_a_handler_does_twice_for_one_attempt_is_not_excused() {
     let told = refused(simulation().app(twice).expect(effects("smtp").per_key().at_most_one_plus_unmarked()));
     assert!(told.contains("allowed are 1 and 0 for attempts that were not marked"), "{told}");
     assert!(told.contains("▶") && told.contains("smtp         does \"hello\""), "{told}");
+}
+
+/// What breaks needs one job: neither the other kinds of work beside it nor its name's neighbours.
+#[test]
+fn a_smaller_case_does_without_the_work_that_nothing_is_about() {
+    let broken = Simulation::new("everything")
+        .lasting(4 * MINUTE)
+        .faults(Faults::none())
+        .receiver("shop")
+        .receiver("log")
+        .receiver("registry")
+        .app(everything)
+        .expect(holds("nothing is done in the shop", |record: &Record<'_>, judgement: &mut Judgement| {
+            for effect in record.effects("shop") {
+                judgement.demand(false, &[effect.event], || effect.key.to_string());
+            }
+        }))
+        .seeds(0..1);
+    let error = broken.try_check().expect_err("the job runs");
+    let found = error.counterexample().unwrap_or_else(|| panic!("{error}"));
+    let left = ["service feed", "service publish", "service sweep", "queue parcels"];
+    assert_eq!(found.smallest.without, left, "{error}");
+    assert!(error.to_string().contains(", without service feed, service publish, "), "{error}");
+    let again = broken.replay(found.smallest.to_toml()).try_check().expect_err("it fails without them");
+    assert_eq!(again.counterexample().map(|again| &again.violation), Some(&found.violation));
 }
 
 /// A shop that sells a thing once; on the lane that is closer to the wire.

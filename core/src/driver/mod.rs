@@ -25,6 +25,7 @@ mod keeper;
 mod lease;
 mod listener;
 mod measure;
+mod part;
 mod planner;
 mod queue;
 mod rules;
@@ -45,6 +46,7 @@ use std::{
 pub use boot::migrate;
 pub use forwarder::{Forwarded, Forwarder, ForwarderBuilder, Parcel};
 pub use job_operator::{JobOperator, OperatorError, Triggered};
+pub use part::Part;
 pub use queue::{QueueHandle, UnknownQueue};
 pub use rules::{JobRules, QueueRules, ServiceRules};
 pub use scheduler::{BuildError, Scheduler, SchedulerBuilder};

@@ -24,13 +24,13 @@ pub struct Case {
     pub replicas: u8,
     /// For how long faults come and go. They begin before its end.
     pub chaos: Duration,
-    /// Which parts of what runs are left out, by name: jobs, services, queues.
+    /// Which parts of what runs are left out: `job rollup`, `service crl`, `queue push`.
     pub without: Vec<String>,
     /// What goes wrong, and nothing else.
     pub plan: FaultPlan,
 }
 
-const KEYS: &[&str] = &["seed", "lane", "tick", "replicas", "lasting", "fault", "trigger"];
+const KEYS: &[&str] = &["seed", "lane", "tick", "replicas", "lasting", "without", "fault", "trigger"];
 
 impl Case {
     /// Reads a case of a [`Simulation`](crate::simulation::Simulation). `name` is what errors call the text.
@@ -54,15 +54,19 @@ impl Case {
             lane: read_lane(&table)?.unwrap_or_default(),
             replicas: read_replicas(&replicas)?,
             chaos,
-            without: Vec::new(),
+            without: read_without(&table)?,
             plan: read_plan(&table, chaos.as_secs())?,
         })
     }
 
-    /// As [`Case::parse`] reads it; what is left out is not written, since a simulation builds all that it runs.
+    /// As [`Case::parse`] reads it.
     pub fn to_toml(&self) -> String {
         let (seed, replicas, lasting) = (self.seed, self.replicas, format_duration(self.chaos));
         let mut text = format!("seed = {seed}\n{}replicas = {replicas}\nlasting = \"{lasting}\"\n", lane(self.lane));
+        if !self.without.is_empty() {
+            let without = toml::Value::from(self.without.clone());
+            text.push_str(&format!("without = {without}\n"));
+        }
         if self.plan.is_empty() {
             text.push_str("# It fails without any fault.\n");
         } else {
@@ -82,6 +86,12 @@ impl Case {
         }
         self
     }
+}
+
+fn read_without(table: &Table<'_, '_>) -> Result<Vec<String>, ScenarioError> {
+    let Some(value) = table.get("without") else { return Ok(Vec::new()) };
+    let parts = value.list("parts, such as `job rollup`")?;
+    parts.iter().map(|part| part.text().map(str::to_owned)).collect()
 }
 
 /// The lane as files write it, with its tick in whole milliseconds.
@@ -110,6 +120,8 @@ mod tests {
     #[test]
     fn a_case_reads_back() {
         assert_eq!(Case::parse(&case().to_toml(), "case").expect("readable"), case());
+        let smaller = Case { without: ["job rollup", "queue push"].map(str::to_owned).into(), ..case() };
+        assert_eq!(Case::parse(&smaller.to_toml(), "case").expect("readable"), smaller);
         let quiet = Case { plan: FaultPlan::default(), lane: Lane::Event, ..case() };
         assert_eq!(Case::parse(&quiet.to_toml(), "case").expect("readable"), quiet);
     }

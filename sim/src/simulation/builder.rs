@@ -7,6 +7,7 @@ use tourbillon::{driver::Scheduler, model::Timestamp};
 use super::{Expectation, Faults, Receiver, facts::Known};
 use crate::{
     failure::Budget,
+    scenario::Case,
     world::{
         App, Host, Lane,
         application::{ApplicationFactory, Tables, tables},
@@ -214,6 +215,18 @@ impl Simulation {
             if !said.insert(name.clone()) {
                 return fail(format!("it expects twice that `{name}`: leave one out"));
             }
+        }
+        Ok(())
+    }
+
+    /// A case that leaves out what is not there, or everything, with the mend.
+    pub(super) fn misfit_of(&self, known: &Known, case: &Case) -> Result<(), String> {
+        let (name, parts) = (&self.name, &known.parts);
+        if let Some(part) = case.without.iter().find(|part| !parts.contains(part)) {
+            return Err(format!("simulation `{name}`: the case is without `{part}`; there are {parts:?}"));
+        }
+        if !parts.is_empty() && parts.iter().all(|part| case.without.contains(part)) {
+            return Err(format!("simulation `{name}`: the case is without all that runs: leave one of {parts:?}"));
         }
         Ok(())
     }

@@ -75,7 +75,10 @@ impl Simulation {
         let cases = match &self.pinned {
             Some(text) => {
                 let unreadable = |error: crate::scenario::ScenarioError| CheckError::Setup(error.to_string());
-                vec![Case::parse(text, &format!("the case of simulation `{}`", self.name)).map_err(unreadable)?]
+                let case =
+                    Case::parse(text, &format!("the case of simulation `{}`", self.name)).map_err(unreadable)?;
+                self.misfit_of(&known, &case).map_err(CheckError::Setup)?;
+                vec![case]
             }
             None => asked.seeds.iter().map(|seed| case_of(self, &known, *seed)).collect(),
         };
@@ -153,7 +156,11 @@ impl Simulation {
         let property = first.violations.first().map(|violation| violation.guarantee.clone()).unwrap_or_default();
         let drawn = first.case.clone();
         let mut smallest = first;
-        let room = Room { proved_at: proved_at(&smallest, &property), ..Room::default() };
+        let room = Room {
+            parts: known.parts.clone(),
+            proved_at: proved_at(&smallest, &property),
+            least_chaos: Duration::ZERO,
+        };
         let elapsed = stopwatch();
         let budget = self.budget;
         // A case that is pinned was made small before.

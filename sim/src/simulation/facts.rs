@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tourbillon::{
-    driver::{JobRules, Scheduler, ServiceRules, Settings},
+    driver::{JobRules, Part, Scheduler, ServiceRules, Settings},
     model::Timestamp,
     plan::Planner,
 };
@@ -33,6 +33,20 @@ pub(super) struct Known {
     pub(super) leases: Vec<Duration>,
     /// Jobs and queues whose effects and slots may be named.
     pub(super) jobs: Vec<String>,
+    /// What a smaller case may do without, as a case names it.
+    pub(super) parts: Vec<String>,
+}
+
+impl Known {
+    /// Of a run that leaves these parts out.
+    pub(super) fn facts_without(&self, without: &[String]) -> RunFacts {
+        let has = |part: Part<'_>| !without.contains(&part.to_string());
+        let mut facts = self.facts.clone();
+        facts.jobs.retain(|job| has(Part::Job(&job.job)));
+        facts.services.retain(|service| has(Part::Service(&service.service)));
+        facts.queues.retain(|queue| has(Part::Queue(&queue.queue)));
+        facts
+    }
 }
 
 /// Builds the scheduler as version 0 and as version 1, as a deploy would bring it, and reads its rules.
@@ -100,7 +114,8 @@ fn read(scheduler: &Scheduler, nothing: &RunFacts) -> Known {
         settle_within: with_room_for_ticks(settle_within, &intervals),
         ..nothing.clone()
     };
-    Known { facts, leases, jobs: attempts.iter().map(|(name, ..)| name.to_string()).collect() }
+    let parts = scheduler.parts().map(|part| part.to_string()).collect();
+    Known { facts, leases, jobs: attempts.iter().map(|(name, ..)| name.to_string()).collect(), parts }
 }
 
 /// Services that tick within the bound must tick within the bound: an interval that passes, and one more after a tick

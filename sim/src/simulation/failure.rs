@@ -153,11 +153,15 @@ impl fmt::Display for Counterexample {
         let (faults, of_faults) = (small.plan.len(), drawn.plan.len());
         let (chaos, of_chaos) = (format_duration(small.chaos), format_duration(drawn.chaos));
         if self.runs > 0 {
-            writeln!(
+            write!(
                 f,
                 "  made smaller in {} runs: {faults} of {of_faults} faults, {} of {} replicas, {chaos} of {of_chaos}",
                 self.runs, small.replicas, drawn.replicas
             )?;
+            if !small.without.is_empty() {
+                write!(f, ", without {}", small.without.join(", "))?;
+            }
+            writeln!(f)?;
         }
         if let Some(budget) = &self.exhausted {
             writeln!(f, "  ({budget}: an even smaller case may do)")?;
@@ -211,7 +215,7 @@ mod tests {
             seeds: (0, 19),
             engine: "memory".to_owned(),
             drawn: case(3, 20, 9),
-            smallest: case(2, 1, 1),
+            smallest: Case { without: vec!["job report".to_owned()], ..case(2, 1, 1) },
             runs: 31,
             exhausted: Some("out of its budget of 31 runs or 60s".to_owned()),
             story: vec!["▶     62.004 s  smtp         does \"digest\"".to_owned()],

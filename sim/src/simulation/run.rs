@@ -9,7 +9,7 @@ use crate::{
     fault,
     history::{History, RunFacts},
     scenario::{Case, Phases},
-    world::{self, RunSetup, engine},
+    world::{self, App, Host, RunSetup, engine},
 };
 
 /// What one run showed.
@@ -43,15 +43,24 @@ pub(super) fn case_of(simulation: &Simulation, known: &Known, seed: u64) -> Case
     }
 }
 
+/// The application as it is but for these parts.
+fn without(app: &App, parts: &[String]) -> App {
+    if parts.is_empty() {
+        return Arc::clone(app);
+    }
+    let (app, parts) = (Arc::clone(app), parts.to_vec());
+    Arc::new(move |host: &Host| app(host).keeping(|part| !parts.contains(&part.to_string())))
+}
+
 /// Runs a case.
 ///
 /// # Errors
 /// When no engine could be made, or the world itself broke.
 pub(super) fn run_case(simulation: &Simulation, known: &Known, case: &Case) -> Result<Shown, String> {
-    let app = simulation.app.as_ref().ok_or("no application")?;
+    let app = without(simulation.app.as_ref().ok_or("no application")?, &case.without);
     let engine = engine::renewable(&simulation.engine.1)
         .map_err(|error| format!("cannot make the database engine: {error}"))?;
-    let facts = RunFacts { seed: case.seed, replicas: case.replicas, ..known.facts.clone() };
+    let facts = RunFacts { seed: case.seed, replicas: case.replicas, ..known.facts_without(&case.without) };
     // Long enough to demand the bound, and once more for what becomes due meanwhile.
     let heal = 2 * facts.settle_within;
     let outcome = world::run(RunSetup {
@@ -61,8 +70,9 @@ pub(super) fn run_case(simulation: &Simulation, known: &Known, case: &Case) -> R
         lane: case.lane,
         engine,
         application: simulation.tables.clone(),
-        app: Arc::clone(app),
+        app,
         facts,
+        orders: None,
     })?;
     let guarantees = checker::check_all(&outcome.history);
     let mut violations: Vec<_> = guarantees.into_iter().flat_map(|(_, findings)| findings.violations).collect();
@@ -72,6 +82,5 @@ pub(super) fn run_case(simulation: &Simulation, known: &Known, case: &Case) -> R
     let checks = judged.iter().map(|judgement| judgement.checks).collect();
     // What the user asked for comes first: it is what they will understand best.
     violations.splice(0..0, judged.into_iter().flat_map(|judgement| judgement.violations));
-        orders: None,
     Ok(Shown { case: case.clone(), violations, checks, simulated: outcome.simulated, history: outcome.history })
 }
