@@ -281,6 +281,10 @@ pub(crate) struct ExhaustArgs {
     pub(crate) seed: Option<u64>,
     /// Two faults a run: every pair of faults at every pair of requests.
     #[arg(long)]
+    /// Measure planted bugs that trust a clock instead, by id, such as D2, or `all`: each must flip where theory says. The
+    /// result goes below the table in `--out`.
+    #[arg(long, value_delimiter = ',', conflicts_with = "check")]
+    pub(crate) mutant: Vec<String>,
     pub(crate) pairs: bool,
     /// The second fault strikes one of so many requests after the first; implies `--pairs`. Default: any later one.
     #[arg(long, value_name = "REQUESTS")]

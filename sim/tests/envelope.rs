@@ -58,3 +58,41 @@ fn a_database_that_steps_forward_by_a_time_to_live_lets_ticks_overlap() {
 fn no_pause_breaks_anything_while_the_monotonic_clock_goes_on() {
     assert_eq!(broken(Axis::Pause, 60), [] as [&str; 0]);
 }
+
+/// Bugs that trust a clock flip where the leases of the world say; `sim envelope --mutant all` finds the very values.
+#[cfg(feature = "zoo")]
+mod bugs {
+    use std::sync::Arc;
+
+    use tourbillon_sim::{
+        EngineFactory,
+        envelope::{self, FLIPS, Flip},
+        world::engine,
+        zoo,
+    };
+
+    fn breaks(flip: &Flip, value: i64) -> bool {
+        let world = envelope::world().unwrap_or_else(|error| panic!("{error}"));
+        let memory: EngineFactory = Arc::new(|| Ok(engine::memory()));
+        (0..4).any(|seed| {
+            let verdict = zoo::run_by_walls(flip.mutant, &world, seed, &flip.axis.plan(value), &memory)
+                .unwrap_or_else(|error| panic!("{}: {error}", flip.mutant.id()));
+            envelope::overlaps(&verdict.history).iter().any(|read| read == flip.reading)
+        })
+    }
+
+    #[test]
+    fn below_the_bound_of_theory_a_bug_breaks_nothing() {
+        for flip in FLIPS {
+            assert!(!breaks(flip, flip.above), "{} at {}", flip.mutant.id(), flip.axis.show(flip.above));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_decides_about_locks_or_leases_breaks_them_when_it_is_off_by_their_length() {
+        for flip in FLIPS.iter().filter(|flip| flip.axis == envelope::Axis::WallOffset) {
+            let at = flip.at_most.expect("it must flip");
+            assert!(breaks(flip, at), "{} at {}", flip.mutant.id(), flip.axis.show(at));
+        }
+    }
+}

@@ -59,7 +59,8 @@ impl Held {
     }
 
     pub(super) fn trusted_until(&self) -> Monotonic {
-        self.state().trusted_until
+        let until = self.state().trusted_until;
+        if planted!(B20) { until + Duration::from_secs(86_400) } else { until }
     }
 
     /// A request sent at `sent_at` renewed it. Trust never shrinks: replies may arrive out of order.

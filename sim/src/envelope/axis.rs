@@ -26,13 +26,21 @@ pub enum Axis {
     Suspension,
     /// Every answer of the database comes late.
     Delay,
+    /// The answers to a replica come late, and then it is cut off: what it was told last is older than it may think.
+    LateAndCutOff,
 }
 
 /// When faults that come again and again do so, in seconds since the start.
 const TIMES_S: [u32; 3] = [31, 101, 173];
 
+/// The middle of the time in which faults come.
+const HALF_S: u32 = 120;
+
 /// How long a replica is cut off: longer than any lease of the world.
 const CUT_OFF_S: u32 = 40;
+
+/// For how long answers are late before that.
+const LATE_S: u32 = 30;
 
 impl Axis {
     /// All of them, in the order of reports.
@@ -46,6 +54,7 @@ impl Axis {
         Self::Pause,
         Self::Suspension,
         Self::Delay,
+        Self::LateAndCutOff,
     ];
 
     /// One line for people.
@@ -60,6 +69,7 @@ impl Axis {
             Self::Pause => "replica stands still for",
             Self::Suspension => "replica and its monotonic clock stand still for",
             Self::Delay => "every answer late by",
+            Self::LateAndCutOff => "answers late, then cut off, by",
         }
     }
 
@@ -72,6 +82,8 @@ impl Axis {
             Self::DatabaseForward | Self::DatabaseBack => (250, 500, 3_600_000),
             Self::Pause | Self::Suspension => (1, 1, 60),
             Self::Delay => (250, 500, 60_000),
+            // Beyond the deadline of a call no answer is heard at all.
+            Self::LateAndCutOff => (200, 200, 5_000),
         }
     }
 
@@ -104,6 +116,9 @@ impl Axis {
             Self::WallOffset => vec![
                 fault(1, 0, 0, Bad::ClockOffset { by_ms: value }),
                 fault(1, 0, 1, Bad::ClockOffset { by_ms: -value }),
+                // The other way round: whoever is the first to claim was ahead so far.
+                fault(HALF_S, 0, 0, Bad::ClockOffset { by_ms: -2 * value }),
+                fault(HALF_S, 0, 1, Bad::ClockOffset { by_ms: 2 * value }),
             ],
             Self::WallJump => each(0, Bad::ClockJump { by_ms: value }),
             Self::SlowClock => drifting(-value),
@@ -115,6 +130,17 @@ impl Axis {
             Self::Delay => {
                 let bad = Bad::Slow { percent: 100, delay_ms: narrow(value) };
                 (0..3).map(|n| fault(20, 200, n, bad.clone())).collect()
+            }
+            Self::LateAndCutOff => {
+                let mut faults = each(CUT_OFF_S, Bad::Partition);
+                let late = Bad::Slow { percent: 100, delay_ms: narrow(value) };
+                faults.extend(faults.clone().iter().map(|cut| Fault {
+                    at_s: cut.at_s - LATE_S,
+                    lasts_s: LATE_S,
+                    replica: cut.replica,
+                    bad: late.clone(),
+                }));
+                faults
             }
         };
         FaultPlan { faults, triggers: Vec::new() }

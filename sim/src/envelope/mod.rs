@@ -6,11 +6,15 @@
 //! `sim/tests/envelope.rs`.
 
 mod axis;
+#[cfg(feature = "zoo")]
+mod bugs;
 mod chart;
 mod overlap;
 mod search;
 
 pub use axis::Axis;
+#[cfg(feature = "zoo")]
+pub use bugs::{FLIPS, Flip, Moved, bugs_markdown, bugs_svg, moved};
 pub use chart::{markdown, svg};
 pub use overlap::{ATTEMPTS, TICKS, overlaps};
 pub use search::{Envelope, Reach, Run, envelope, world};

@@ -73,6 +73,13 @@ impl Process {
         self.incarnation.get().copied().unwrap_or_else(nameless)
     }
 
+    /// By how much the wall clock is ahead of true time, in microseconds.
+    #[cfg(feature = "zoo")]
+    pub(super) fn wall_ahead_us(&self) -> i64 {
+        let truth_us = i64::try_from(self.world.truth.now_us()).unwrap_or(i64::MAX);
+        self.clock.wall().as_micros().saturating_sub(self.world.epoch.as_micros()).saturating_sub(truth_us)
+    }
+
     /// Holds back what is about to be sent, in a world that disturbs orders.
     pub(super) async fn holds_back(&self) {
         if let Some(disturbance) = &self.disturbance {

@@ -83,6 +83,8 @@ impl RemoteStore {
         let incarnation = self.process.incarnation();
         self.process.record(What::Invoked { incarnation, request, verb: verb.to_owned(), leases });
         self.process.world.strikes.sends(self.process.replica, request);
+        #[cfg(feature = "zoo")]
+        crate::zoo::asked(request, self.process.wall_ahead_us());
         OnDrop { process: &self.process, request, verb, answer: None }
     }
 }
@@ -94,9 +96,9 @@ fn mistaken() -> StoreError {
 impl Store for RemoteStore {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Reply, StoreError>> {
         Box::pin(async move {
+            self.process.holds_back().await;
             let mut answered = self.invoke(request.id, request.verb.name(), leases(&request.verb));
             let result = self.transmit(Asked::Store(request)).await;
-            self.process.holds_back().await;
             answered.end(&result);
             match result? {
                 Answered::Store(reply) => Ok(reply),

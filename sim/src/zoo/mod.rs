@@ -5,6 +5,7 @@ mod hunt;
 mod matrix;
 mod registry;
 mod store;
+mod walls;
 
 use std::{cell::Cell, collections::BTreeSet, path::Path};
 
@@ -15,9 +16,10 @@ pub use tourbillon::mutant::Mutant;
 pub use hunt::{Hunt, Limits, STRIDE, Start};
 pub use matrix::{Line, Matrix, markdown};
 pub use registry::{Cage, cage};
-pub(crate) use store::server_stops;
+pub(crate) use store::{caged, server_stops};
+pub(crate) use walls::asked;
 
-use crate::{scenario::Scenario, world::engine::EngineFactory};
+use crate::{fault::FaultPlan, scenario::Scenario, verdict::Verdict, world::engine::EngineFactory};
 
 /// A few that are caught soon, by as many properties: for every change.
 pub const SUBSET: &[Mutant] = &[
@@ -59,6 +61,22 @@ pub(crate) fn let_loose() -> Loose {
 }
 
 /// Hunts these bugs, and runs the same seeds without them. `scenarios` is the folder of the scenario files; `told` hears
+/// Runs one seed under a plan with a bug loose that goes by the wall clock of whoever asks as that clock is, where
+/// elsewhere it makes up an error. A bug that goes by nothing of the kind is what it always is.
+///
+/// # Errors
+/// When no engine could be made, or the world itself broke.
+pub fn run_by_walls(
+    mutant: Mutant,
+    scenario: &Scenario,
+    seed: u64,
+    plan: &FaultPlan,
+    engine: &EngineFactory,
+) -> Result<Verdict, String> {
+    let _walls = walls::follow();
+    hunt::run(Some(mutant), scenario, seed, Some(plan.clone()), &store::caged(engine)).map(|(verdict, _)| verdict)
+}
+
 /// of each line as it is there.
 ///
 /// # Errors

@@ -15,10 +15,11 @@ use uuid::Uuid;
 
 use std::sync::Arc;
 
+use super::walls;
 use crate::world::engine::{Engine, EngineFactory};
 
 /// Engines behind which a bug may be loose.
-pub(super) fn caged(factory: &EngineFactory) -> EngineFactory {
+pub(crate) fn caged(factory: &EngineFactory) -> EngineFactory {
     let factory = Arc::clone(factory);
     Arc::new(move || Ok(Box::new(Caged::new(factory()?))))
 }
@@ -45,13 +46,15 @@ impl Engine for Caged {
             }
             Verb::Heartbeat(verb) => {
                 let near = verb.leases.first().map_or(0, |lease| up_to(lease.token.0, 5));
-                let is_off = near > 0 && is_planted(Mutant::A12);
-                self.engine.apply(if is_off { now - Duration::from_secs(near) } else { now }, request)
+                let ahead_us = walls::ahead_us(request.id, -seconds_us(near));
+                let is_off = ahead_us != 0 && is_planted(Mutant::A12);
+                self.engine.apply(if is_off { now.offset_micros(ahead_us) } else { now }, request)
             }
             Verb::AcquireLock(verb) => {
                 let ahead = up_to(verb.holder.0, 20);
-                let is_off = ahead > 0 && is_planted(Mutant::B12);
-                self.engine.apply(if is_off { now + Duration::from_secs(ahead) } else { now }, request)
+                let ahead_us = walls::ahead_us(request.id, seconds_us(ahead));
+                let is_off = ahead_us != 0 && is_planted(Mutant::B12);
+                self.engine.apply(if is_off { now.offset_micros(ahead_us) } else { now }, request)
             }
             Verb::Settle(verb) => {
                 let has_panicked = verb.settlements.iter().any(|one| {
@@ -72,6 +75,10 @@ impl Engine for Caged {
 /// A number below `limit` that follows from the id.
 fn up_to(id: Uuid, limit: u64) -> u64 {
     id.as_u64_pair().1 % limit
+}
+
+fn seconds_us(seconds: u64) -> i64 {
+    i64::try_from(seconds * 1_000_000).unwrap_or(i64::MAX)
 }
 
 impl Caged {
