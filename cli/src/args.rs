@@ -56,6 +56,8 @@ pub(crate) enum SimCommand {
     Figures(FiguresArgs),
     /// Let planted bugs loose, one at a time, and say whether the right property is seen broken.
     Zoo(ZooArgs),
+    /// Say which branches of the driver and of the checkers some seed has reached, and which none has.
+    Coverage(CoverageArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -213,11 +215,11 @@ pub(crate) struct ZooArgs {
     /// Seeds of one start at most. Default: 500.
     #[arg(long)]
     pub(crate) seeds: Option<u64>,
-    /// Starts whose fault plans are shrunk. Default: 3.
-    #[arg(long)]
     /// Disturb the order of things in replicas, as a scenario with `orders` does.
     #[arg(long)]
     pub(crate) orders: bool,
+    /// Starts whose fault plans are shrunk. Default: 3.
+    #[arg(long)]
     pub(crate) shrinks: Option<u64>,
     /// Simulations at once. Default: one per core.
     #[arg(long)]
@@ -229,6 +231,28 @@ pub(crate) struct ZooArgs {
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     /// Print an array on standard output instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CoverageArgs {
+    /// Scenario or regression files. Default: all below scenarios, every fault at every request of exhaustive.toml, and
+    /// every planted bug.
+    pub(crate) scenarios: Vec<PathBuf>,
+    /// Seeds of each scenario.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) seeds: u64,
+    /// Simulations at once. Default: one per core.
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// What answers inside the database host.
+    #[arg(long, value_enum, default_value_t = Engine::Memory)]
+    pub(crate) engine: Engine,
+    /// Write coverage.md and coverage.json here, for example scenarios/tables.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object on standard output instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -257,6 +281,10 @@ pub(crate) struct EnvelopeArgs {
     /// Seeds per value. Default: those of the committed envelope.
     #[arg(long, default_value_t = 4)]
     pub(crate) seeds: u64,
+    /// Measure planted bugs that trust a clock instead, by id, such as D2, or `all`: each must flip where theory says. The
+    /// result goes below the table in `--out`.
+    #[arg(long, value_delimiter = ',', conflicts_with = "check")]
+    pub(crate) mutant: Vec<String>,
     /// What answers inside the database host; the envelope does not depend on it.
     #[arg(long, value_enum, default_value_t = Engine::Memory)]
     pub(crate) engine: Engine,
@@ -281,10 +309,6 @@ pub(crate) struct ExhaustArgs {
     pub(crate) seed: Option<u64>,
     /// Two faults a run: every pair of faults at every pair of requests.
     #[arg(long)]
-    /// Measure planted bugs that trust a clock instead, by id, such as D2, or `all`: each must flip where theory says. The
-    /// result goes below the table in `--out`.
-    #[arg(long, value_delimiter = ',', conflicts_with = "check")]
-    pub(crate) mutant: Vec<String>,
     pub(crate) pairs: bool,
     /// The second fault strikes one of so many requests after the first; implies `--pairs`. Default: any later one.
     #[arg(long, value_name = "REQUESTS")]

@@ -4,6 +4,7 @@
 //! carried out.
 
 mod args;
+mod coverage;
 mod envelope;
 mod exhaust;
 mod figures;
@@ -56,5 +57,6 @@ fn run(command: SimCommand) -> Result<Verdict, String> {
         SimCommand::Exhaust(args) => exhaust::run(&args),
         SimCommand::Figures(args) => figures::run(&args),
         SimCommand::Zoo(args) => zoo::run(&args),
+        SimCommand::Coverage(args) => coverage::run(&args),
     }
 }

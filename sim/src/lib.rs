@@ -16,8 +16,34 @@ macro_rules! planted {
     };
 }
 
+/// A coverage mark: this line while the condition holds is one that some seed must be seen to reach; see
+/// `tourbillon::mutant` and `coverage`.
+#[cfg(not(feature = "zoo"))]
+macro_rules! sometimes {
+    ($name:literal) => {};
+    ($name:literal, $when:expr) => {
+        let _ = || $when;
+    };
+}
+
+/// A coverage mark: this line while the condition holds is one that some seed must be seen to reach; see
+/// `tourbillon::mutant` and `coverage`.
+#[cfg(feature = "zoo")]
+macro_rules! sometimes {
+    ($name:literal) => {
+        tourbillon::mutant::reach(file!(), line!(), tourbillon::mutant::How::Taken)
+    };
+    ($name:literal, $when:expr) => {
+        if $when {
+            tourbillon::mutant::reach(file!(), line!(), tourbillon::mutant::How::Taken)
+        }
+    };
+}
+
 pub mod chance;
 pub mod checker;
+#[cfg(feature = "zoo")]
+pub mod coverage;
 pub mod envelope;
 pub mod exhaust;
 mod failure;

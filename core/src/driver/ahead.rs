@@ -80,6 +80,8 @@ impl Ahead {
         // Slow handlers may end together, too: what counts is whether the store or the handlers took longer.
         let is_quick = pace.sent_at.since(here_at) <= now.since(pace.sent_at);
         let has_run_dry = is_quick && idle == self.workers && self.len() == 0;
+        sometimes!("a crew claims ahead", was_full && has_run_dry && self.most > 0);
+        sometimes!("a crew ceases to claim ahead", pace.worth > 0 && (!was_full || ended < self.workers));
         pace.worth = match pace.worth {
             _ if !was_full => 0,
             worth if has_run_dry => worth.max(self.workers).saturating_mul(2).min(self.most),

@@ -32,6 +32,8 @@ pub async fn migrate(store: impl Store, runtime: Runtime, patience: Duration) ->
     let caller = Caller::new(Arc::new(store), runtime, Settings::default().call_timeout);
     loop {
         let Migrated { from, to } = caller.until(Migrate { known: SCHEMA_VERSION }, give_up_at).await?.reply;
+        sometimes!("a replica boots and finds the schema as it should be", from == to && to >= SCHEMA_VERSION);
+        sometimes!("a replica boots with a schema that is half-way", from < to && from > 0);
         if from < to {
             tracing::info!(version = to, "applied a step of the schema");
         }

@@ -54,10 +54,14 @@ impl Caller {
         let mut pause = SHORTEST_PAUSE;
         loop {
             let error = match self.transmit::<V>(&request).await {
-                Ok(reply) => return Ok(Answered { request: request.id, sent_at, reply }),
+                Ok(reply) => {
+                    sometimes!("a repeated call is answered", pause > SHORTEST_PAUSE);
+                    return Ok(Answered { request: request.id, sent_at, reply });
+                }
                 Err(error) => error,
             };
             let jittered = pause + self.runtime.random_below(pause);
+            sometimes!("a call is refused for good", !error.is_transient());
             if !error.is_transient() || self.runtime.monotonic() + jittered >= give_up_at {
                 return Err(error);
             }
@@ -73,12 +77,14 @@ impl Caller {
         let limit = if hangs { Duration::from_secs(86_400) } else { self.timeout };
         let began = measure::begin(&self.runtime);
         let told = self.runtime.timeout(limit, self.store.call(request.clone())).await;
+        sometimes!("a call has no answer in time", told.is_none());
         let result = told.unwrap_or_else(|| {
             let message = format!("{name}: no answer within {:?}", self.timeout);
             Err(StoreError::new(ErrorKind::Unknown, message))
         });
         measure::call(name, began, &self.runtime, &result);
         V::reply(result?).ok_or_else(|| {
+            sometimes!("a store answers another verb than it was asked");
             StoreError::new(ErrorKind::Corrupt, format!("{name}: the store answered another verb than it was asked"))
         })
     }

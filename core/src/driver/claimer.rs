@@ -36,6 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
             Ok(Found::Nothing) => None,
             Ok(Found::Unwanted) => Some(DEAF),
             Err(error) => {
+                sometimes!("a claim fails for good");
                 tracing::warn!(%error, "claim failed; trying again");
                 Some(DEAF)
             }
@@ -56,6 +57,7 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
         }
     }
     let left: Vec<LeaseRef> = crew.ahead.take_all().into_iter().map(|ready| ready.held.lease).collect();
+    sometimes!("a drain gives back rows that waited for a worker", !left.is_empty());
     left.iter().for_each(|lease| shared.leases.remove(lease));
     settler::give_back(&settler, &left).await;
 }
@@ -92,6 +94,7 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
     let is_full = claimed.executions.len() >= limit as usize;
     crew.ahead.round_ends(shared.runtime.monotonic(), is_full, crew.room.available_permits());
     if claimed.executions.is_empty() {
+        sometimes!("a claim finds nothing but rows to skip", !claimed.skipped.is_empty());
         return Ok(if claimed.skipped.is_empty() { Found::Nothing } else { Found::More });
     }
     debug_assert!(
@@ -99,6 +102,7 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
     );
     let Some(known) = queue::probe(shared, crew, &claimed.executions).await else {
         let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
+        sometimes!("a batch is given back because its receiver cannot be asked");
         settler::give_back(settler, &leases).await;
         return Ok(Found::Unwanted);
     };
@@ -121,16 +125,19 @@ async fn start(
     let (mut started, mut now, mut later) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         let Some(lease) = row.lease_ref() else { continue };
+        sometimes!("a row is charged by its claim", row.is_started());
         let group = if row.is_started() {
             &mut started
         } else if started.len() + now.len() < free {
             &mut now
         } else {
+            sometimes!("a row waits uncharged for a worker");
             &mut later
         };
         group.push((lease, row));
     }
     if shared.stop.has_reached(Stage::Drain) {
+        sometimes!("a drain begins between a claim and its start");
         let all: Vec<LeaseRef> = started.iter().chain(&now).chain(&later).map(|(lease, _)| *lease).collect();
         return settler::give_back(settler, &all).await;
     }
@@ -166,6 +173,7 @@ async fn start_now(
             });
         }
         Err(error) => {
+            sometimes!("a start fails for good, and its rows are given back");
             tracing::warn!(%error, rows = leases.len(), "could not start claimed executions; giving them back");
             return settler::give_back(settler, &leases).await;
         }
@@ -173,10 +181,14 @@ async fn start_now(
     for ((lease, row), outcome) in rows.into_iter().zip(answered.reply.outcomes) {
         match outcome {
             Ok(number) if known.contains(&row.id) => {
+                sometimes!("an item is ended unrun because its receiver has it");
                 runner::delivered_already(shared, settler, crew, &row, number).await;
             }
             Ok(number) => launch(shared, settler, crew, lease, row, Some(number), answered.sent_at),
-            Err(refusal) => tracing::warn!(execution = %row.id, %refusal, "lost between claim and start"),
+            Err(refusal) => {
+                sometimes!("a row is lost between its claim and its start");
+                tracing::warn!(execution = %row.id, %refusal, "lost between claim and start");
+            }
         }
     }
 }

@@ -36,21 +36,27 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// One heartbeat for these leases. A call that fails changes nothing: the trust runs out by itself (B20), and the
 /// next beat tries again.
 async fn beat(shared: &Shared, due: &[Arc<Held>]) {
+    sometimes!("one heartbeat renews several leases", due.len() > 1);
     let leases = due.iter().map(|held| held.lease).collect();
     let answered = match shared.caller.once(Heartbeat { leases }).await {
         Ok(answered) => answered,
         Err(error) => {
+            sometimes!("a heartbeat fails");
             tracing::warn!(%error, leases = due.len(), "heartbeat failed; handlers stop when their lease is no longer safe");
             return;
         }
     };
     for (held, outcome) in due.iter().zip(answered.reply.outcomes) {
         match outcome {
-            Ok(renewal) if renewal.cancel == CancelRequest::Requested => held.lose(Loss::Cancelled),
+            Ok(renewal) if renewal.cancel == CancelRequest::Requested => {
+                sometimes!("a handler's cancellation is learned from its heartbeat");
+                held.lose(Loss::Cancelled);
+            }
             Ok(_) if planted!(D3) => held.renewed(shared.runtime.monotonic()),
             Ok(_) => held.renewed(answered.sent_at),
             Err(_) if planted!(A3) => {}
             Err(refusal) => {
+                sometimes!("a heartbeat is told that its lease is lost");
                 tracing::warn!(execution = %held.lease.id, %refusal, "the lease is gone; stopping the handler");
                 held.lose(Loss::LeaseLost);
             }

@@ -21,6 +21,7 @@ pub(super) async fn rescue(shared: Arc<Shared>) {
     let mut wait = shared.runtime.random_below(interval);
     while !shared.stop.pause(&shared.runtime, wait, Stage::Drain).await {
         if let Err(error) = rescue_all(&shared).await {
+            sometimes!("a rescue fails");
             tracing::warn!(%error, "rescue failed; trying again at the next interval");
         }
         wait = interval;
@@ -32,6 +33,7 @@ pub(super) async fn prune(shared: Arc<Shared>) {
     let mut wait = shared.runtime.random_below(interval);
     while !shared.stop.pause(&shared.runtime, wait, Stage::Drain).await {
         if let Err(error) = prune_all(&shared).await {
+            sometimes!("a pruning fails");
             tracing::warn!(%error, "pruning failed; trying again at the next interval");
         }
         wait = interval;
@@ -42,9 +44,11 @@ async fn rescue_all(shared: &Shared) -> Result<(), StoreError> {
     for _ in 0..MAX_ROUNDS {
         let rescued = shared.caller.once(Rescue { limit: BATCH }).await?.reply;
         for (execution, state) in &rescued.ended {
+            sometimes!("a rescue ends a row");
             tracing::warn!(%execution, %state, "its lease expired and it may not run again");
         }
         if !rescued.clamped.is_empty() {
+            sometimes!("a rescue shortens a wait that a step of the database clock made too long");
             let rows = rescued.clamped.len();
             tracing::warn!(
                 rows,
@@ -69,6 +73,7 @@ async fn tell(shared: &Shared, ended: &[(ExecutionId, State)]) -> Result<(), Sto
         let generations = ListExecutions { id: Some(*id), limit: MAX_BATCH, ..ListExecutions::default() };
         let Some(row) = shared.caller.once(generations).await?.reply.executions.pop() else { continue };
         let Some(crew) = shared.queues.crew(&row.job) else { continue };
+        sometimes!("a rescuer tells of an item whose worker is gone");
         let took = Duration::from_millis(row.duration_ms.unwrap_or(0));
         let (queue, attempt, state, error) = (row.job, row.attempt, row.state, row.error);
         runner::report(shared, crew, &AttemptReport { queue, id: *id, attempt, state, error, took });
@@ -85,6 +90,10 @@ async fn prune_all(shared: &Shared) -> Result<(), StoreError> {
     };
     for _ in 0..MAX_ROUNDS {
         let pruned = shared.caller.once(verb).await?.reply;
+        sometimes!(
+            "something old is pruned",
+            pruned.executions + pruned.skipped + pruned.audit + pruned.receipts > 0
+        );
         let most = pruned.executions.max(pruned.skipped).max(pruned.audit).max(pruned.receipts);
         if most < u64::from(BATCH) {
             break;

@@ -55,6 +55,7 @@ impl Held {
     pub(super) fn loss(&self, now: Monotonic) -> Option<Loss> {
         let state = self.state();
         let is_over = now >= state.trusted_until && !planted!(B20);
+        sometimes!("the trust in a lease runs out with nobody asked", is_over && state.loss.is_none());
         state.loss.or(is_over.then_some(Loss::LeaseLost))
     }
 
@@ -66,6 +67,10 @@ impl Held {
     /// A request sent at `sent_at` renewed it. Trust never shrinks: replies may arrive out of order.
     pub(super) fn renewed(&self, sent_at: Monotonic) {
         let mut state = self.state();
+        sometimes!(
+            "an older renewal is answered after a newer one",
+            sent_at + self.trusted_for < state.trusted_until
+        );
         state.trusted_until = state.trusted_until.max(sent_at + self.trusted_for);
         drop(state);
         self.changed.notify_one();
@@ -117,6 +122,7 @@ impl Leases {
         // That the execution could be claimed again proves that the older lease is lost: its commit was, or the database
         // clock ran ahead of the margin. Nobody would renew it any more, nor tell its handler of a shutdown.
         if let Some(older) = displaced {
+            sometimes!("a row is claimed again beside its own handler here");
             older.lose(Loss::LeaseLost);
         }
         self.changed.notify_one();
@@ -129,6 +135,8 @@ impl Leases {
         // The execution may have been lost and claimed again by this same replica meanwhile.
         if held.get(&lease.id).is_some_and(|held| held.lease == *lease) {
             held.remove(&lease.id);
+        } else {
+            sometimes!("an attempt ends whose lease is not the one held here", held.contains_key(&lease.id));
         }
     }
 

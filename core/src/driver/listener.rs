@@ -35,20 +35,28 @@ async fn listen(shared: &Shared) {
     let mut is_first = true;
     loop {
         let error = match begin(shared).await {
-            Ok(None) => return,
+            Ok(None) => {
+                sometimes!("a store gives no notices");
+                return;
+            }
             Ok(Some(mut listener)) => {
                 if !is_first {
+                    sometimes!("a replica listens again, and looks for what it missed");
                     // What was told in between was told to nobody here.
                     wake(shared, &Notice::Any);
                 }
                 is_first = false;
                 hear(shared, listener.as_mut(), &mut pause).await
             }
-            Err(error) => error,
+            Err(error) => {
+                sometimes!("a replica cannot listen");
+                error
+            }
         };
         if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown) && pause < LONGEST_PAUSE {
             tracing::debug!(%error, "no notices for now; polling goes on");
         } else {
+            sometimes!("notices do not come for long");
             tracing::warn!(%error, "notices do not come, due work is found by polling: mend the listener, or choose `WakeUps::PollOnly`");
             pause = LONGEST_PAUSE;
         }
@@ -81,10 +89,14 @@ async fn hear(shared: &Shared, listener: &mut dyn Listener, pause: &mut Duration
                     looked_at = Some(shared.runtime.monotonic());
                     wake(shared, &notice);
                 }
-                Err(error) => return error,
+                Err(error) => {
+                    sometimes!("a listener is lost while it hears");
+                    return error;
+                }
             }
         }
         if let Err(error) = in_time(shared, listener.probe()).await {
+            sometimes!("a listener that hears nothing fails its probe");
             return error;
         }
         // Not before: one that is lost over and over must not wake everybody each time.
@@ -97,6 +109,7 @@ async fn gather(shared: &Shared, listener: &mut dyn Listener, first: Notice) -> 
     let mut all = first;
     let until = shared.runtime.monotonic() + shared.runtime.random_below(SPREAD);
     while let Some(more) = shared.runtime.timeout(until.since(shared.runtime.monotonic()), listener.next()).await {
+        sometimes!("several notices become one look");
         all.add(more?);
     }
     Ok(all)
@@ -105,6 +118,7 @@ async fn gather(shared: &Shared, listener: &mut dyn Listener, first: Notice) -> 
 fn wake(shared: &Shared, notice: &Notice) {
     let crews = std::iter::once(&*shared.crew).chain(shared.queues.crews());
     for crew in crews.filter(|crew| notice.concerns(&crew.jobs)) {
+        sometimes!("a notice wakes a crew");
         crew.noticed.notify_one();
     }
 }

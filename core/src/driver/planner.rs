@@ -38,6 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let wait = match round(&shared, &mut superseded).await {
             Ok(wait) => wait,
             Err(error) => {
+                sometimes!("a planning round fails");
                 tracing::warn!(%error, "planning failed; trying again");
                 shared.settings.poll_interval
             }
@@ -67,14 +68,19 @@ async fn register(shared: &Shared) -> bool {
             Ok(answered) => {
                 for (job, outcome) in jobs.iter().zip(answered.reply.outcomes) {
                     if outcome != RegisterOutcome::Unchanged {
+                        sometimes!("an edited schedule is registered", outcome == RegisterOutcome::ScheduleChanged);
                         tracing::info!(job = %job.job, ?outcome, "registered");
                     }
                 }
                 return true;
             }
-            Err(error) => tracing::warn!(%error, "cannot register jobs; trying again"),
+            Err(error) => {
+                sometimes!("a registration fails");
+                tracing::warn!(%error, "cannot register jobs; trying again");
+            }
         }
         if shared.stop.pause(&shared.runtime, shared.settings.poll_interval, Stage::Drain).await {
+            sometimes!("a shutdown comes before the jobs are registered");
             return false;
         }
     }
@@ -87,9 +93,11 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
     for _ in 0..MAX_ROUNDS {
         let jobs: Vec<_> = shared.jobs.keys().filter(|job| !superseded.contains(*job)).cloned().collect();
         if jobs.is_empty() {
+            sometimes!("a replica has nothing left to plan");
             return Ok(shared.settings.plan_interval);
         }
         if shared.stop.has_reached(Stage::Drain) {
+            sometimes!("a drain begins in a planning round");
             break;
         }
         let read = shared.caller.once(ReadCursors { jobs }).await?.reply;
@@ -98,6 +106,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
         let jobs: Vec<_> =
             unknown.filter_map(|cursors| Some(shared.job(&cursors.job)?.registration().clone())).collect();
         if !jobs.is_empty() {
+            sometimes!("a registration that a fail-over took back is made again");
             tracing::warn!(jobs = jobs.len(), "the database lost the registration of jobs; registering them again");
             shared.caller.once(Register { runner: shared.incarnation, jobs }).await?;
             continue;
@@ -112,9 +121,11 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
             }
             let Some(targets) = targets(shared, job).await else { continue };
             let edits = edits(job, cursors, &targets, read.now);
+            sometimes!("the schedule of one scope comes, changes or goes", !edits.is_empty());
             entries.extend(edits.into_iter().filter(|edit| edited.insert((edit.job.clone(), edit.scope.clone()))));
             for (scope, target) in &targets {
                 if cursors.pauses.iter().any(|pause| pause.holds(&job.name, scope)) {
+                    sometimes!("a pause keeps a scope from being planned");
                     continue;
                 }
                 let at = JobPlan { shared, job, cursors, now: read.now };
@@ -123,6 +134,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
                     Ok(Next::Entry(entry)) => entries.push(entry),
                     Ok(Next::DueAt(due_at)) => next_due = next_due.min(due_at),
                     Err(panic) => {
+                        sometimes!("a schedule panics");
                         tracing::error!(job = %job.name, %scope, panic, "a schedule panicked; this scope is not planned now");
                     }
                 }
@@ -137,6 +149,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
 }
 
 fn retire(superseded: &mut BTreeSet<JobName>, job: &JobName) {
+    sometimes!("a deployment with older rules stops planning a job");
     tracing::warn!(%job, "another deployment registered other rules for this job; this process stops planning it");
     superseded.insert(job.clone());
 }
@@ -151,10 +164,12 @@ async fn targets(shared: &Shared, job: &CheckedJob) -> Option<BTreeMap<Scope, Ta
     match shared.runtime.timeout(shared.settings.scope_timeout, guarded).await {
         Some(Ok(targets)) => Some(targets),
         Some(Err(error)) => {
+            sometimes!("a scope provider fails");
             tracing::warn!(job = %job.name, error, "the scope provider failed; this job is not planned now");
             None
         }
         None => {
+            sometimes!("a scope provider takes too long");
             let limit = shared.settings.scope_timeout;
             tracing::warn!(job = %job.name, ?limit, "the scope provider took too long; this job is not planned now");
             None
@@ -249,6 +264,10 @@ async fn plan(shared: &Shared, entries: Vec<PlanEntry>) -> Result<(), StoreError
         let give_up_at = shared.runtime.monotonic() + shared.settings.call_timeout;
         let planned = shared.caller.until(Plan { entries: batch }, give_up_at).await?.reply;
         for ((job, scope), outcome) in scopes.iter().zip(planned.outcomes) {
+            sometimes!("another replica moved a cursor first", matches!(outcome, PlanOutcome::CursorMoved(_)));
+            sometimes!("a plan is not due by the clock that decides", outcome == PlanOutcome::NotDue);
+            sometimes!("a plan is refused because a pause came first", outcome == PlanOutcome::Paused);
+            sometimes!("a plan is refused to superseded rules", outcome == PlanOutcome::SpecSuperseded);
             match outcome {
                 PlanOutcome::Made(ids) if !ids.is_empty() => {
                     tracing::debug!(%job, slots = ids.len(), "planned");

@@ -76,10 +76,12 @@ pub(super) async fn probe(shared: &Shared, crew: &Crew, rows: &[Execution]) -> O
     match answer {
         Some(Ok(known)) => Some(known),
         Some(Err(error)) => {
+            sometimes!("the probe of a batch fails");
             tracing::warn!(queue = ?crew.jobs, %error, "the probe failed; the batch waits, uncharged");
             None
         }
         None => {
+            sometimes!("the probe of a batch takes too long");
             tracing::warn!(queue = ?crew.jobs, "the probe did not answer in time; the batch waits, uncharged");
             None
         }

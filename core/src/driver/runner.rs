@@ -97,7 +97,9 @@ impl Ending {
             }
             Err(error) => {
                 tracing::warn!(job = %attempt.job, execution = %lease.id, ?end, error = %error, "the attempt's end could not be recorded");
+                sometimes!("the end of an attempt cannot be recorded");
                 if is_cut_short {
+                    sometimes!("an interrupted attempt cannot be given back");
                     shared.unreleased.add(format!("{} {} {} ({error})", attempt.job, attempt.scope, lease.id));
                 }
             }
@@ -122,7 +124,10 @@ pub(super) async fn delivered_already(
             let end = AttemptReport { queue, id, attempt, state, error: None, took: Duration::ZERO };
             report(shared, crew, &end);
         }
-        Err(error) => tracing::warn!(execution = %row.id, %error, "an item delivered already could not be ended"),
+        Err(error) => {
+            sometimes!("an item that its receiver has cannot be ended");
+            tracing::warn!(execution = %row.id, %error, "an item delivered already could not be ended");
+        }
     }
 }
 
@@ -133,6 +138,7 @@ pub(super) fn report(shared: &Shared, crew: &Crew, end: &AttemptReport) {
     if let Some(told) = shared.work(&end.queue).and_then(|work| work.report.as_ref())
         && let Err(message) = guard(|| told(end))
     {
+        sometimes!("a callback of a queue panics");
         tracing::error!(queue = %end.queue, execution = %end.id, %message, "a callback panicked");
     }
 }
@@ -148,9 +154,11 @@ fn failure_of(outcome: &Outcome) -> Option<Failure> {
 /// trusted no further step of the handler runs, wherever the process was held up (G8).
 async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held: &Held) -> Polled {
     if let Some(loss) = held.loss(shared.runtime.monotonic()) {
+        sometimes!("a lease is lost before the first poll of its handler");
         return Polled::Lost(loss);
     }
     if shared.stop.has_reached(Stage::Drain) {
+        sometimes!("a handler begins in a drain");
         held.stop.raise(StopReason::ShuttingDown);
     }
     let run = Run::new(held.stop.clone(), shared.runtime.clone());
@@ -165,7 +173,10 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
     });
     let mut handler = match guard(|| (job.handler)(context.clone())) {
         Ok(handler) => handler,
-        Err(message) => return Polled::Panicked(message),
+        Err(message) => {
+            sometimes!("a handler panics before its first poll");
+            return Polled::Panicked(message);
+        }
     };
     let mut deadline: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep(job.run_timeout));
     let mut fence: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep_until(held.trusted_until()));
@@ -180,6 +191,7 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
             }
             // Re-arm whatever fired: a renewal moved the fence, or something changed that was just looked at.
             if fence.as_mut().poll(cx).is_ready() {
+                sometimes!("a handler goes on where its lease would have ended without a renewal");
                 fence = Box::pin(shared.runtime.sleep_until(held.trusted_until()));
                 continue;
             }
@@ -201,10 +213,14 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
     .await;
     let dropped = guard(|| drop(handler));
     for child in run.abort_children() {
+        sometimes!("a handler leaves a task behind, which is ended");
         shared.runners.add(child);
     }
     match (polled, dropped) {
-        (Polled::Returned(_), Err(message)) => Polled::Panicked(message),
+        (Polled::Returned(_), Err(message)) => {
+            sometimes!("a handler that has returned panics when it is dropped");
+            Polled::Panicked(message)
+        }
         (polled, _) => polled,
     }
 }
@@ -231,7 +247,10 @@ fn conclude(shared: &Shared, job: &Work, attempt: &Attempt, polled: Polled) -> (
         Some(Outcome::Failed { failure, retry: retry.unwrap_or_else(policy) })
     };
     match polled {
-        Polled::Returned(Ok(completion)) if completion.is_recorded => (HandlerEnd::Succeeded, None),
+        Polled::Returned(Ok(completion)) if completion.is_recorded => {
+            sometimes!("a handler has recorded its end itself");
+            (HandlerEnd::Succeeded, None)
+        }
         Polled::Returned(Ok(completion)) => match kept_result(&completion) {
             Ok(result) => {
                 // What no database can count must not cost the success its record.
@@ -239,33 +258,48 @@ fn conclude(shared: &Shared, job: &Work, attempt: &Attempt, polled: Polled) -> (
                 (HandlerEnd::Succeeded, Some(Outcome::Succeeded { result, rows_affected }))
             }
             Err(_) if planted!(A4) => (HandlerEnd::Failed, None),
-            Err(failure) => (HandlerEnd::Failed, fail(failure, None)),
+            Err(failure) => {
+                sometimes!("a result is too large to be kept");
+                (HandlerEnd::Failed, fail(failure, None))
+            }
         },
         Polled::Returned(Err(HandlerError { verdict: Verdict::Fail(failure, retry) })) => {
+            sometimes!("a handler decides about its own retry", retry.is_some());
             (HandlerEnd::Failed, fail(failure, retry))
         }
         Polled::Returned(Err(HandlerError { verdict: Verdict::Snooze(wait) })) => {
+            sometimes!("a handler snoozes");
             (HandlerEnd::Snoozed, Some(Outcome::Snoozed { for_ms: wait_ms(wait) }))
         }
         Polled::Panicked(message) => {
+            sometimes!("a handler panics");
             (HandlerEnd::Panicked, fail(Failure::new(ErrorCode::handler_panic(), &message), None))
         }
         Polled::TimedOut => {
+            sometimes!("a handler runs into its timeout");
             let text = format!("ran longer than its run timeout of {:?}", job.run_timeout);
             (HandlerEnd::TimedOut, fail(Failure::new(ErrorCode::run_timeout(), &text), None))
         }
         Polled::Lost(Loss::Cancelled) => {
+            sometimes!("a handler is cancelled while it runs");
             let failure = Failure::new(ErrorCode::canceled(), "cancelled while it ran");
             (HandlerEnd::Cancelled, Some(Outcome::Cancelled { failure }))
         }
-        Polled::Lost(Loss::LeaseLost) => (HandlerEnd::LeaseLost, None),
+        Polled::Lost(Loss::LeaseLost) => {
+            sometimes!("a handler is stopped because its lease is lost");
+            (HandlerEnd::LeaseLost, None)
+        }
         // Given back it would run again, and its effect may have happened.
         Polled::Interrupted if job.delivery == Delivery::AtMostOnce => {
+            sometimes!("a shutdown interrupts a handler that must not run twice");
             let failure = Failure::new(ErrorCode::canceled(), "interrupted by a shutdown; it may have taken effect");
             (HandlerEnd::Failed, fail(failure, Some(Retry::Never)))
         }
         Polled::Interrupted if planted!(D5) => panic!("a planted bug"),
-        Polled::Interrupted => (HandlerEnd::Interrupted, Some(Outcome::Released)),
+        Polled::Interrupted => {
+            sometimes!("a shutdown interrupts a handler, and its row is given back");
+            (HandlerEnd::Interrupted, Some(Outcome::Released))
+        }
     }
 }
 

@@ -62,8 +62,9 @@ pub(super) async fn give_back(settler: &Settler, leases: &[LeaseRef]) {
         waiting.push(settler.hand_over(Settlement { lease: *lease, outcome: Outcome::Released }).await);
     }
     for recorded in waiting {
+        let recorded = recorded.await;
         // A refusal says that somebody else has the row.
-        let _ = recorded.await;
+        sometimes!("a row cannot be given back, and expires", recorded.is_err());
     }
 }
 
@@ -81,9 +82,14 @@ async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<(Settlement, Answe
         // The same request id throughout: a lost reply must not turn our own success into a lost lease (C2).
         let results = match shared.caller.until(Settle { settlements }, give_up_at).await {
             Ok(answered) => answered.reply.outcomes.into_iter().map(|o| o.map_err(SettleError::Refused)).collect(),
-            Err(error) => vec![Err(SettleError::Store(error)); answers.len()],
+            Err(error) => {
+                sometimes!("a settle fails for good");
+                vec![Err(SettleError::Store(error)); answers.len()]
+            }
         };
+        sometimes!("several ends are recorded in one call", answers.len() > 1);
         for (answer, result) in answers.into_iter().zip(results) {
+            sometimes!("the end of an attempt is refused", matches!(result, Err(SettleError::Refused(_))));
             // A runner that is gone needs no answer.
             let _ = answer.send(result);
         }

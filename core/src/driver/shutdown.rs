@@ -104,6 +104,9 @@ impl Running {
             shared.runners.take().iter().for_each(Task::abort);
         }
         let mut runners = join_all(&shared, shared.runners.take(), drained_at).await;
+        sometimes!("a loop does not end within the grace of a shutdown", !loops.is_empty());
+        sometimes!("a shutdown waits for handlers and ticks, and all end in time", runners.is_empty());
+        sometimes!("a shutdown has to interrupt handlers or ticks", !runners.is_empty());
 
         shared.stop.advance(Stage::Interrupt);
         shared.leases.wake_all();
@@ -111,6 +114,7 @@ impl Running {
         let given_back_at = now() + INTERRUPT_PATIENCE + shared.settings.call_timeout * 2;
         runners.append(&mut shared.runners.take());
         let runners = join_all(&shared, runners, given_back_at).await;
+        sometimes!("what a shutdown interrupts does not end", !runners.is_empty());
         let mut still_running: Vec<_> = runners.iter().map(|task| task.name().to_owned()).collect();
         still_running.append(&mut shared.unreleased.take());
 
@@ -124,6 +128,7 @@ impl Running {
         // An aborted loop ends at its next await; one that never awaits is named.
         let stuck = join_all(&shared, rest, now() + INTERRUPT_PATIENCE).await;
         still_running.extend(stuck.iter().map(|task| task.name().to_owned()));
+        sometimes!("a loop never awaits, and is named", !stuck.is_empty());
         if still_running.is_empty() { Ok(()) } else { Err(ShutdownTimeout { still_running }) }
     }
 }

@@ -32,6 +32,7 @@ pub(super) async fn run(
     let mut ends = Ends::default();
     while let Some(ready) = next {
         let attempt = attempt(&shared, &settler, &crew, ready);
+        sometimes!("a worker runs a row while the end of another is on its way", !ends.0.is_empty());
         if let Some(end) = ends.beside(attempt).await {
             ends.0.push(end);
         }
@@ -52,6 +53,7 @@ fn take(shared: &Shared, crew: &Crew, permit: &mut Option<OwnedSemaphorePermit>)
     loop {
         // Rows that wait when a drain begins are given back by the claimer.
         if shared.stop.has_reached(Stage::Drain) {
+            sometimes!("a worker ends in a drain");
             *permit = None;
             return None;
         }
@@ -63,6 +65,7 @@ fn take(shared: &Shared, crew: &Crew, permit: &mut Option<OwnedSemaphorePermit>)
         if crew.ahead.len() == 0 {
             return None;
         }
+        sometimes!("a row comes while a worker is about to end");
         *permit = Some(Arc::clone(&crew.room).try_acquire_owned().ok()?);
     }
 }
@@ -80,15 +83,18 @@ async fn attempt(
         let started = shared.caller.until(Start { leases: vec![lease] }, give_up_at).await;
         match started.map(|answered| (answered.sent_at, answered.reply.outcomes.into_iter().next())) {
             Ok((sent_at, Some(Ok(number)))) => {
+                sometimes!("a worker charges the row that it takes");
                 ready.held.renewed(sent_at);
                 ready.attempt.number = number;
             }
             Ok((_, refusal)) => {
+                sometimes!("a row is lost while it waits for a worker");
                 shared.leases.remove(&lease);
                 tracing::warn!(execution = %lease.id, ?refusal, "lost between claim and start");
                 return None;
             }
             Err(error) => {
+                sometimes!("a worker cannot charge the row that it takes");
                 shared.leases.remove(&lease);
                 tracing::warn!(execution = %lease.id, %error, "could not start a claimed execution; giving it back");
                 settler::give_back(settler, &[lease]).await;

@@ -14,8 +14,11 @@ impl Docket {
     }
 
     /// Counts one comparison. If it does not hold, `message` becomes a violation proved by `events`.
+    #[cfg_attr(feature = "zoo", track_caller)]
     pub(super) fn demand(&mut self, holds: bool, events: &[usize], message: impl FnOnce() -> String) {
         self.findings.checks += 1;
+        #[cfg(feature = "zoo")]
+        crate::coverage::demanded(std::panic::Location::caller(), holds);
         if holds || self.findings.violations.len() >= MAX_VIOLATIONS {
             return;
         }

@@ -80,6 +80,7 @@ fn calls(track: &Track<'_>) -> BTreeSet<RequestId> {
         if let What::ApplicationApplied { request, .. } = &event.what
             && let Some(with) = &request.with
         {
+            sometimes!("an attempt ended in its handler's own transaction is not held to what drivers are told");
             settles.remove(&with.id);
         }
     }

@@ -28,6 +28,8 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 if is_charged || before.stage != Stage::Held || before.is_started {
                     let charged = before.attempt + u32::from(is_charged);
                     count(&mut docket, track, step, before, charged, execution.attempt);
+                } else {
+                    sometimes!("the count of an unstarted claim is left to G14");
                 }
             }
             Act::Started(_, Ok(attempt)) => {

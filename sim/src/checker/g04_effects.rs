@@ -106,6 +106,7 @@ impl<'h> Judge<'_, 'h> {
             earlier = claim.handler.replace(event);
         }
         let is_lost = !is_charged && earlier.is_none() && self.lost.remove(lease);
+        sometimes!("a start is excused because a fail-over lost its charge", is_lost);
         self.docket.demand(is_charged || is_lost, &[event], || {
             format!("a handler of {} started in {incarnation} under token {token}, which was not charged", name())
         });
@@ -119,6 +120,7 @@ impl<'h> Judge<'_, 'h> {
         life.runners.entry(incarnation).or_insert(event);
         if let Some(policy) = track.rows[step.row].policy {
             let (starts, give_backs, max) = (life.starts, life.give_backs, policy.max_attempts);
+            sometimes!("more starts than attempts are excused by give-backs", starts > max && give_backs > 0);
             self.docket.demand(starts <= max + give_backs + life.lost, &[event], || {
                 let name = name();
                 format!("{name} was started {starts} times: more than {max} attempts and {give_backs} give-backs")
@@ -140,7 +142,9 @@ impl<'h> Judge<'_, 'h> {
         if let Some(per_start) = per_start {
             let (received, starts) = (*received, life.starts);
             let retaken = life.runners.iter().map(|(runner, first)| track.lost_work(*runner, *first..event));
-            let bound = u64::from(starts) * u64::from(per_start) + retaken.sum::<u64>();
+            let usual = u64::from(starts) * u64::from(per_start);
+            let bound = usual + retaken.sum::<u64>();
+            sometimes!("an effect is excused because a fail-over lost the taking of its work", received > usual);
             self.docket.demand(received <= bound, &[life.last_start, event], || {
                 let (name, key, fence) = (track.name(step.row), &effect.key, effect.fence);
                 format!("{name} had {received} effects on {key:?} (last: fence {fence}) of {starts} starts")

@@ -34,6 +34,8 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         is_healed = healed_us(track) >= micros(facts.settle_within + facts.granularity);
         if is_healed {
             all_settled(&mut docket, track, &last, &Moment { event: end, now: state.now, facts });
+        } else {
+            sometimes!("nothing is demanded of a run that was not calm for long enough");
         }
     }
     all_kept(&mut docket, track, &last);
@@ -58,6 +60,7 @@ fn all_settled(docket: &mut Docket, track: &Track<'_>, shadows: &[Shadow], momen
     for (row, shadow) in shadows.iter().enumerate() {
         let is_live = matches!(shadow.stage, Stage::Waiting(_) | Stage::Held);
         let is_overdue = shadow.wait_until + facts.settle_within + facts.granularity < now;
+        sometimes!("a row may wait or run at the end because it is not overdue", is_live && !is_overdue);
         docket.demand(!(is_live && is_overdue), &[shadow.last_event, event], || {
             let (name, stage, since) = (track.name(row), shadow.stage, shadow.wait_until);
             let (token, bound) = (shadow.lease.token, facts.settle_within);
@@ -92,7 +95,10 @@ fn all_kept(docket: &mut Docket, track: &Track<'_>, shadows: &[Shadow]) {
         let shadow = &shadows[index];
         let is_prunable =
             shadow.is_terminal() && track.history_pruned_before.is_some_and(|before| shadow.written_at < before);
-        docket.demand(present.contains(&row.id) || is_prunable || shadow.is_removed, &[made, end], || {
+        let is_gone = !present.contains(&row.id);
+        sometimes!("a row that is gone is excused by pruning", is_gone && is_prunable && !shadow.is_removed);
+        sometimes!("a row that is gone is excused by its removal", is_gone && shadow.is_removed);
+        docket.demand(!is_gone || is_prunable || shadow.is_removed, &[made, end], || {
             format!("{} was made and is gone; the history left it {:?}", track.name(index), shadow.stage)
         });
     }

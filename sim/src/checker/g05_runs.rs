@@ -69,6 +69,7 @@ fn run_is_due(
     let charged_before = execution.attempt.saturating_sub(u32::from(is_charged));
     let Some(index) = track.row_at(execution.id) else { return };
     if charged_before > 0 || execution.generation != Generation::FIRST {
+        sometimes!("a retry or a requeued row is excused from the window of its first run");
         return;
     }
     let row = &track.rows[index];

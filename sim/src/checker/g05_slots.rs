@@ -75,6 +75,7 @@ fn follow<'h>(docket: &mut Docket, track: &Track<'h>) -> (Vec<Planned<'h>>, Vec<
                     let is_described = last_edits[series].is_none_or(|edited| edited < event);
                     let is_known = |facts: &JobFacts| facts.revised.is_some() || is_described;
                     let facts = track.series[series].facts.filter(|facts| is_known(facts));
+                    sometimes!("a schedule before its last edit is not judged", !is_described && facts.is_none());
                     for slots in &entry.skipped {
                         if let Some(facts) = facts {
                             reason_is_true(docket, track, (series, facts), (entry, slots), (now, event));
@@ -193,6 +194,7 @@ fn covered(
             recorded_through = recorded_through.max(range_through);
         }
         if slot <= recorded_through {
+            sometimes!("a slot that was not made is excused by the ledger");
             docket.demand(true, &[], String::new);
             next = schedule.next_after(recorded_through);
             continue;
@@ -215,6 +217,7 @@ fn ledger_is_complete(docket: &mut Docket, track: &Track<'_>, recorded: &[Record
         .collect();
     for (series, slots, at, event) in recorded {
         let is_prunable = track.history_pruned_before.is_some_and(|before| *at < before);
+        sometimes!("an entry that the ledger lacks may have been pruned", is_prunable);
         docket.demand(is_prunable || ledger.contains(&(*series, key(slots, *at))), &[*event, end], || {
             let (name, after, through) = (&track.series[*series], slots.after, slots.through);
             format!("{name}: slots after {after} through {through} were skipped at {at} and are not in the ledger")
@@ -235,6 +238,7 @@ fn reason_is_true(
     let planner = track.planner_of(facts, &entry.spec_hash);
     if slots.reason == SkipReason::Gap {
         // Judged as a whole.
+        sometimes!("what a change of the clocks left out is no slot");
         return;
     }
     let Some(newest) = schedule.and_then(|schedule| schedule.latest(slots.through)) else { return };

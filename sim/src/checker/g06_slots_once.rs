@@ -51,6 +51,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     };
     for (event, now, request, reply) in track.applied() {
         for edit in judge.edits.values_mut().chain(judge.own.values_mut().map(|(_, edit)| edit)) {
+            sometimes!(
+                "an edit in a withdrawn future allows earlier slots again",
+                edit.at.is_some_and(|at| at > now)
+            );
             edit.at = edit.at.filter(|at| *at <= now);
         }
         match (&request.verb, reply) {
@@ -207,6 +211,7 @@ impl<'h> Judge<'_, 'h> {
     /// Facts with two planners say which counts; those with one describe the schedule after its last edit.
     fn facts(&self, event: usize, series: usize) -> Option<&'h JobFacts> {
         let is_described = self.last_edits[series].is_none_or(|edited| edited < event);
+        sometimes!("slots before the last edit are not compared with the schedule", !is_described);
         self.track.series[series].facts.filter(|facts| facts.revised.is_some() || is_described)
     }
 

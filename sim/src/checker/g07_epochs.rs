@@ -66,6 +66,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     judge_locks(track, &mut docket, &mut grants);
     once_per_request(track, &mut docket);
     let (ticks, slowest_ppm) = collect(track);
+    sometimes!("work of two epochs is not judged where a fail-over loses commits", track.loses_commits());
     // Where a fail-over loses commits an epoch may be given out twice: what is left to judge are the database's answers.
     let Some(facts) = track.facts.filter(|_| !track.loses_commits()) else { return docket.close() };
     for tick in &ticks {
@@ -90,6 +91,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
             let tolerance = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX) * 2;
             let ppm = slowest_ppm.get(&older.host).copied().unwrap_or(0);
             let excused = overlap > tolerance && is_excused(track, &grants, (older, newer), ppm);
+            sometimes!("work of two epochs is excused by clocks beyond the margin", excused);
             docket.demand(overlap <= tolerance || excused, &[older.started, newer.started], || {
                 format!(
                     "work under epochs {} ({}) and {} ({}) of lock {} overlaps by {} ms",
@@ -124,6 +126,7 @@ fn is_excused(
         let at_us = track.history.events[grant.event].at_us;
         grant.since_renewal_us.is_some_and(|since_us| {
             let unseen_us = track.stood_still_us(older.host, at_us - since_us, at_us);
+            sometimes!("a holder is excused because its clock stood still", since_us >= trusted_us && unseen_us > 0);
             since_us < trusted_us.saturating_add(unseen_us)
         })
     })

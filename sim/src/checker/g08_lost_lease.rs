@@ -105,6 +105,7 @@ impl Judge<'_, '_> {
                     // Of several answers the replica saw one, and we do not know which: it is accused only of
                     // what all of them said, and trusted for what any of them said.
                     let known = verdicts.entry(lease).or_insert(verdict);
+                    sometimes!("a replica may have heard either of two answers", *known != verdict);
                     *known = (*known).max(verdict);
                 });
             }
@@ -119,6 +120,7 @@ impl Judge<'_, '_> {
             if verdict == Verdict::Trusted {
                 let holds = self.holds.entry(held).or_insert(lease);
                 if is_claim {
+                    sometimes!("a fence comes back under another token", *holds != lease);
                     *holds = lease;
                 }
             }
@@ -142,7 +144,12 @@ impl Judge<'_, '_> {
         let what = || format!("effect on {:?} of execution {}, fence {}", effect.key, effect.execution, effect.fence);
         // At one and the same instant the order of tasks within a host is nobody's promise.
         let known = self.holds.get(&held).map(|lease| (incarnation, *lease));
-        let lost = known.and_then(|known| self.lost.get(&known)).filter(|(told_us, _)| *told_us < at_us);
+        let lost = known.and_then(|known| self.lost.get(&known));
+        sometimes!(
+            "an effect of the instant of the news is excused",
+            lost.is_some_and(|(told_us, _)| *told_us == at_us)
+        );
+        let lost = lost.filter(|(told_us, _)| *told_us < at_us);
         self.docket.demand(lost.is_none(), &[lost.map_or(event, |(_, told)| *told), event], || {
             format!("{} was sent at {at_us} us by {incarnation}, which had been told that its lease is lost", what())
         });
@@ -155,6 +162,7 @@ impl Judge<'_, '_> {
         let granularity_us = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX);
         let unseen_us = track.stood_still_us(track.history.events[event].host, *sent_us, at_us);
         let until_us = sent_us.saturating_add(policy.lease_ms * 1_000 + unseen_us).saturating_add(granularity_us);
+        sometimes!("a lease is trusted for longer because a clock stood still", at_us > until_us - unseen_us);
         self.docket.demand(at_us <= until_us, &[*sent, event], || {
             let lease_ms = policy.lease_ms;
             format!(

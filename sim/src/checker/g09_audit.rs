@@ -49,6 +49,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         told.entry(event.key.execution).or_default().push(event);
     }
     for (row, due) in all_due(track) {
+        sometimes!("an old audit event may have been pruned", due.iter().any(|due| !is_kept(due.at)));
         let due: Vec<Due> = due.into_iter().filter(|due| is_kept(due.at)).collect();
         let told = told.remove(&track.rows[row].id).unwrap_or_default();
         let first_wrong = due.iter().zip(&told).position(|(due, told)| !due.is_told_by(told));
@@ -87,6 +88,7 @@ fn all_due(track: &Track<'_>) -> BTreeMap<usize, Vec<Due>> {
         }
         let Some(policy) = track.rows[step.row].policy else { return };
         if policy.audit == Audit::Off {
+            sometimes!("an execution that is not audited owes no event");
             return;
         }
         let runner = runners.get(&step.row).map_or_else(Actor::system, |runner| Actor::runner(*runner));

@@ -133,9 +133,13 @@ impl Told<'_> {
                     // It may have been requeued since it ended in a state that counts: the last end is what is known.
                     let there = match shadows[row].stage {
                         Stage::Waiting(_) | Stage::Held => true,
-                        Stage::Ended(state) => counts(state),
+                        Stage::Ended(state) => {
+                            sometimes!("a finished item holds its key", has_key && counts(state));
+                            counts(state)
+                        }
                         Stage::Absent => false,
                     };
+                    sometimes!("an item is a duplicate of itself, by its id", is_itself && !(has_key && there));
                     is_itself || (has_key && there)
                 });
                 docket.demand(holds, &[event], || {

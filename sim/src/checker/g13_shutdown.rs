@@ -35,6 +35,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                     for (one, outcome) in settle.settlements.iter().zip(&settled.outcomes) {
                         // A row that somebody else has taken meanwhile cannot be given back, and need not be.
                         let is_done = matches!(outcome, Ok(_) | Err(Refusal::LeaseLost));
+                        sometimes!(
+                            "what another took cannot be given back",
+                            matches!(outcome, Err(Refusal::LeaseLost))
+                        );
                         if is_done && may_end_so(track, &one.lease, &one.outcome) {
                             given_back.insert(one.lease);
                         }

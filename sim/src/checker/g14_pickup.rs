@@ -191,6 +191,7 @@ impl<'h, 'd> Watch<'h, 'd> {
     /// The database is not what it was: what was due may not be any more, or may not be there.
     fn upset(&mut self) {
         self.touched(None);
+        sometimes!("a fault of the database ends all waits", !self.waiting.is_empty());
         self.waiting.clear();
     }
 
@@ -346,6 +347,9 @@ impl<'h, 'd> Watch<'h, 'd> {
         let Some(workers) = self.queues.get(item.queue).map(|facts| facts.workers) else { return };
         let replica = &self.replicas[number];
         let (held, room_us) = replica.held.get(item.queue).copied().unwrap_or((0, replica.touched_us));
+        sometimes!("an item need not be taken by a replica that is down", replica.process.is_none());
+        sometimes!("an item need not be taken while a fault lasts", !replica.open.is_empty());
+        sometimes!("an item need not be taken where all workers are busy", held >= workers);
         if replica.process.is_none() || !replica.open.is_empty() || held >= workers {
             return;
         }
@@ -353,6 +357,7 @@ impl<'h, 'd> Watch<'h, 'd> {
         let is_told = free_us <= item.since_us
             && replica.open_notices == 0
             && replica.hears_us.is_some_and(|hears_us| hears_us <= item.since_us);
+        sometimes!("a replica that may have missed a notice has a poll's time", !is_told && free_us <= item.since_us);
         let (bound_us, how) = if is_told { (self.told_us, "listened") } else { (self.polled_us, "polled") };
         let waited_us = self.at_us.saturating_sub(item.since_us.max(free_us));
         if !is_taken && waited_us <= bound_us {

@@ -88,6 +88,7 @@ struct Awake {
 
 impl Awake {
     fn advance(&mut self, at_us: u64) -> u128 {
+        sometimes!("a pause stops the clock of a deadline", self.is_paused);
         if !self.is_paused {
             self.passed_us += u128::from(at_us.saturating_sub(self.at_us));
         }

@@ -14,6 +14,10 @@ use crate::history::{HostId, Phase, RunFacts, ServiceFacts, What};
 pub(super) fn judge(track: &Track<'_>, docket: &mut Docket) {
     one_at_a_time(track, docket);
     if let Some(facts) = track.facts {
+        sometimes!(
+            "a service that ticks seldom is not awaited after a heal",
+            facts.services.iter().any(|service| service.every > facts.settle_within)
+        );
         // The others tick too seldom for a heal to show that they do.
         for service in facts.services.iter().filter(|service| service.every <= facts.settle_within) {
             ticks_after_heal(track, docket, facts, service);

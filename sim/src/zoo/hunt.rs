@@ -79,7 +79,7 @@ pub struct Hunt {
 }
 
 /// Runs one seed with the bug loose; tells how often it was reached.
-fn run(
+pub(crate) fn run(
     mutant: Option<Mutant>,
     scenario: &Scenario,
     seed: u64,
@@ -160,7 +160,7 @@ pub(super) fn unmutated(
 }
 
 /// `one(0)` to `one(count − 1)`, so many at once; results in order.
-fn in_parallel<T: Send>(threads: usize, count: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
+pub(crate) fn in_parallel<T: Send>(threads: usize, count: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let next = AtomicU64::new(0);
     let results = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {

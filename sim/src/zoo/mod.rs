@@ -14,6 +14,7 @@ use tourbillon::mutant::{self, Loose};
 pub use tourbillon::mutant::Mutant;
 
 pub use hunt::{Hunt, Limits, STRIDE, Start};
+pub(crate) use hunt::{in_parallel, run};
 pub use matrix::{Line, Matrix, markdown};
 pub use registry::{Cage, cage};
 pub(crate) use store::{caged, server_stops};
@@ -60,7 +61,6 @@ pub(crate) fn let_loose() -> Loose {
     mutant::let_loose(CHOSEN.get())
 }
 
-/// Hunts these bugs, and runs the same seeds without them. `scenarios` is the folder of the scenario files; `told` hears
 /// Runs one seed under a plan with a bug loose that goes by the wall clock of whoever asks as that clock is, where
 /// elsewhere it makes up an error. A bug that goes by nothing of the kind is what it always is.
 ///
@@ -77,6 +77,7 @@ pub fn run_by_walls(
     hunt::run(Some(mutant), scenario, seed, Some(plan.clone()), &store::caged(engine)).map(|(verdict, _)| verdict)
 }
 
+/// Hunts these bugs, and runs the same seeds without them. `scenarios` is the folder of the scenario files; `told` hears
 /// of each line as it is there.
 ///
 /// # Errors

@@ -62,6 +62,7 @@ impl Trust {
         self.state.update(|state| {
             let later = sent_at + self.trusted_for;
             let extends = !state.lost && now < state.until && later > state.until;
+            sometimes!("a renewal is answered when the lock is given up", state.lost || now >= state.until);
             if extends {
                 state.until = later;
             }
@@ -129,6 +130,7 @@ pub(super) async fn acquire(shared: &Arc<Shared>, rules: &LockRules<'_>) -> Resu
             let tried =
                 shared.runtime.timeout(shared.settings.call_timeout, locker.try_lock(rules.name.clone())).await;
             let tried = tried.unwrap_or_else(|| Err(late("try_lock", shared.settings.call_timeout)));
+            sometimes!("a session lock cannot be tried", tried.is_err());
             let lock = tried.map_err(NotHeld::Error)?.ok_or(NotHeld::Taken(None))?;
             (sent_at, Grip::Session(lock), None)
         }
@@ -184,6 +186,7 @@ impl Keeper {
             }
             let sent_at = shared.runtime.monotonic();
             if self.trust.is_over(sent_at) {
+                sometimes!("the trust in a lock runs out with nobody asked");
                 tracing::warn!(lock = %self.trust.name, epoch = ?self.trust.epoch, "no renewal in time: the lock is given up");
                 break;
             }
@@ -196,11 +199,13 @@ impl Keeper {
                 }
                 Renewal::Refused(_) if planted!(A27) => next_at = now + self.every,
                 Renewal::Refused(why) => {
+                    sometimes!("the renewal of a lock is refused");
                     tracing::warn!(lock = %self.trust.name, epoch = ?self.trust.epoch, why, "the lock is lost");
                     break;
                 }
                 // The trust runs out by itself (B20).
                 Renewal::Unknown(error) => {
+                    sometimes!("the renewal of a lock fails");
                     tracing::warn!(lock = %self.trust.name, %error, "the lock could not be renewed; trying again");
                     next_at = now + self.every / 4;
                 }
@@ -241,6 +246,7 @@ impl Keeper {
             Grip::Row(lock) => {
                 let give_up_at = shared.runtime.monotonic() + shared.settings.call_timeout;
                 if let Err(error) = shared.caller.until(ReleaseLock { lock }, give_up_at).await {
+                    sometimes!("a lock cannot be given back, and expires");
                     tracing::warn!(lock = %self.trust.name, %error, "the lock was not given back; it expires");
                 }
             }

@@ -104,14 +104,19 @@ pub(in crate::driver) async fn run(shared: Arc<Shared>, name: LockName) {
             locker: rules.locker.as_ref(),
         };
         let pause = match acquire(&shared, &lock).await {
-            Ok(hold) if shared.stop.has_reached(Stage::Drain) => return hold.release().await,
+            Ok(hold) if shared.stop.has_reached(Stage::Drain) => {
+                sometimes!("a replica wins a campaign when its shutdown has begun");
+                return hold.release().await;
+            }
             Ok(hold) => term(&shared, group, hold).await,
             Err(NotHeld::Taken(_)) if planted!(B9) => return,
             Err(NotHeld::Taken(left)) => {
+                sometimes!("a campaign finds another leader");
                 // When the lock would expire, or soon in case it is given back before.
                 left.map_or(rules.renew_every, |left| left + Duration::from_millis(1)).min(rules.renew_every)
             }
             Err(NotHeld::Error(error)) => {
+                sometimes!("a campaign fails");
                 tracing::warn!(group = %name, %error, "cannot campaign: the lock could not be tried");
                 rules.renew_every
             }
@@ -126,6 +131,7 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
     let trust = Arc::clone(&hold.trust);
     let term = Term { group: rules.name.clone(), epoch: trust.epoch, incarnation: shared.incarnation };
     if let Err(why) = promote(shared, rules, &term, &trust).await {
+        sometimes!("a promotion fails, and the replica resigns");
         tracing::error!(group = %rules.name, epoch = ?term.epoch, "promotion failed, resigning: {why}");
         hold.release().await;
         // Whatever failed here may work elsewhere.
@@ -143,6 +149,9 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
     let _ = first(trust.over(&shared.runtime), shared.stop.reached(Stage::Drain)).await;
     // Nothing new begins. Ticks end by themselves, or before the next poll after the trust is over.
     group.set(None);
+    sometimes!("a term ends because its lock may not be trusted", trust.is_over(shared.runtime.monotonic()));
+    sometimes!("a term ends by a shutdown", shared.stop.has_reached(Stage::Drain));
+    sometimes!("the end of a term waits for its ticks", leading.ticks.read(|ticks| *ticks > 0));
     leading.ticks.until(|ticks| (*ticks == 0 || planted!(D1)).then_some(())).await;
 
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "not leading any more");
@@ -152,6 +161,7 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
     if let Some(on_loss) = &rules.on_loss {
         let told = guarded(|| on_loss(term));
         if let Some(Err(message)) = shared.runtime.timeout(rules.ttl, told).await {
+            sometimes!("`on_loss` panics");
             tracing::error!(group = %rules.name, "on_loss panicked: {message}");
         }
     }
@@ -160,6 +170,7 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
 
 async fn promote(shared: &Shared, rules: &CheckedLeadership, term: &Term, trust: &Trust) -> Result<(), String> {
     if trust.is_over(shared.runtime.monotonic()) {
+        sometimes!("a lock is won too late to be trusted");
         return Err("the lock came too late to be trusted".to_owned());
     }
     let Some(on_gain) = &rules.on_gain else { return Ok(()) };

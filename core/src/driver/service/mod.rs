@@ -117,6 +117,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: ServiceName) {
             begin(&shared, &name, spec);
         }
         if first(group.changed_since(changes), keep_time(&shared, &name, spec)).await.is_err() {
+            sometimes!("a led service ends with its scheduler");
             return;
         }
     }
@@ -150,6 +151,7 @@ async fn keep_time(shared: &Arc<Shared>, name: &ServiceName, spec: &CheckedServi
 /// The next instant of the grid after `now`: what a pause swallowed is not made up for.
 fn following(last_at: Monotonic, every: Duration, now: Monotonic) -> Monotonic {
     let missed = now.since(last_at).as_nanos() / every.as_nanos().max(1);
+    sometimes!("ticks that a pause swallowed are not made up for", missed > 0);
     last_at + every * u32::try_from(missed + 1).unwrap_or(u32::MAX)
 }
 

@@ -25,6 +25,7 @@ pub(super) fn launch(
     trigger: Trigger,
 ) -> impl Future<Output = TickOutcome> + Send + use<> {
     let (tell, told) = oneshot::channel();
+    sometimes!("a tick is not begun because of a shutdown", shared.stop.has_reached(Stage::Drain));
     if !shared.stop.has_reached(Stage::Drain) {
         let (sharing, service) = (Arc::clone(shared), name.clone());
         let task = shared.runtime.spawn(&format!("tick of service {name}"), async move {
@@ -64,7 +65,10 @@ async fn run(shared: &Arc<Shared>, served: &Served, trigger: Trigger) -> TickOut
     let began_at = shared.runtime.monotonic();
     let in_flight = InFlight::enter(served);
     let outcome = match &in_flight {
-        None => TickOutcome::Skipped(Skip::StillRunning),
+        None => {
+            sometimes!("a tick is skipped because another of its service still runs");
+            TickOutcome::Skipped(Skip::StillRunning)
+        }
         Some(_) => {
             let mut pass = Box::pin(pass(shared, served, trigger, request));
             poll_fn(|cx| span.in_scope(|| pass.as_mut().poll(cx))).await
@@ -108,6 +112,7 @@ fn tell(served: &Served, outcome: &TickOutcome, took: Duration) {
         }
     };
     if let Err(message) = told {
+        sometimes!("a callback of a service panics");
         tracing::error!(service = %name, "a callback of the service panicked: {message}");
     }
 }
@@ -117,8 +122,14 @@ async fn pass(shared: &Arc<Shared>, served: &Served, trigger: Trigger, request: 
     if let Some(gate) = &spec.gate {
         match ask(shared, gate, spec.timeout).await {
             Ok(true) => {}
-            Ok(false) => return TickOutcome::Skipped(Skip::Gate),
-            Err(error) => return TickOutcome::Failed(error),
+            Ok(false) => {
+                sometimes!("a gate keeps a tick from running");
+                return TickOutcome::Skipped(Skip::Gate);
+            }
+            Err(error) => {
+                sometimes!("a gate fails");
+                return TickOutcome::Failed(error);
+            }
         }
     }
     let permit = match permit(shared, &spec.mode).await {
@@ -173,12 +184,19 @@ async fn permit(shared: &Arc<Shared>, mode: &CheckedMode) -> Result<Permit, Tick
         CheckedMode::TickLock { lock, ttl, locker } => {
             let rules = LockRules { name: lock, ttl: *ttl, renew_every: *ttl / 4, locker: locker.as_ref() };
             acquire(shared, &rules).await.map(Permit::Locked).map_err(|why| match why {
-                NotHeld::Taken(_) => TickOutcome::Skipped(Skip::LockHeld),
-                NotHeld::Error(error) => TickOutcome::Failed(TickError::Lock(error)),
+                NotHeld::Taken(_) => {
+                    sometimes!("a tick is skipped because another replica has its lock");
+                    TickOutcome::Skipped(Skip::LockHeld)
+                }
+                NotHeld::Error(error) => {
+                    sometimes!("the lock of a tick cannot be tried");
+                    TickOutcome::Failed(TickError::Lock(error))
+                }
             })
         }
         CheckedMode::Leader { group } => {
             let part = shared.groups.get(group).and_then(super::leader::Group::join);
+            sometimes!("a tick is skipped because another replica leads", part.is_none());
             part.map(Permit::Led).ok_or(TickOutcome::Skipped(Skip::NotLeader))
         }
     }
@@ -204,6 +222,7 @@ async fn perform(
 ) -> Result<Pass, TickError> {
     // A reply that came too late to be trusted: no work begins.
     if trust.is_some_and(|trust| trust.is_over(shared.runtime.monotonic())) {
+        sometimes!("the lock of a tick comes too late to be trusted");
         return Err(TickError::LockLost);
     }
     let (request, service) = (facts.request, facts.service.clone());
@@ -216,7 +235,9 @@ async fn perform(
         Ok(running) => poll_work(shared, running, &stop, timeout, trust).await,
         Err(message) => Err(TickError::Panicked(message)),
     };
+    sometimes!("a tick panics", matches!(result, Err(TickError::Panicked(_))));
     for child in run.abort_children() {
+        sometimes!("a tick leaves a task behind, which is ended");
         shared.runners.add(child);
     }
     if matches!(result, Err(TickError::Interrupted)) {
@@ -241,15 +262,19 @@ async fn poll_work(
     let result = poll_fn(|cx| {
         // Before every poll: once the lock may not be trusted no further step runs, wherever the process was held up.
         if trust.is_some_and(|trust| trust.is_over(shared.runtime.monotonic())) || over.as_mut().poll(cx).is_ready() {
+            sometimes!("a tick is stopped because its lock is lost");
             return Poll::Ready(Err(TickError::LockLost));
         }
         if stop.get().is_none() && draining.as_mut().poll(cx).is_ready() {
+            sometimes!("a tick is told of a shutdown");
             stop.raise(StopReason::ShuttingDown);
         }
         if interrupted.as_mut().poll(cx).is_ready() {
+            sometimes!("a shutdown interrupts a tick");
             return Poll::Ready(Err(TickError::Interrupted));
         }
         if deadline.as_mut().poll(cx).is_ready() {
+            sometimes!("a tick runs into its timeout");
             return Poll::Ready(Err(TickError::TimedOut(timeout)));
         }
         match guard(|| running.as_mut().poll(cx)) {
