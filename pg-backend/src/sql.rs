@@ -99,6 +99,7 @@ macro_rules! statements {
             pub(crate) fn get(&self, name: &str) -> Option<&str> {
                 match name {
                     "claim_executions" => Some(self.claim(100).as_str()),
+                    "claim_executions_1000" => Some(self.claim(1000).as_str()),
                     $(stringify!($name) => Some(self.$name.as_str()),)*
                     _ => None,
                 }

@@ -106,7 +106,8 @@ impl PgStore {
         }
     }
 
-    /// The text of the statement in `sql/<name>.sql` as it is sent to the server, for `EXPLAIN`.
+    /// The text of the statement in `sql/<name>.sql` as it is sent to the server, for `EXPLAIN`; `claim_executions` is that
+    /// for up to 100 rows, `claim_executions_1000` that for more.
     pub fn statement(&self, name: &str) -> Option<&str> {
         self.inner.statements.get(name)
     }

@@ -10,7 +10,10 @@ use crate::{
     explain::{WAYS_TO_PLAN, explain, prepare, run_each},
 };
 
-pub(crate) const CASES: &[Case] = &[("claim_reads_due_rows_only", claim_reads_due_rows_only)];
+pub(crate) const CASES: &[Case] = &[
+    ("claim_reads_due_rows_only", claim_reads_due_rows_only),
+    ("large_claim_of_a_small_backlog_sorts_nothing", large_claim_of_a_small_backlog_sorts_nothing),
+];
 
 const FUTURE_ROWS: u32 = 100_000;
 
@@ -53,6 +56,47 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
 
 const CLAIM: &str = "execute claim_executions \
     (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), 'all')";
+
+/// A queue's claim ahead, of so many rows that to sort what is due once looks no dearer than to follow the index.
+fn large_claim_of_a_small_backlog_sorts_nothing(cluster: &'static Cluster) -> Result<(), Failed> {
+    const DUE_ROWS: [u32; 3] = [12_000, 6_000, 3_000];
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        let mut connection = crate::connect(&url).await?;
+        let types = "(timestamptz, uuid, text[], bigint, uuid, text)";
+        prepare(&mut connection, &store, ("claim_executions_1000", types)).await?;
+        for rows in DUE_ROWS {
+            // In no order, so that the index leads all over the table.
+            let fill = format!(
+                "truncate tourbillon.execution;
+                 insert into tourbillon.execution (id, generation, job, scope_kind, scope_id, due_at, priority,
+                     max_attempts, lease_ms, reentry, supersede, state, claimable_at, attempt, fence, created_at,
+                     updated_at)
+                 select gen_random_uuid(), 1, 'job', 'global', 'global', now(), 0, 3, 1000, 'allow', 'never',
+                     'scheduled', now() - random() * interval '1 minute', 0, 0, now(), now()
+                 from generate_series(1, {rows}) n;
+                 analyze"
+            );
+            sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
+            for settings in WAYS_TO_PLAN {
+                run_each(&mut connection, settings).await?;
+                let plan = explain(&mut connection, LARGE_CLAIM).await?;
+                let mut carried_out = plan.lines().filter(|line| !line.contains("never executed"));
+                if carried_out.any(|line| line.contains("Seq Scan on execution") || line.contains("Bitmap")) {
+                    return Err(
+                        format!("{rows} rows, {settings}: all that is due is read, to be sorted\n{plan}").into()
+                    );
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+const LARGE_CLAIM: &str = "execute claim_executions_1000 \
+    (null, '00000000-0000-0000-0000-000000000001', '{job}', 500, gen_random_uuid(), 'harmless')";
 
 /// What is wrong with the plan, if anything.
 fn judge(plan: &str, max_pages: u64) -> Option<String> {
