@@ -33,48 +33,49 @@ create table {schema}.cursor (
     primary key (job, scope_kind, scope_id)
 );
 
--- Executions that are not terminal. Small by design: finished rows leave for history.
+-- Executions that are not terminal. Small by design: finished rows leave for history. The columns of fixed width that are
+-- never null come first: behind a null or a text, each look at a column measures all before it, and the others gape to
+-- keep eights aligned.
 create table {schema}.execution (
     id uuid primary key,
     generation bigint not null,
+    due_at timestamptz not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    max_attempts bigint not null,
+    lease_ms bigint not null,
+    attempt bigint not null,
+    fence bigint not null,
+    priority smallint not null,
     job text collate "C" not null,
     scope_kind text collate "C" not null,
     scope_id text collate "C" not null,
-    slot_at timestamptz,
-    due_at timestamptz not null,
-    expires_at timestamptz,
-    priority smallint not null,
-    payload json,
-    unique_key text collate "C",
-    max_attempts bigint not null,
-    lease_ms bigint not null,
+    state text not null,
     reentry text not null check (reentry in ('allow', 'forbid')),
     supersede text not null check (supersede in ('never', 'by_newer_slot')),
-    limit_key text collate "C",
-    limit_max bigint,
     audit text not null default 'off' check (audit in ('off', 'exceptions', 'all')),
-    state text not null check (state in
-        ('scheduled', 'running', 'retryable', 'succeeded', 'dead', 'cancelled', 'skipped')),
     claimable_at timestamptz,
-    attempt bigint not null,
-    fence bigint not null,
+    slot_at timestamptz,
+    expires_at timestamptz,
     -- The last claim; all null until the first.
-    token uuid,
-    runner uuid,
     claimed_at timestamptz,
     started_at timestamptz,
     heartbeat_at timestamptz,
     lease_expires_at timestamptz,
+    token uuid,
+    runner uuid,
     cancel_requested_at timestamptz,
     finished_at timestamptz,
     duration_ms bigint check (duration_ms >= 0),
     rows_affected bigint,
+    limit_max bigint,
+    limit_key text collate "C",
+    unique_key text collate "C",
+    payload json,
     result json,
     error_code text,
     error_text text,
-    skip_reason text,
-    created_at timestamptz not null,
-    updated_at timestamptz not null
+    skip_reason text
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
 
 -- Terminal executions; never updated (G2). Same columns, so that one listing reads both.
