@@ -228,10 +228,13 @@ mod tests {
                 incarnation: incarnation(by),
                 verb: 1.into(),
                 with: None,
-            };
+            }
+            .into();
             let (now, result) = (story.now(), Ok(ApplicationReply { value: 1.into(), with: None }));
-            story
-                .record(HostId::Database, What::ApplicationApplied { request, now, result, changes: vec![1.into()] });
+            story.record(
+                HostId::Database,
+                What::ApplicationApplied { request, now, result: result.into(), changes: vec![1.into()] },
+            );
             let lost = vec![story.history.events.len() - 1];
             story.effect(1).record(HostId::Database, What::FailedOver { lost }).effect(1);
             story

@@ -181,7 +181,7 @@ mod tests {
         fn is_refused(&mut self, verb: impl Into<Verb>, kind: ErrorKind) -> &mut Self {
             let request = Request { id: RequestId(Uuid::from_u128(9)), verb: verb.into() };
             let (now, result) = (self.now(), Err(StoreError::new(kind, "no")));
-            self.record(HostId::Database, What::Applied { request, now, result })
+            self.record(HostId::Database, What::Applied { request: request.into(), now, result })
         }
     }
 

@@ -84,7 +84,7 @@ impl Callers {
         let reply = result.clone().expect("the request is well formed");
         let now = self.clock.now();
         self.requests.push(request.clone());
-        self.story.record(HostId::Database, What::Applied { request, now, result });
+        self.story.record(HostId::Database, What::Applied { request: request.into(), now, result });
         reply
     }
 

@@ -231,7 +231,7 @@ impl Story {
         let name = verb.name();
         let id = self.invoke(name, leases);
         let (now, request) = (self.now(), Request { id, verb });
-        self.record(HostId::Database, What::Applied { request, now, result: Ok(reply) });
+        self.record(HostId::Database, What::Applied { request: request.into(), now, result: Ok(reply) });
         let answer = match self.is_heard {
             true => Answer::Reply,
             false => Answer::Error(ErrorKind::Unknown, "reply lost".to_owned()),

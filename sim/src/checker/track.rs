@@ -230,7 +230,7 @@ impl<'h> Track<'h> {
     pub(super) fn answered(&self) -> impl Iterator<Item = (usize, Timestamp, &'h Request, &'h Reply)> + '_ {
         let events = self.history.events.iter().enumerate().filter(|(event, _)| !self.repeats.contains(event));
         events.filter_map(|(event, at)| match &at.what {
-            What::Applied { request, now, result: Ok(reply) } => Some((event, *now, request, reply)),
+            What::Applied { request, now, result: Ok(reply) } => Some((event, *now, &**request, reply)),
             _ => None,
         })
     }

@@ -9,7 +9,7 @@ use tourbillon::{
     model::State,
     queue::{Enqueuer, ItemOptions, Queue},
     service::{FirstTick, HaMode, Service, Tick},
-    store::{Reply, Request, Verb},
+    store::Reply,
 };
 
 use super::{Spread, minutes};
@@ -136,12 +136,7 @@ fn scheduler(host: &Host, items: u64) -> Scheduler {
 fn measure(history: &History) -> Option<u64> {
     let healed = |what: &What| matches!(what, What::PhaseBegan { phase: Phase::Heal });
     let healed_us = history.events.iter().find(|event| healed(&event.what))?.at_us;
-    let settles = |what: &What| {
-        matches!(
-            what,
-            What::Applied { request: Request { verb: Verb::Settle(_), .. }, result: Ok(Reply::Settled(_)), .. }
-        )
-    };
+    let settles = |what: &What| matches!(what, What::Applied { result: Ok(Reply::Settled(_)), .. });
     let last_us = history.events.iter().rev().find(|event| settles(&event.what))?.at_us;
     last_us.checked_sub(healed_us)
 }

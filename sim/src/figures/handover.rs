@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tourbillon::{
     model::{ExecutionId, Incarnation},
-    store::{Reply, Request, Verb},
+    store::{Reply, Verb},
 };
 
 use super::Spread;
@@ -105,7 +105,8 @@ fn measure(history: &History, leads: &mut Vec<u64>, claims: &mut Vec<u64>) {
                     held.extend(row.lease.as_ref().map(|lease| (row.id, lease.runner)));
                 }
             }
-            What::Applied { request: Request { verb: Verb::Settle(settle), .. }, result: Ok(_), .. } => {
+            What::Applied { request, result: Ok(Reply::Settled(_)), .. } => {
+                let Verb::Settle(settle) = &request.verb else { continue };
                 for settlement in &settle.settlements {
                     held.remove(&settlement.lease.id);
                     // It was on its way when its replica died.

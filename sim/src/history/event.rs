@@ -123,8 +123,8 @@ pub enum What {
     },
     /// The database carried out a request: the truth. Also when nobody heard of it. Host: database.
     Applied {
-        /// The request as applied.
-        request: Request,
+        /// The request as applied. (Boxed, as are those below: a history is made of events of this size.)
+        request: Box<Request>,
         /// The database clock at that moment.
         now: Timestamp,
         /// What it answered, whether or not the answer arrived.
@@ -134,11 +134,11 @@ pub enum What {
     /// same transaction has an `Applied` event of its own just before. Host: database.
     ApplicationApplied {
         /// The request as applied.
-        request: ApplicationRequest,
+        request: Box<ApplicationRequest>,
         /// The database clock at that moment.
         now: Timestamp,
         /// What it answered, whether or not the answer arrived.
-        result: Result<ApplicationReply, StoreError>,
+        result: Box<Result<ApplicationReply, StoreError>>,
         /// What it changed, as the application says; empty when a repetition was answered by its first outcome.
         changes: Vec<Value>,
     },

@@ -24,7 +24,7 @@ pub(super) fn label(what: &What, names: &mut Subjects) -> (PointKind, String) {
         },
         What::ApplicationApplied { request, result, changes, .. } => {
             let verb = cut(&request.verb.to_string());
-            match result {
+            match &**result {
                 Ok(_) if changes.is_empty() => (PointKind::Idle, verb),
                 Ok(_) => (PointKind::Applied, format!("{verb}, changes {}", changes.len())),
                 Err(error) => (PointKind::Refused, format!("{verb}: {error}")),

@@ -87,7 +87,8 @@ impl Teller {
         self.tell(HostId::Replica(replica), invoked);
         let now = self.wait_ms(10).now();
         let result = Ok(reply(now));
-        let applied = self.tell(HostId::Database, What::Applied { request: Request { id, verb }, now, result });
+        let applied =
+            self.tell(HostId::Database, What::Applied { request: Request { id, verb }.into(), now, result });
         self.wait_ms(10);
         let answered = What::Answered { incarnation, request: id, verb: name, answer: Answer::Reply };
         self.tell(HostId::Replica(replica), answered);

@@ -130,7 +130,7 @@ impl Database {
         if let Some(notice) = result.as_ref().ok().and_then(|reply| Notice::after(&request.verb, reply)) {
             self.bell.ring(&notice);
         }
-        let applied = What::Applied { request, now, result: result.clone() };
+        let applied = What::Applied { request: request.into(), now, result: result.clone() };
         events.push(self.world.record(HostId::Database, applied));
         result
     }
@@ -179,9 +179,10 @@ impl Database {
         drop(stored);
         // The store's part first: checkers of the scheduler see it as any other request.
         if let (Some(request), Some(result)) = (request.with.clone(), with) {
-            events.push(self.world.record(HostId::Database, What::Applied { request, now, result }));
+            events.push(self.world.record(HostId::Database, What::Applied { request: request.into(), now, result }));
         }
-        let applied = What::ApplicationApplied { request, now, result: result.clone(), changes };
+        let applied =
+            What::ApplicationApplied { request: request.into(), now, result: result.clone().into(), changes };
         events.push(self.world.record(HostId::Database, applied));
         result
     }

@@ -109,7 +109,7 @@ impl<'h> Record<'h> {
                 What::Applied { now, .. } => {
                     (zero, last_now) = (now.offset_micros(-true_us), *now);
                 }
-                What::ApplicationApplied { request, now, result: Ok(_), changes } => {
+                What::ApplicationApplied { request, now, result, changes } if result.is_ok() => {
                     (zero, last_now) = (now.offset_micros(-true_us), *now);
                     let now = *now;
                     if !changes.is_empty() {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tourbillon::{
     job::Delivery,
     model::{Execution, ExecutionId, JobName, LeaseRef, Timestamp},
-    store::{Reply, Request, SkippedEntry, Verb},
+    store::{Reply, SkippedEntry, Verb},
 };
 
 use super::{AT_ONCE, CLAIMED, EFFECTS, EVERY, LOST, Mode, REPLICAS, SERVICES, ticks};
@@ -102,19 +102,13 @@ fn lost_charges(history: &History) -> BTreeSet<LeaseRef> {
     let mut leases = BTreeSet::new();
     for event in lost.flatten().filter_map(|number| history.events.get(*number)) {
         match &event.what {
-            What::Applied {
-                request: Request { verb: Verb::Start(start), .. },
-                result: Ok(Reply::Started(started)),
-                ..
-            } => {
+            What::Applied { request, result: Ok(Reply::Started(started)), .. } => {
+                let Verb::Start(start) = &request.verb else { continue };
                 let charged = start.leases.iter().zip(&started.outcomes).filter(|(_, outcome)| outcome.is_ok());
                 leases.extend(charged.map(|(lease, _)| *lease));
             }
-            What::Applied {
-                request: Request { verb: Verb::Claim(claim), .. },
-                result: Ok(Reply::Claimed(claimed)),
-                ..
-            } => {
+            What::Applied { request, result: Ok(Reply::Claimed(claimed)), .. } => {
+                let Verb::Claim(claim) = &request.verb else { continue };
                 let charged = claimed.executions.iter().filter(|row| claim.charge.has_charged(row));
                 leases.extend(charged.filter_map(Execution::lease_ref));
             }
