@@ -1,6 +1,6 @@
 //! Counts panics. A panic in a task is swallowed by the executor that ran it; here it reaches the history.
 
-use std::{cell::RefCell, panic, sync::Once};
+use std::{cell::RefCell, panic, sync::Once, thread};
 
 use super::lane::Attention;
 
@@ -52,7 +52,11 @@ impl Watch {
 }
 
 impl Drop for Watch {
+    /// Nobody can take the messages of a panic that unwinds the simulation itself: they are printed after all.
     fn drop(&mut self) {
-        CAUGHT.set(None);
+        let caught = CAUGHT.take();
+        if thread::panicking() {
+            caught.into_iter().flat_map(|caught| caught.messages).for_each(|message| eprintln!("{message}"));
+        }
     }
 }

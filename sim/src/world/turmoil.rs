@@ -53,7 +53,8 @@ impl TurmoilLane {
             .max_message_latency(latency.1)
             // The default is the real time of the call.
             .epoch(SystemTime::UNIX_EPOCH)
-            .tcp_capacity(1024)
+            // A hold delivers all that was dialled in vain at once, and a listener with more of it than this panics.
+            .tcp_capacity(1 << 16)
             // A connection that a partition swallowed keeps its port for good: hours of attempts need all there are.
             .ephemeral_ports(1024..=65_535)
             .simulation_duration(Duration::from_secs(100 * 365 * 86_400));
