@@ -1,6 +1,6 @@
 //! Records how attempts ended, in batches: whatever waits goes into the next call together.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -76,8 +76,10 @@ pub(super) fn settler(shared: Arc<Shared>) -> (Settler, impl Future<Output = ()>
 
 async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<(Settlement, Answer)>) {
     let mut batch = Vec::new();
-    while waiting.recv_many(&mut batch, MAX_BATCH as usize).await > 0 {
-        let (settlements, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+    while !batch.is_empty() || waiting.recv_many(&mut batch, MAX_BATCH as usize).await > 0 {
+        let (now, later) = distinct(batch, |(settlement, _)| settlement.lease.id);
+        batch = later;
+        let (settlements, answers): (Vec<_>, Vec<_>) = now.into_iter().unzip();
         let give_up_at = shared.runtime.monotonic() + shared.settings.settle_patience;
         // The same request id throughout: a lost reply must not turn our own success into a lost lease (C2).
         let results = match shared.caller.until(Settle { settlements }, give_up_at).await {
@@ -93,5 +95,26 @@ async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<(Settlement, Answe
             // A runner that is gone needs no answer.
             let _ = answer.send(result);
         }
+    }
+}
+
+/// The first of each id, and the others, both in order. Two ends of one execution wait together when its lease was lost, this
+/// replica claimed it again, and both handlers ended at nearly the same time: a store refuses a request with both, and with
+/// it the ends of all others.
+fn distinct<T, Id: Ord>(items: Vec<T>, id: impl Fn(&T) -> Id) -> (Vec<T>, Vec<T>) {
+    let mut seen = BTreeSet::new();
+    items.into_iter().partition(|item| seen.insert(id(item)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distinct;
+
+    #[test]
+    fn a_second_end_of_an_execution_is_recorded_after_the_first() {
+        let ends = vec![(1, "lost"), (2, "a"), (1, "b"), (3, "c"), (1, "d")];
+        let (now, later) = distinct(ends, |(id, _)| *id);
+        assert_eq!(now, [(1, "lost"), (2, "a"), (3, "c")]);
+        assert_eq!(later, [(1, "b"), (1, "d")]);
     }
 }
