@@ -209,6 +209,9 @@ pub(crate) struct ZooArgs {
     /// Only a few, that are caught soon: for every change.
     #[arg(long, conflicts_with = "mutant")]
     pub(crate) subset: bool,
+    /// Only those of which the matrix in `--out` says nothing yet.
+    #[arg(long, requires = "out", conflicts_with_all = ["mutant", "subset"])]
+    pub(crate) missing: bool,
     /// Starts, a thousand seeds apart. Default: 20.
     #[arg(long)]
     pub(crate) starts: Option<u64>,
@@ -221,13 +224,16 @@ pub(crate) struct ZooArgs {
     /// Starts whose fault plans are shrunk. Default: 3.
     #[arg(long)]
     pub(crate) shrinks: Option<u64>,
+    /// Starts that are hunted on the turmoil lane too, from the seed on that caught the bug. Default: 0.
+    #[arg(long)]
+    pub(crate) turmoils: Option<u64>,
     /// Simulations at once. Default: one per core.
     #[arg(long)]
     pub(crate) threads: Option<usize>,
     /// What answers inside the database host.
     #[arg(long, value_enum, default_value_t = Engine::Memory)]
     pub(crate) engine: Engine,
-    /// Write matrix.md and matrix.json here, for example scenarios/zoo.
+    /// Write matrix.md and matrix.json here, for example scenarios/zoo. What they say of other bugs stays.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     /// Print an array on standard output instead of lines.

@@ -160,6 +160,7 @@ fn facts(scenario: &Scenario, seed: u64) -> RunFacts {
         call_timeout: scenario.call_timeout,
         poll_interval: scenario.poll_interval,
         rescue_interval: scenario.rescue_interval,
+        probe_interval: crate::history::usual_probe(),
         granularity: Duration::ZERO,
         services: scenario.services.iter().map(|service| services::facts(service, scenario)).collect(),
         queues: scenario.queues.iter().map(queues::facts).collect(),

@@ -77,6 +77,7 @@ fn rows() -> BTreeMap<String, Execution> {
             call_timeout: Duration::from_secs(5),
             poll_interval: Duration::from_secs(1),
             rescue_interval: Duration::from_secs(15),
+            probe_interval: Duration::from_secs(30),
             granularity: Duration::ZERO,
             settle_within: Duration::from_secs(60),
             queues: Vec::new(),

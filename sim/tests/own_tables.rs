@@ -165,6 +165,7 @@ fn facts(seed: u64) -> RunFacts {
         call_timeout: settings.call_timeout,
         poll_interval: settings.poll_interval,
         rescue_interval: settings.rescue_interval,
+        probe_interval: settings.probe_interval,
         // Filled in by the world.
         granularity: Duration::ZERO,
         // Two leases, one run, one rescue, one plan, one call, and some room.

@@ -245,6 +245,7 @@ fn small_world(name: &str, lane: Lane, app: App) -> History {
             call_timeout: scenario.call_timeout,
             poll_interval: scenario.poll_interval,
             rescue_interval: scenario.rescue_interval,
+            probe_interval: Duration::from_secs(30),
             granularity: Duration::ZERO,
             settle_within: scenario.settle_within,
             queues: Vec::new(),

@@ -59,7 +59,9 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
     let left: Vec<LeaseRef> = crew.ahead.take_all().into_iter().map(|ready| ready.held.lease).collect();
     sometimes!("a drain gives back rows that waited for a worker", !left.is_empty());
     left.iter().for_each(|lease| shared.leases.remove(lease));
-    settler::give_back(&settler, &left).await;
+    if left.is_empty() || !planted!(D9) {
+        settler::give_back(&settler, &left).await;
+    }
 }
 
 /// Waits until a row more would be of use here.
@@ -206,7 +208,9 @@ fn launch(
     let Some(work) = shared.work(&row.job) else { return };
     // The row's own lease decides: it may have been planned under other rules than this process has.
     let trusted_for = shared.settings.trusted(Duration::from_millis(row.policy.lease_ms));
-    let held = shared.leases.add(lease, trusted_for, work.heartbeat.min(trusted_for / 3), sent_at);
+    let beat = work.heartbeat.min(trusted_for / 3);
+    let is_forgotten = crew.room.available_permits() == 0 && planted!(D10);
+    let held = shared.leases.add(lease, trusted_for, if is_forgotten { trusted_for } else { beat }, sent_at);
     let attempt = Attempt {
         lease,
         generation: row.generation,

@@ -178,7 +178,8 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
             return Polled::Panicked(message);
         }
     };
-    let mut deadline: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep(job.run_timeout));
+    let limit = if planted!(B23) { Duration::from_secs(86_400) } else { job.run_timeout };
+    let mut deadline: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep(limit));
     let mut fence: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep_until(held.trusted_until()));
     let mut changed = Box::pin(held.changed.notified());
     let polled = poll_fn(|cx| {
@@ -201,7 +202,7 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
             }
             break;
         }
-        if deadline.as_mut().poll(cx).is_ready() && !planted!(B23) {
+        if deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Polled::TimedOut);
         }
         match guard(|| handler.as_mut().poll(cx)) {

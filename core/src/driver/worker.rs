@@ -77,7 +77,7 @@ async fn attempt(
     crew: &Arc<Crew>,
     mut ready: Ready,
 ) -> Option<BoxFuture<'static, ()>> {
-    if !ready.is_started {
+    if !ready.is_started && !planted!(D11) {
         let lease = ready.held.lease;
         let give_up_at = shared.runtime.monotonic() + ready.held.trusted_for / 2;
         let started = shared.caller.until(Start { leases: vec![lease] }, give_up_at).await;

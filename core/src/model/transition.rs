@@ -47,7 +47,7 @@ impl Charge {
         match self {
             Self::AtStart => false,
             Self::AtClaim => true,
-            Self::AtClaimIfHarmless => can_lose_an_attempt(row),
+            Self::AtClaimIfHarmless => can_lose_an_attempt(row) || planted!(D8),
         }
     }
 

@@ -15,7 +15,7 @@ macro_rules! mutants {
             /// All of them, in the order of their ids.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// `A1` … `D9`.
+            /// `A1` … `D12`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -114,6 +114,12 @@ mutants! {
     D4 "a rescue leaves no audit event"
     D5 "a task panics when a shutdown interrupts a handler"
     D6 "a tick begins beside one of the same service"
+    D7 "nobody makes sure that a listener still hears"
+    D8 "a row is charged before a worker is free for it, also if its attempt may not be lost"
+    D9 "a shutdown keeps the rows that wait for a worker"
+    D10 "a row that waits for a worker is not renewed"
+    D11 "a row that waited runs without being charged"
+    D12 "of ends that are recorded together, the first one's outcome answers for all"
 }
 
 impl FromStr for Mutant {

@@ -166,7 +166,9 @@ fn guard(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shado
         }
         Act::Rescued(state) => {
             let expired = before.stage == Stage::Held && before.expires_at < step.now;
-            (expired && state.is_terminal(), format!("rescued to {state}"))
+            // What was cancelled while it ran is not dead (A23).
+            let expected = if before.is_cancel_requested { State::Cancelled } else { State::Dead };
+            (expired && state == expected, format!("rescued to {state}"))
         }
         Act::Skipped(reason) => {
             (before.attempt == 0 && !before.is_leased(step.now), format!("skipped as {}", reason.as_str()))
@@ -277,7 +279,7 @@ mod tests {
         let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
         story.make(1).run(1).effect(1).succeed(1);
         story.wait(60).make(2).claim(2).start(2).wait(31).rescue(2, State::Dead);
-        story.wait(60).make(3).cancel(3, Cancelled::Now);
+        story.wait(29).make(3).cancel(3, Cancelled::Now);
         let failure = Failure::new(ErrorCode::canceled(), "stopped");
         story.wait(60).make(4).claim(4).start(4).cancel(4, Cancelled::Requested);
         story.settle(4, Outcome::Cancelled { failure }).cancel(4, Cancelled::AlreadyTerminal);
@@ -329,7 +331,7 @@ mod tests {
     fn a_skip_ends_only_what_never_started() {
         let mut story = Story::new();
         story.make(1).claim(1).start(1).fail(1, 0).wait(60).make(2).skip(1, SkipReason::Superseded);
-        story.flagged_by(&["G2"]);
+        story.flagged_by(&["G2", "G5"]);
         let mut story = Story::new();
         story.make(1).claim(1).wait(61).make(2).skip(1, SkipReason::Superseded);
         story.is_fine();

@@ -13,6 +13,7 @@ use tourbillon::model::{Fence, Generation, Incarnation, LeaseRef, Outcome, State
 use super::{
     Findings,
     docket::Docket,
+    g04_known,
     shadow::Shadow,
     track::{Act, Step, Track},
 };
@@ -64,6 +65,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     };
     track.walk(|step, shadows| judge.see(step, &shadows[step.row]));
     judge.succeeded_had_an_effect();
+    g04_known::judge(&mut judge.docket, track);
     judge.docket.close()
 }
 

@@ -1,5 +1,5 @@
 //! G5: nothing lost. After heal every due execution becomes terminal, with a reason, within the stated bound; every
-//! row that was made still exists. (Slots are counted in [`super::g05_slots`], and rows that a claim must skip in
+//! row that was made still exists; what has failed keeps its right to its retries (A7). (Slots are counted in [`super::g05_slots`], and rows that a claim must skip in
 //! [`super::g05_runs`].)
 
 use std::{collections::BTreeSet, time::Duration};
@@ -9,9 +9,9 @@ use tourbillon::model::{State, Timestamp};
 use super::{
     Findings,
     docket::Docket,
-    g05_runs, g05_slots,
+    g05_future, g05_runs, g05_slots, g05_told, g05_window,
     shadow::{Shadow, Stage},
-    track::Track,
+    track::{Act, Track},
 };
 use crate::history::{HostId, Phase, RunFacts, What};
 
@@ -25,6 +25,13 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 window.judge(&mut docket, track, shadows);
             }
         }
+        if let Act::Skipped(reason) = step.act {
+            let before = &shadows[step.row];
+            docket.demand(before.attempt == 0, &[before.last_event, step.event], || {
+                let (name, attempts, reason) = (track.name(step.row), before.attempt, reason.as_str());
+                format!("{name} failed in attempt {attempts} and was skipped as {reason}: its retries are lost")
+            });
+        }
     });
     while let Some(window) = windows.pop() {
         window.judge(&mut docket, track, &last);
@@ -34,6 +41,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         is_healed = healed_us(track) >= micros(facts.settle_within + facts.granularity);
         if is_healed {
             all_settled(&mut docket, track, &last, &Moment { event: end, now: state.now, facts });
+            g05_future::rows(&mut docket, track, &last, (end, state.now));
         } else {
             sometimes!("nothing is demanded of a run that was not calm for long enough");
         }
@@ -41,6 +49,8 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     all_kept(&mut docket, track, &last);
     g05_slots::judge(&mut docket, track, is_healed);
     g05_runs::judge(&mut docket, track);
+    g05_told::judge(&mut docket, track);
+    g05_window::judge(&mut docket, track);
     docket.close()
 }
 
@@ -158,7 +168,7 @@ fn partial_windows<'h>(track: &Track<'h>) -> Vec<Window<'h>> {
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::model::transition::Cancelled;
+    use tourbillon::model::{SkipReason, transition::Cancelled};
 
     use super::super::story::Story;
     use crate::history::Phase;
@@ -194,6 +204,17 @@ mod tests {
             story.end();
             story.flagged_by(&["G5"]);
         }
+    }
+
+    /// Zoo A7.
+    #[test]
+    fn what_has_failed_is_not_skipped() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).fail(1, 0).wait(60).make(2).skip(1, SkipReason::Superseded);
+        story.flagged_by(&["G2", "G5"]);
+        let mut story = Story::new();
+        story.make(1).wait(60).make(2).skip(1, SkipReason::Superseded);
+        story.is_fine();
     }
 
     #[test]

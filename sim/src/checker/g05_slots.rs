@@ -13,6 +13,7 @@ use tourbillon::{
 
 use super::{
     docket::Docket,
+    g05_future,
     g06_slots_once::last_edits,
     track::{Series, Track},
 };
@@ -52,6 +53,11 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, is_healed: bool) {
         if let Some(through) = through {
             let schedule = planned.schedule(track, facts, series.scope);
             covered(docket, series, planned, schedule, (through, end));
+        }
+        let schedule = planned.schedule(track, facts, series.scope);
+        if let (true, Some(cursor), Some(schedule)) = (is_healed, planned.cursor, schedule) {
+            let present = (cursor, state.now - planner.delay);
+            g05_future::cursor(docket, series, schedule, present, &[planned.last_event, end]);
         }
     }
 }
@@ -394,7 +400,7 @@ mod tests {
     fn an_edit_records_what_it_drops() {
         let mut story = Story::new();
         story.register("old", RegisterOutcome::New).make(1).cancel(1, Cancelled::Now).wait(150);
-        story.register("new", RegisterOutcome::ScheduleChanged).wait(60).make(2).cancel(2, Cancelled::Now).end();
+        story.register("new", RegisterOutcome::ScheduleChanged).wait(31).make(2).cancel(2, Cancelled::Now).end();
         story.is_fine();
         let mut story = Story::new();
         story.register("old", RegisterOutcome::New).make(1).cancel(1, Cancelled::Now).wait(150);
@@ -407,7 +413,7 @@ mod tests {
     fn a_scope_with_a_schedule_to_itself_loses_no_slot_from_its_first_moment_on() {
         let mut story = Story::new();
         story.edit_scope(Some("own")).wait(60).make(1).cancel(1, Cancelled::Now).wait(150).edit_scope(Some("other"));
-        story.wait(60).make(2).cancel(2, Cancelled::Now).end();
+        story.wait(31).make(2).cancel(2, Cancelled::Now).end();
         story.is_fine();
         let mut story = Story::new();
         story.edit_scope(Some("own")).wait(60).make(1).cancel(1, Cancelled::Now).wait(150).edit_scope(Some("other"));
@@ -434,7 +440,7 @@ mod tests {
         ];
         for (facts, range, is_true) in cases {
             let mut story = Story::with(facts);
-            story.make(1).cancel(1, Cancelled::Now).wait(300);
+            story.in_the_way().make(1).cancel(1, Cancelled::Now).wait(300);
             let rest = [(2, Story::slot(4)), (3, Story::slot(5))];
             story.plan(Story::slot(5), &rest, vec![range.clone()]);
             story.cancel(2, Cancelled::Now).cancel(3, Cancelled::Now).end();

@@ -1,6 +1,7 @@
 //! G8: losing a lease cancels the handler. It sends nothing after its trust window, nothing after it was told that
 //! the lease is lost, and no store write of a superseded lease is accepted. An expired lease that nobody took may
-//! still finish. Time during which the replica's monotonic clock stood still is none to the replica.
+//! still finish. Time during which the replica's monotonic clock stood still is none to the replica. Whether or not it has
+//! anything to send, it is not polled any more when the lease has run out.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use super::{
     docket::Docket,
     track::{Act, Track},
 };
-use crate::history::{Answer, Effect, What};
+use crate::history::{Answer, Effect, HostId, What};
 
 /// A lease as its handler knows it: effects carry the fence, not the token.
 type Held = (Incarnation, ExecutionId, Fence);
@@ -38,6 +39,8 @@ struct Judge<'t, 'h> {
     trust: BTreeMap<(Incarnation, LeaseRef), (u64, usize)>,
     /// When the incarnation was told: (true time, event).
     lost: BTreeMap<(Incarnation, LeaseRef), (u64, usize)>,
+    /// When a host was last held up, or let go.
+    held_up: BTreeMap<HostId, u64>,
 }
 
 pub(super) fn judge(track: &Track<'_>) -> Findings {
@@ -48,6 +51,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         holds: BTreeMap::new(),
         trust: BTreeMap::new(),
         lost: BTreeMap::new(),
+        held_up: BTreeMap::new(),
     };
     judge.superseded_writes();
     for (index, event) in track.history.events.iter().enumerate() {
@@ -62,6 +66,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 judge.answered(index, event.at_us, *incarnation, *request);
             }
             What::EffectSent { incarnation, effect } => judge.sent(index, event.at_us, *incarnation, effect),
+            What::HandlerEnded { incarnation, lease, .. } => judge.ended(index, event.at_us, *incarnation, *lease),
+            What::Paused | What::Resumed | What::ClockSet { .. } => {
+                judge.held_up.insert(event.host, event.at_us);
+            }
             _ => {}
         }
     }
@@ -139,7 +147,6 @@ impl Judge<'_, '_> {
     }
 
     fn sent(&mut self, event: usize, at_us: u64, incarnation: Incarnation, effect: &Effect) {
-        let track = self.track;
         let held = (incarnation, effect.execution, effect.fence);
         let what = || format!("effect on {:?} of execution {}, fence {}", effect.key, effect.execution, effect.fence);
         // At one and the same instant the order of tasks within a host is nobody's promise.
@@ -157,18 +164,41 @@ impl Judge<'_, '_> {
         self.docket.demand(trust.is_some(), &[event], || {
             format!("{} was sent at {at_us} us by {incarnation}, to which no lease was acknowledged", what())
         });
-        let (Some((sent_us, sent)), Some(row)) = (trust, track.row_at(effect.execution)) else { return };
-        let (Some(policy), Some(facts)) = (track.rows[row].policy, track.facts) else { return };
-        let granularity_us = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX);
-        let unseen_us = track.stood_still_us(track.history.events[event].host, *sent_us, at_us);
-        let until_us = sent_us.saturating_add(policy.lease_ms * 1_000 + unseen_us).saturating_add(granularity_us);
-        sometimes!("a lease is trusted for longer because a clock stood still", at_us > until_us - unseen_us);
-        self.docket.demand(at_us <= until_us, &[*sent, event], || {
-            let lease_ms = policy.lease_ms;
+        let Some((sent_us, sent)) = trust.copied() else { return };
+        let Some((until_us, lease_ms)) = self.until(event, sent_us, effect.execution) else { return };
+        self.docket.demand(at_us <= until_us, &[sent, event], || {
             format!(
                 "{} was sent at {at_us} us by {incarnation}; its last acknowledged sign of life was sent at \
                  {sent_us} us for {lease_ms} ms, so its lease could be trusted until {until_us} us",
                 what()
+            )
+        });
+    }
+
+    /// True time until which a lease may be trusted by whoever sent its last acknowledged sign of life at `sent_us`, and its
+    /// length in milliseconds.
+    fn until(&self, event: usize, sent_us: u64, execution: ExecutionId) -> Option<(u64, u64)> {
+        let track = self.track;
+        let lease_ms = track.rows[track.row_at(execution)?].policy?.lease_ms;
+        let granularity_us = u64::try_from(track.facts?.granularity.as_micros()).unwrap_or(u64::MAX);
+        let event = &track.history.events[event];
+        let unseen_us = track.stood_still_us(event.host, sent_us, event.at_us);
+        let until_us = sent_us.saturating_add(lease_ms * 1_000 + unseen_us).saturating_add(granularity_us);
+        sometimes!("a lease is trusted for longer because a clock stood still", event.at_us > until_us - unseen_us);
+        Some((until_us, lease_ms))
+    }
+
+    fn ended(&mut self, event: usize, at_us: u64, incarnation: Incarnation, lease: LeaseRef) {
+        let Some((sent_us, sent)) = self.trust.get(&(incarnation, lease)).copied() else { return };
+        let Some((until_us, lease_ms)) = self.until(event, sent_us, lease.id) else { return };
+        // Whoever was held up stops when it goes on.
+        let host = self.track.history.events[event].host;
+        let until_us = self.held_up.get(&host).map_or(until_us, |up_us| until_us.max(*up_us));
+        self.docket.demand(at_us <= until_us, &[sent, event], || {
+            let LeaseRef { id, token, .. } = lease;
+            format!(
+                "a handler of execution {id} ran in {incarnation} under token {token} until {at_us} us; its last \
+                 acknowledged sign of life was sent at {sent_us} us for {lease_ms} ms, so it must have stopped by {until_us} us"
             )
         });
     }
@@ -218,6 +248,7 @@ mod tests {
     use crate::history::{Answer, STANDSTILL_PPM};
     use tourbillon::{
         model::{Fence, Outcome, Retry, State},
+        runtime::HandlerEnd,
         store::{ErrorKind, Reply},
     };
 
@@ -283,7 +314,7 @@ mod tests {
     fn an_effect_needs_an_acknowledged_lease() {
         let mut story = Story::new();
         story.make(1).unheard().claim(1).unheard().start(1).handler(1).send(1);
-        story.flagged_by(&["G8"]);
+        story.flagged_by(&["G4", "G8"]);
     }
 
     /// Zoo A3, B20.
@@ -296,6 +327,21 @@ mod tests {
         story.flagged_by(&["G8"]);
         let mut story = Story::new();
         story.make(1).run(1).wait(10).unheard().heartbeat_refused(lease).wait_ms(1).send(1);
+        story.is_fine();
+    }
+
+    /// Zoo B20, D3: it sends nothing, and would go on.
+    #[test]
+    fn a_handler_that_outlives_its_lease_is_seen() {
+        let ended_after = |wait| {
+            let mut story = Story::new();
+            story.make(1).run(1).wait(9).heartbeat(1).wait(wait).handler_ends(1, HandlerEnd::LeaseLost);
+            story
+        };
+        ended_after(30).flagged_by(&["G14"]);
+        ended_after(31).flagged_by(&["G8", "G14"]);
+        let mut story = Story::new();
+        story.make(1).run(1).wait(9).pause().wait(60).resume().handler_ends(1, HandlerEnd::LeaseLost);
         story.is_fine();
     }
 

@@ -1,6 +1,6 @@
 //! G13: a shutdown that says `Ok` means that nothing of the process runs any more and that each interrupted row was
 //! given back uncharged, or is dead where it may not be repeated; one that says otherwise names what may
-//! still run.
+//! still run. Rows that waited in the process for a worker it tried to give back (D9).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,17 @@ use tourbillon::{
     store::{Reply, Verb},
 };
 
-use super::{Findings, docket::Docket, track::Track};
-use crate::history::{ShutdownOutcome, What};
+use super::{
+    Findings,
+    docket::Docket,
+    track::{self, Track},
+};
+use crate::history::{Answer, ShutdownOutcome, What};
 
 #[derive(Default)]
 struct Process {
+    /// Charged, as it was told; neither run nor given back.
+    waiting: BTreeMap<LeaseRef, usize>,
     running: BTreeMap<LeaseRef, usize>,
     interrupted: BTreeMap<LeaseRef, usize>,
     ticking: BTreeMap<RequestId, usize>,
@@ -28,9 +34,12 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("G13");
     let mut processes: BTreeMap<Incarnation, Process> = BTreeMap::new();
     let mut given_back: BTreeSet<LeaseRef> = BTreeSet::new();
+    // Leases that a request charged.
+    let mut charged: BTreeMap<RequestId, Vec<LeaseRef>> = BTreeMap::new();
     for (index, event) in track.history.events.iter().enumerate() {
         match &event.what {
             What::Applied { request, result: Ok(reply), .. } => {
+                charged.insert(request.id, track::charged(request, reply));
                 if let (Verb::Settle(settle), Reply::Settled(settled)) = (&request.verb, reply) {
                     for (one, outcome) in settle.settlements.iter().zip(&settled.outcomes) {
                         // A row that somebody else has taken meanwhile cannot be given back, and need not be.
@@ -45,8 +54,17 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                     }
                 }
             }
-            What::Invoked { incarnation, verb, .. } => {
+            What::Invoked { incarnation, verb, leases, .. } => {
                 quiet(&mut docket, &processes, *incarnation, index, || format!("sent a {verb}"));
+                if verb == "settle" {
+                    let process = processes.entry(*incarnation).or_default();
+                    process.waiting.retain(|lease, _| !leases.contains(lease));
+                }
+            }
+            What::Answered { incarnation, request, answer: Answer::Reply, .. } => {
+                let leases = charged.remove(request).unwrap_or_default();
+                let process = processes.entry(*incarnation).or_default();
+                process.waiting.extend(leases.into_iter().map(|lease| (lease, index)));
             }
             What::EffectSent { incarnation, effect } => quiet(&mut docket, &processes, *incarnation, index, || {
                 format!("sent an effect of execution {}, fence {}", effect.execution, effect.fence)
@@ -55,11 +73,15 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 quiet(&mut docket, &processes, *incarnation, index, || {
                     format!("started a handler of execution {} under token {}", lease.id, lease.token)
                 });
-                processes.entry(*incarnation).or_default().running.insert(*lease, index);
+                let process = processes.entry(*incarnation).or_default();
+                process.waiting.remove(lease);
+                process.running.insert(*lease, index);
             }
             What::HandlerEnded { incarnation, lease, end } => {
                 let process = processes.entry(*incarnation).or_default();
                 process.running.remove(lease);
+                // It may be lost before its handler begins.
+                process.waiting.remove(lease);
                 if *end == HandlerEnd::Interrupted {
                     process.interrupted.insert(*lease, index);
                 }
@@ -134,6 +156,11 @@ fn stopped(
     docket.demand(process.cut_short.is_none(), &[process.cut_short.unwrap_or(event), event], || {
         format!("the shutdown of {incarnation} said ok, and had interrupted a tick")
     });
+    let waiting = process.waiting.iter().next();
+    docket.demand(waiting.is_none(), &[waiting.map_or(event, |(_, charged)| *charged), event], || {
+        let id = waiting.map_or_else(String::new, |(lease, _)| lease.id.to_string());
+        format!("the shutdown of {incarnation} said ok; execution {id}, which waited for a worker, was kept")
+    });
     for (lease, ended) in &process.interrupted {
         docket.demand(given_back.contains(lease), &[*ended, event], || {
             let (id, token) = (lease.id, lease.token);
@@ -200,6 +227,20 @@ mod tests {
         story.flagged_by(&["G13"]);
         let mut story = interrupted();
         story.shut_down(timeout(&["job"]));
+        story.is_fine();
+    }
+
+    /// Zoo D9.
+    #[test]
+    fn what_waited_for_a_worker_is_given_back() {
+        let mut story = Story::new();
+        story.make(1).claim(1).start(1).shut_down(ShutdownOutcome::Ok);
+        story.flagged_by(&["G13"]);
+        let mut story = Story::new();
+        story.make(1).claim(1).start(1).settle(1, Outcome::Released).shut_down(ShutdownOutcome::Ok);
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).claim(1).unheard().start(1).shut_down(ShutdownOutcome::Ok);
         story.is_fine();
     }
 

@@ -382,7 +382,7 @@ fn is_of_notices(kind: &str) -> bool {
 }
 
 /// No end of it is recorded: processes that are gone boot again, and what they do then says so.
-const fn ends_silently(kind: FaultKind) -> bool {
+pub(super) const fn ends_silently(kind: FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Shutdown | FaultKind::RestartAll | FaultKind::Deploy
@@ -541,6 +541,6 @@ mod tests {
     #[test]
     fn what_is_removed_need_not_be_taken() {
         let mut story = listening();
-        story.put(1).delete(1).wait(500).phase(Phase::Heal).is_fine();
+        story.put(1).delete(1).wait(100).phase(Phase::Heal).is_fine();
     }
 }

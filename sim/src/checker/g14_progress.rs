@@ -1,6 +1,7 @@
 //! G14: progress, as far as a history proves it. Rows that were claimed and not started when a process died are not
-//! charged, nor ended for it; every store call has a deadline by its replica's monotonic clock. Ticks of services and the
-//! picking up of items have files of their own.
+//! charged, nor ended for it; every store call has a deadline by its replica's monotonic clock. Ticks of services,
+//! renewals, schedules, listeners,
+//! rows that wait and the picking up of items have files of their own.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +13,7 @@ use tourbillon::{
 use super::{
     Findings,
     docket::Docket,
-    g14_pickup, g14_ticks,
+    g14_early, g14_listening, g14_pickup, g14_renewals, g14_schedule, g14_ticks,
     shadow::Stage,
     track::{Act, Track},
 };
@@ -26,6 +27,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     g14_pickup::judge(track, &mut docket);
     if let Some(facts) = track.facts {
         every_call_ends(&mut docket, track, facts);
+        g14_renewals::judge(&mut docket, track, facts);
+        g14_early::judge(&mut docket, track, facts);
+        g14_schedule::judge(&mut docket, track, facts);
+        g14_listening::judge(&mut docket, track, facts);
     }
     docket.close()
 }

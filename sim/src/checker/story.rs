@@ -100,6 +100,7 @@ impl Story {
             call_timeout: Duration::from_secs(5),
             poll_interval: Duration::from_secs(1),
             rescue_interval: Duration::from_secs(5),
+            probe_interval: Duration::from_secs(30),
             granularity: Duration::from_millis(100),
             settle_within: Duration::from_secs(300),
             services: Vec::new(),
@@ -178,6 +179,12 @@ impl Story {
     pub(super) fn unheard(&mut self) -> &mut Self {
         self.is_heard = false;
         self
+    }
+
+    /// From now on something is in somebody's way: replica 1 is cut off.
+    pub(super) fn in_the_way(&mut self) -> &mut Self {
+        let (kind, detail) = ("partition".to_owned(), String::new());
+        self.record(HostId::Replica(1), What::FaultBegan { kind, detail })
     }
 
     pub(super) fn phase(&mut self, phase: Phase) -> &mut Self {

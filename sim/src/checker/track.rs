@@ -131,6 +131,21 @@ pub(super) enum Act<'h> {
     EffectReceived(&'h Effect, bool),
 }
 
+/// The leases under which this request charged an attempt.
+pub(super) fn charged(request: &Request, reply: &Reply) -> Vec<LeaseRef> {
+    match (&request.verb, reply) {
+        (Verb::Start(start), Reply::Started(started)) => {
+            let is_ok = start.leases.iter().zip(&started.outcomes).filter(|(_, outcome)| outcome.is_ok());
+            is_ok.map(|(lease, _)| *lease).collect()
+        }
+        (Verb::Claim(claim), Reply::Claimed(claimed)) => {
+            let charged = claimed.executions.iter().filter(|row| claim.charge.has_charged(row));
+            charged.filter_map(Execution::lease_ref).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn lost(history: &History) -> BTreeSet<usize> {
     let events = history.events.iter();
     let lost = events.filter_map(|event| if let What::FailedOver { lost } = &event.what { Some(lost) } else { None });

@@ -85,6 +85,7 @@ fn facts(seed: u64) -> RunFacts {
         call_timeout: settings.call_timeout,
         poll_interval: settings.poll_interval,
         rescue_interval: settings.rescue_interval,
+        probe_interval: settings.probe_interval,
         granularity: Duration::ZERO,
         settle_within: PHASES.heal,
         services: Vec::new(),

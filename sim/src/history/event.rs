@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tourbillon::{
+    driver::Settings,
     model::{
         AuditEvent, Epoch, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, LeaseRef, LockName,
         Reentry, RequestId, Scope, ServiceName, Timestamp,
@@ -442,6 +443,9 @@ pub struct RunFacts {
     pub poll_interval: Duration,
     /// How often each replica rescues.
     pub rescue_interval: Duration,
+    /// How often each replica makes sure that it hears notices; left out of a log when it is the driver's default.
+    #[serde(default = "usual_probe", skip_serializing_if = "is_usual_probe")]
+    pub probe_interval: Duration,
     /// Tolerance of the lane: how late a timer or message may be through the lane's granularity alone.
     pub granularity: Duration,
     /// The tick services.
@@ -466,6 +470,15 @@ impl RunFacts {
     pub fn fences(&self, receiver: u8) -> bool {
         self.receivers.get(usize::from(receiver)).is_none_or(|facts| facts.fences)
     }
+}
+
+/// What every scenario leaves as it is.
+pub(crate) fn usual_probe() -> Duration {
+    Settings::default().probe_interval
+}
+
+fn is_usual_probe(probe_interval: &Duration) -> bool {
+    *probe_interval == usual_probe()
 }
 
 /// What a checker may assume of an outside receiver.

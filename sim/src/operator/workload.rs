@@ -131,6 +131,7 @@ pub fn facts(variant: Variant, config: &Config, seed: u64, replicas: u8) -> RunF
         call_timeout: settings.call_timeout,
         poll_interval: settings.poll_interval,
         rescue_interval: settings.rescue_interval,
+        probe_interval: settings.probe_interval,
         // Filled in by the world.
         granularity: Duration::ZERO,
         settle_within: SETTLE_WITHIN,

@@ -55,7 +55,7 @@ impl Known {
 /// If the application does.
 pub(super) fn learn(simulation: &Simulation) -> Result<Known, String> {
     let app = simulation.app.as_ref().ok_or("no application: say what each replica runs with `.app(…)`")?;
-    let Settings { call_timeout, poll_interval, rescue_interval, .. } = Settings::default();
+    let Settings { call_timeout, poll_interval, rescue_interval, probe_interval, .. } = Settings::default();
     let nothing = RunFacts {
         scenario: simulation.name.clone(),
         seed: 0,
@@ -65,6 +65,7 @@ pub(super) fn learn(simulation: &Simulation) -> Result<Known, String> {
         call_timeout,
         poll_interval,
         rescue_interval,
+        probe_interval,
         // Filled in by the world.
         granularity: Duration::ZERO,
         services: Vec::new(),
@@ -111,6 +112,7 @@ fn read(scheduler: &Scheduler, nothing: &RunFacts) -> Known {
         call_timeout: settings.call_timeout,
         poll_interval: settings.poll_interval,
         rescue_interval: settings.rescue_interval,
+        probe_interval: settings.probe_interval,
         settle_within: with_room_for_ticks(settle_within, &intervals),
         ..nothing.clone()
     };

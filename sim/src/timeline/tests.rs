@@ -46,6 +46,7 @@ impl Teller {
             call_timeout: Duration::from_secs(5),
             poll_interval: Duration::from_secs(1),
             rescue_interval: Duration::from_secs(5),
+            probe_interval: Duration::from_secs(30),
             granularity: Duration::ZERO,
             services: Vec::new(),
             queues: Vec::new(),

@@ -16,6 +16,7 @@ use tourbillon::mutant::{self, Mutant};
 
 use super::{store, with_bug};
 use crate::{
+    Lane,
     fault::{self, FaultPlan},
     scenario::{Orders, Scenario},
     sweep::stopwatch,
@@ -25,6 +26,10 @@ use crate::{
 
 /// First seeds of two starts are so far apart.
 pub const STRIDE: u64 = 1_000;
+/// Seeds at most on the turmoil lane, from the one on that caught the bug on the event lane.
+const TURMOIL_SEEDS: u64 = 20;
+/// A tick that is neither slow nor close to any bound of the scenarios.
+const TURMOIL_TICK: Duration = Duration::from_millis(20);
 
 /// How long to look, and how hard.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +42,8 @@ pub struct Limits {
     pub shrinks: u64,
     /// Runs of one shrinking at most.
     pub shrink_runs: u32,
+    /// Starts that are hunted on the turmoil lane too.
+    pub turmoils: u64,
     /// Simulations at once; 1 or more.
     pub threads: usize,
     /// Disturbs the order of things where the scenario does not.
@@ -46,7 +53,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Self { starts: 20, seeds: 500, shrinks: 3, shrink_runs: 120, threads, orders: None }
+        Self { starts: 20, seeds: 500, shrinks: 3, shrink_runs: 120, turmoils: 0, threads, orders: None }
     }
 }
 
@@ -65,6 +72,8 @@ pub struct Start {
     pub is_alone: bool,
     /// Faults and triggers of the smallest plan, where one was looked for.
     pub shrunk: Option<usize>,
+    /// Whether the turmoil lane caught it too, where it was asked to.
+    pub turmoil: Option<bool>,
     /// The harness itself broke with this.
     pub broken: Option<String>,
 }
@@ -78,6 +87,13 @@ pub struct Hunt {
     pub wall: Duration,
 }
 
+impl Hunt {
+    /// All seeds that were run, in order.
+    pub(super) fn seeds(&self) -> Vec<u64> {
+        self.starts.iter().zip(0..).flat_map(|(start, n)| n * STRIDE..n * STRIDE + start.seeds).collect()
+    }
+}
+
 /// Runs one seed with the bug loose; tells how often it was reached.
 pub(crate) fn run(
     mutant: Option<Mutant>,
@@ -86,9 +102,18 @@ pub(crate) fn run(
     plan: Option<FaultPlan>,
     engine: &EngineFactory,
 ) -> Result<(Verdict, u64), String> {
-    let overrides = Overrides { lane: None, plan };
+    run_on(mutant, scenario, seed, &Overrides { lane: None, plan }, engine)
+}
+
+fn run_on(
+    mutant: Option<Mutant>,
+    scenario: &Scenario,
+    seed: u64,
+    overrides: &Overrides,
+    engine: &EngineFactory,
+) -> Result<(Verdict, u64), String> {
     let _bug = with_bug(mutant);
-    let run = || run_seed(scenario, seed, &overrides, engine);
+    let run = || run_seed(scenario, seed, overrides, engine);
     let verdict = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("the harness panicked".to_owned()))?;
     Ok((verdict, mutant::hits()))
 }
@@ -113,6 +138,9 @@ pub(super) fn hunt(mutant: Mutant, by: &str, scenario: &Scenario, limits: Limits
                         if start < limits.shrinks {
                             told.shrunk = Some(shrink(mutant, by, scenario, &verdict, limits.shrink_runs, &engine));
                         }
+                        if start < limits.turmoils {
+                            told.turmoil = Some(on_turmoil(mutant, by, scenario, seed, &engine));
+                        }
                         break;
                     }
                 }
@@ -122,6 +150,15 @@ pub(super) fn hunt(mutant: Mutant, by: &str, scenario: &Scenario, limits: Limits
         told
     });
     Hunt { starts, wall: elapsed() }
+}
+
+/// Whether one of a few seeds breaks the property there too: faults and loads are the same, the order of what happens at
+/// nearly the same time is not.
+fn on_turmoil(mutant: Mutant, by: &str, scenario: &Scenario, seed: u64, engine: &EngineFactory) -> bool {
+    let overrides = Overrides { lane: Some(Lane::Turmoil { tick: Some(TURMOIL_TICK) }), plan: None };
+    (seed..seed + TURMOIL_SEEDS).any(|seed| {
+        run_on(Some(mutant), scenario, seed, &overrides, engine).is_ok_and(|(verdict, _)| verdict.breaks(by))
+    })
 }
 
 fn shrink(
@@ -142,12 +179,11 @@ fn shrink(
 /// Runs these seeds without any bug; returns those that broke something, with what.
 pub(super) fn unmutated(
     scenario: &Scenario,
-    seeds: &BTreeSet<u64>,
+    seeds: &[u64],
     threads: usize,
     engine: &EngineFactory,
 ) -> BTreeMap<u64, String> {
     let engine = store::caged(engine);
-    let seeds: Vec<u64> = seeds.iter().copied().collect();
     let told = in_parallel(threads, seeds.len() as u64, |index| {
         let seed = seeds[usize::try_from(index).unwrap_or(0)];
         let broken = match run(None, scenario, seed, None, &engine) {

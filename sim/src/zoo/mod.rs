@@ -7,7 +7,7 @@ mod registry;
 mod store;
 mod walls;
 
-use std::{cell::Cell, collections::BTreeSet, path::Path};
+use std::{cell::Cell, collections::BTreeMap, path::Path};
 
 use tourbillon::mutant::{self, Loose};
 
@@ -15,7 +15,7 @@ pub use tourbillon::mutant::Mutant;
 
 pub use hunt::{Hunt, Limits, STRIDE, Start};
 pub(crate) use hunt::{in_parallel, run};
-pub use matrix::{Line, Matrix, markdown};
+pub use matrix::{Line, Matrix};
 pub use registry::{Cage, cage};
 pub(crate) use store::{caged, server_stops};
 pub(crate) use walls::asked;
@@ -77,45 +77,40 @@ pub fn run_by_walls(
     hunt::run(Some(mutant), scenario, seed, Some(plan.clone()), &store::caged(engine)).map(|(verdict, _)| verdict)
 }
 
-/// Hunts these bugs, and runs the same seeds without them. `scenarios` is the folder of the scenario files; `told` hears
-/// of each line as it is there.
+/// Hunts these bugs, each with the same seeds without it. `scenarios` is the folder of the scenario files; `told` hears of
+/// each line as it is there, and may stop with an error.
 ///
 /// # Errors
-/// When a scenario cannot be read.
+/// When a scenario cannot be read, and what `told` said.
 pub fn visit(
     mutants: &[Mutant],
     scenarios: &Path,
     limits: Limits,
     engine: &EngineFactory,
-    told: &mut dyn FnMut(&Line),
-) -> Result<Matrix, String> {
-    let mut lines = Vec::new();
-    let mut runs: Vec<(&'static str, Scenario, BTreeSet<u64>)> = Vec::new();
+    told: &mut dyn FnMut(Line) -> Result<(), String>,
+) -> Result<(), String> {
+    // Many bugs share a scenario, and many of their seeds: what each of them broke, if anything, without a bug.
+    let mut known: BTreeMap<(&'static str, u64), Option<String>> = BTreeMap::new();
     for mutant in mutants {
         let line = match cage(*mutant) {
             Cage::Hunted { by, scenario: file } => {
                 let mut scenario = Scenario::load(&scenarios.join(file)).map_err(|error| error.to_string())?;
                 scenario.orders = scenario.orders.or(limits.orders);
                 let hunt = hunt::hunt(*mutant, by, &scenario, limits, engine);
-                let seeds = hunt.starts.iter().zip(0..).flat_map(|(start, n)| n * STRIDE..n * STRIDE + start.seeds);
-                match runs.iter_mut().find(|(known, ..)| *known == file) {
-                    Some((_, _, run)) => run.extend(seeds),
-                    None => runs.push((file, scenario, seeds.collect())),
-                }
-                Line::hunted(*mutant, by, file, &hunt, limits)
+                let run = hunt.seeds();
+                let new: Vec<u64> = run.iter().copied().filter(|seed| !known.contains_key(&(file, *seed))).collect();
+                let mut broken = hunt::unmutated(&scenario, &new, limits.threads, engine);
+                known.extend(new.into_iter().map(|seed| ((file, seed), broken.remove(&seed))));
+                let broken = run.into_iter().filter_map(|seed| {
+                    let broken = known.get(&(file, seed))?.as_ref()?;
+                    Some(format!("seed {seed}: {broken}"))
+                });
+                Line::hunted(*mutant, by, file, &hunt, limits, broken.collect())
             }
             Cage::Outside { test, why } => Line::outside(*mutant, test, why),
             Cage::Impossible { why } => Line::impossible(*mutant, why),
         };
-        told(&line);
-        lines.push(line);
+        told(line)?;
     }
-    let mut unmutated = Vec::new();
-    let mut clean = 0;
-    for (file, scenario, seeds) in runs {
-        clean += seeds.len();
-        let broken = hunt::unmutated(&scenario, &seeds, limits.threads, engine);
-        unmutated.extend(broken.into_iter().map(|(seed, broken)| format!("{file}, seed {seed}: {broken}")));
-    }
-    Ok(Matrix { lines, clean_seeds: clean, unmutated, limits })
+    Ok(())
 }

@@ -63,7 +63,15 @@ impl Engine for Caged {
                 if has_panicked && is_planted(Mutant::A5) {
                     return Err(StoreError::new(ErrorKind::Invalid, "invalid byte sequence for encoding UTF8"));
                 }
-                self.engine.apply(now, request)
+                let mut reply = self.engine.apply(now, request)?;
+                if let Reply::Settled(settled) = &mut reply
+                    && let [first, others @ ..] = &mut settled.outcomes[..]
+                    && others.iter().any(|other| other != first)
+                    && is_planted(Mutant::D12)
+                {
+                    others.fill(*first);
+                }
+                Ok(reply)
             }
             Verb::Rescue(_) => self.rescue(now, request),
             Verb::Migrate(_) => self.migrate(now, request),
@@ -113,12 +121,13 @@ impl Caged {
     }
 
     fn migrate(&mut self, now: Timestamp, request: &Request) -> Result<Reply, StoreError> {
-        let is_busy = self.migrated_at <= now && now < self.migrated_at + Duration::from_secs(1);
-        if is_busy && is_planted(Mutant::B29) {
-            return Err(StoreError::new(ErrorKind::Conflict, "relation \"execution\" already exists"));
-        }
         let reply = self.engine.apply(now, request)?;
         let Reply::Migrated(told) = reply else { return Ok(reply) };
+        let is_busy = self.migrated_at <= now && now < self.migrated_at + Duration::from_secs(1);
+        // Somebody else was as fast.
+        if told.from == told.to && is_busy && is_planted(Mutant::B29) {
+            return Err(StoreError::new(ErrorKind::Conflict, "relation \"execution\" already exists"));
+        }
         if told.from < told.to {
             self.migrated_at = now;
         }

@@ -186,7 +186,7 @@ fn resurrect<T>(
     change: impl FnOnce(&mut Execution) -> Result<T, Refusal>,
 ) -> Result<Result<T, Refusal>, StoreError> {
     let Some(mut row) = rows.finished(lease.id)? else { return Ok(Err(Refusal::LeaseLost)) };
-    row.fence = lease.fence;
+    (row.fence, row.state) = (lease.fence, crate::model::State::Running);
     if let Some(held) = &mut row.lease {
         held.token = lease.token;
     }

@@ -43,8 +43,11 @@ pub(super) fn lists(record: &Record<'_>, readings: &mut Vec<Reading>) {
         if after.number <= before.number {
             reused.push((event, format!("{now}: number {} over number {}", after.number, before.number)));
         }
-        if after.revoked < before.revoked || after.number < before.number {
-            let list = |list: &Crl| format!("number {} with {} revoked", list.number, list.revoked);
+        // Of two leaders the later one is right, though both may have counted as many.
+        let is_older = after.epoch < before.epoch || after.revoked < before.revoked || after.number < before.number;
+        if is_older {
+            let list =
+                |list: &Crl| format!("number {} with {} revoked, epoch {}", list.number, list.revoked, list.epoch);
             older.push((event, format!("{now}: {} over {}", list(after), list(before))));
         }
     }

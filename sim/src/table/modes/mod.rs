@@ -276,6 +276,7 @@ impl Workload for Modes {
             call_timeout: scenario.call_timeout,
             poll_interval: scenario.poll_interval,
             rescue_interval: scenario.rescue_interval,
+            probe_interval: crate::history::usual_probe(),
             granularity: Duration::ZERO,
             queues: scenario.queues.iter().map(queues::facts).collect(),
             receivers: Vec::new(),

@@ -1,0 +1,57 @@
+//! When nothing is in anybody's way: no fault lasts, and none has touched a replica, the database or the world for a
+//! while. Knows what is under way, and what has only just happened; judges nothing.
+
+use std::collections::BTreeMap;
+
+use super::g14_pickup::ends_silently;
+use crate::{
+    fault::FaultKind,
+    history::{Event, HostId, What},
+};
+
+/// Follows a history.
+#[derive(Default)]
+pub(super) struct Quiet {
+    /// What lasts at the moment, and how often it began.
+    open: BTreeMap<(HostId, String), u32>,
+    since_us: u64,
+}
+
+impl Quiet {
+    /// Sees the next event.
+    pub(super) fn see(&mut self, event: &Event) {
+        match &event.what {
+            // What it leaves is announced again.
+            What::PhaseBegan { .. } => self.open.clear(),
+            What::FaultBegan { kind, .. } => {
+                let lasts = FaultKind::from_name(kind).is_none_or(|kind| kind.lasts() && !ends_silently(kind));
+                if lasts {
+                    *self.open.entry((event.host, kind.clone())).or_default() += 1;
+                }
+            }
+            What::FaultEnded { kind } => {
+                let key = (event.host, kind.clone());
+                if let Some(open) = self.open.get_mut(&key) {
+                    *open = open.saturating_sub(1);
+                    self.open.retain(|_, open| *open > 0);
+                }
+            }
+            What::Struck { .. }
+            | What::Booted { .. }
+            | What::Crashed { .. }
+            | What::ShutdownBegan { .. }
+            | What::ShutdownEnded { .. }
+            | What::Paused
+            | What::Resumed
+            | What::ClockSet { .. }
+            | What::FailedOver { .. } => {}
+            _ => return,
+        }
+        self.since_us = event.at_us;
+    }
+
+    /// Since when, in true time; not while something lasts.
+    pub(super) fn since_us(&self) -> Option<u64> {
+        self.open.is_empty().then_some(self.since_us)
+    }
+}
