@@ -285,7 +285,7 @@ pub(crate) struct FiguresArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct EnvelopeArgs {
     /// Seeds per value. Default: those of the committed envelope.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 12)]
     pub(crate) seeds: u64,
     /// Measure planted bugs that trust a clock instead, by id, such as D2, or `all`: each must flip where theory says. The
     /// result goes below the table in `--out`.

@@ -93,7 +93,7 @@ fn with_bugs(args: &EnvelopeArgs, engine: &tourbillon_sim::EngineFactory) -> Res
         let kept = fs::read_to_string(folder.join(TABLE)).map_err(told)?;
         let above = kept.split_once(BUGS).map_or(kept.as_str(), |(above, _)| above).trim_end();
         let made = format!(
-            "Made by `tourbillon sim envelope --mutant all --out {COMMITTED}`, {} seeds per value.",
+            "Made by `tourbillon sim envelope --mutant all --seeds {0} --out {COMMITTED}`, {0} seeds per value.",
             args.seeds
         );
         fs::write(folder.join(TABLE), format!("{above}\n\n{BUGS}\n{made}\n\n{table}")).map_err(told)?;
