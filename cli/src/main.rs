@@ -17,7 +17,10 @@ mod table;
 mod timeline;
 mod zoo;
 
-use std::process::ExitCode;
+use std::{
+    panic,
+    process::{self, ExitCode},
+};
 
 use clap::Parser;
 
@@ -25,7 +28,21 @@ use args::{Args, Command, SimCommand};
 use ops::Answer;
 use sim::Verdict;
 
+/// A reader that has seen enough, such as `head`, is no error: what `println!` would panic with ends the command, with the
+/// code of a process that SIGPIPE ended.
+fn end_with_the_reader() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let message = info.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            process::exit(128 + 13);
+        }
+        before(info);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_with_the_reader();
     let done = match Args::parse().command {
         Command::Sim(command) => run(command),
         Command::Ops(command) => ops::run(command).map(|answer| match answer {

@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     ("trigger_runs_a_job_once_by_its_registered_rules", trigger),
     ("serve_shows_the_database_under_its_own_names_until_it_is_stopped", serve),
     ("prune_deletes_what_is_old_and_nothing_younger", prune),
+    ("a_reader_that_has_seen_enough_is_no_error", unread),
     ("an_unknown_job_is_answered_with_the_nearest_names", unknown),
 ];
 
@@ -30,6 +31,12 @@ pub(crate) const ALONE: &[(&str, fn())] = &[
 ];
 
 const DEAD: &str = "00000000-0000-0000-0000-000000000002";
+
+fn unread(site: &Site) {
+    let site = Site::filled(site.kind);
+    let said = site.unread(&["executions"]);
+    assert_eq!((said.code, said.err.as_str()), (141, ""), "as a process that SIGPIPE ended");
+}
 
 fn without_schema(site: &Site) {
     if matches!(site.kind, Kind::Sqlite) {

@@ -96,6 +96,15 @@ impl Site {
         run(&[arguments, &["--database", &self.url]].concat())
     }
 
+    /// Runs the program for a reader that is gone before it prints, as `| head` may be.
+    pub(crate) fn unread(&self, arguments: &[&str]) -> Said {
+        let mut command = program();
+        command.args(arguments).args(["--database", &self.url]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut program = command.spawn().expect("the program starts");
+        drop(program.stdout.take());
+        said(program.wait_with_output().expect("it ends"))
+    }
+
     /// Starts the program at this database; it is killed when the handle goes.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Begun {
         let mut command = program();
@@ -163,7 +172,10 @@ fn program() -> Command {
 
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Said {
-    let Output { status, stdout, stderr } = program().args(arguments).output().expect("the program starts");
+    said(program().args(arguments).output().expect("the program starts"))
+}
+
+fn said(Output { status, stdout, stderr }: Output) -> Said {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -43,16 +43,26 @@ pub struct Held {
     pub simulated: Duration,
 }
 
+/// As `20 seeds, 7.3 simulated hours`, and a line for each expectation.
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} seeds, {:.1} simulated hours", self.seeds, self.simulated.as_secs_f64() / 3600.0)?;
+        self.checks.iter().try_for_each(|(name, checks)| write!(f, "\n  {checks:>8} comparisons of: {name}"))
+    }
+}
+
 impl Simulation {
-    /// Runs it.
+    /// Runs it. Prints how much was looked at when nothing was found.
     ///
     /// # Panics
     /// If a guarantee or an expectation is broken, with all that [`CheckError`] tells; if the simulation is not set up
     /// well; if the application panics while it builds its scheduler.
     #[track_caller]
     pub fn check(self) {
-        if let Err(error) = self.try_check() {
-            panic!("{error}");
+        match self.try_check() {
+            // For those who ask: shown with `--nocapture`.
+            Ok(held) => println!("simulation `{}` held: {held}", self.name),
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -189,6 +199,7 @@ impl Simulation {
             simulation: self.name.clone(),
             others: smallest.violations.len().saturating_sub(1),
             phase: violation.events.last().and_then(|last| phase_at(&smallest.history, *last)),
+            is_pinned: self.pinned.is_some(),
             seeds: (cases.first().map_or(0, |case| case.seed), cases.last().map_or(0, |case| case.seed)),
             engine: self.engine.0.clone(),
             replay: replay_line(drawn.seed, self.pinned.is_some()),

@@ -4,7 +4,7 @@
 use std::{fmt, path::PathBuf};
 
 use crate::{
-    checker::Violation,
+    checker::{self, Violation},
     history::Phase,
     scenario::{Case, format_duration},
 };
@@ -93,6 +93,8 @@ pub struct Counterexample {
     pub others: usize,
     /// Phase of the run in which the proof was complete.
     pub phase: Option<Phase>,
+    /// The case was given by [`replay`](super::Simulation::replay): a test keeps it already.
+    pub is_pinned: bool,
     /// The first and the last seed of the check.
     pub seeds: (u64, u64),
     /// What answered inside the database host.
@@ -137,25 +139,35 @@ fn identifier(name: &str) -> String {
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Violation { guarantee, message, .. } = &self.violation;
-        writeln!(f, "simulation `{}` broke: {guarantee}\n", self.simulation)?;
+        write!(f, "simulation `{}` broke: {guarantee}", self.simulation)?;
+        // An expectation's name says what it is.
+        match checker::all().iter().find(|checker| checker.guarantee == guarantee) {
+            Some(checker) => writeln!(f, ", {}\n", checker.about)?,
+            None => writeln!(f, "\n")?,
+        }
         writeln!(f, "  {message}")?;
         if self.others > 0 {
             writeln!(f, "  and {} more violations in the same run", self.others)?;
         }
         let phase = self.phase.map_or("", |phase| match phase {
             Phase::Chaos => ", while faults come and go",
-            Phase::PartialHeal => ", when a part was healed",
-            Phase::Heal => ", when all was healed",
+            Phase::PartialHeal => ", after the faults, when a part was healed",
+            Phase::Heal => ", after the faults, when all was healed",
         });
         let (Case { seed, lane, .. }, (first, last)) = (&self.drawn, self.seeds);
-        writeln!(f, "\n  seed {seed} of {first}–{last}, on {} ({lane}){phase}", self.engine)?;
+        if self.is_pinned {
+            writeln!(f, "\n  seed {seed}, as pinned, on {} ({lane}){phase}", self.engine)?;
+        } else {
+            writeln!(f, "\n  seed {seed} of {first}–{last}, on {} ({lane}){phase}", self.engine)?;
+        }
         let (small, drawn) = (&self.smallest, &self.drawn);
         let (faults, of_faults) = (small.plan.len(), drawn.plan.len());
         let (chaos, of_chaos) = (format_duration(small.chaos), format_duration(drawn.chaos));
         if self.runs > 0 {
             write!(
                 f,
-                "  made smaller in {} runs: {faults} of {of_faults} faults, {} of {} replicas, {chaos} of {of_chaos}",
+                "  made smaller in {} runs: {faults} of {of_faults} faults, {} of {} replicas, {chaos} of {of_chaos} \
+                 before healing begins",
                 self.runs, small.replicas, drawn.replicas
             )?;
             if !small.without.is_empty() {
@@ -171,9 +183,11 @@ impl fmt::Display for Counterexample {
             writeln!(f, "  {line}")?;
         }
         writeln!(f, "\n  run it again:\n\n    {}\n", self.replay)?;
-        writeln!(f, "  keep it, beside the function `simulation` that builds it:\n")?;
-        for line in self.regression_test().lines() {
-            writeln!(f, "{}{line}", if line.is_empty() { "" } else { "    " })?;
+        if !self.is_pinned {
+            writeln!(f, "  keep it, beside the function `simulation` that builds it:\n")?;
+            for line in self.regression_test().lines() {
+                writeln!(f, "{}{line}", if line.is_empty() { "" } else { "    " })?;
+            }
         }
         for path in &self.kept {
             writeln!(f, "\n  kept: {}", path.display())?;
@@ -212,6 +226,7 @@ mod tests {
             },
             others: 2,
             phase: Some(Phase::Chaos),
+            is_pinned: false,
             seeds: (0, 19),
             engine: "memory".to_owned(),
             drawn: case(3, 20, 9),
@@ -227,6 +242,19 @@ mod tests {
     #[test]
     fn a_counterexample_says_what_broke_how_to_see_it_again_and_how_to_keep_it() {
         insta::assert_snapshot!(counterexample().to_string());
+    }
+
+    #[test]
+    fn a_pinned_case_is_not_offered_to_be_kept() {
+        let pinned = Counterexample { is_pinned: true, ..counterexample() }.to_string();
+        assert!(pinned.contains("seed 3, as pinned") && !pinned.contains("keep it"), "{pinned}");
+    }
+
+    #[test]
+    fn a_guarantee_says_what_it_is() {
+        let violation = Violation { guarantee: "G13".to_owned(), ..counterexample().violation };
+        let text = Counterexample { violation, ..counterexample() }.to_string();
+        assert!(text.starts_with("simulation `daily digest` broke: G13, a shutdown that says ok"), "{text}");
     }
 
     #[test]

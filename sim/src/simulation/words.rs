@@ -8,7 +8,7 @@ use std::{
 
 use tourbillon::{
     model::{ExecutionId, Fence, LeaseRef, Scope},
-    store::{Reply, Verb},
+    store::{Claimed, Reply, Settled, Verb},
 };
 
 use crate::{
@@ -22,7 +22,8 @@ const MAX_LINES: usize = 32;
 /// One line per event that matters, in true order; those that prove the violation are marked.
 pub(super) fn tell(history: &History, violation: &Violation) -> Vec<String> {
     let Some(What::Began { facts }) = history.events.first().map(|event| &event.what) else { return Vec::new() };
-    let mut teller = Teller { facts, subjects: Subjects::of(history, violation), starts: BTreeMap::new() };
+    let mut teller =
+        Teller { facts, subjects: Subjects::of(history, violation), starts: BTreeMap::new(), open: BTreeMap::new() };
     let through = violation.events.last().copied().unwrap_or(history.events.len());
     let mut lines = Vec::new();
     for (index, event) in history.events.iter().enumerate().take(through.saturating_add(1)) {
@@ -88,6 +89,8 @@ struct Teller<'h> {
     subjects: Subjects<'h>,
     /// What is started under a claim, in words.
     starts: BTreeMap<(ExecutionId, Fence), String>,
+    /// Attempts that were started and of whose end the database knows nothing.
+    open: BTreeMap<ExecutionId, Fence>,
 }
 
 impl Teller<'_> {
@@ -106,8 +109,10 @@ impl Teller<'_> {
         match &event.what {
             What::PhaseBegan { phase: Phase::Chaos } => None,
             What::PhaseBegan { phase } => Some(match phase {
-                Phase::PartialHeal => "from here on a part of the replicas is whole".to_owned(),
-                _ => "from here on everything is whole".to_owned(),
+                Phase::PartialHeal => {
+                    "faults end: the database and some replicas are healed, the others are cut off or dead".to_owned()
+                }
+                _ => "everything is healed".to_owned(),
             }),
             What::FaultBegan { kind, detail } if detail.is_empty() => Some(format!("{kind} begins")),
             What::FaultBegan { kind, detail } => Some(format!("{kind} begins: {detail}")),
@@ -117,6 +122,9 @@ impl Teller<'_> {
             What::Crashed { kind: CrashKind::Polite, .. } => Some("ends, with goodbyes".to_owned()),
             What::Booted { .. } if event.at_us > 1_000_000 => Some("starts again".to_owned()),
             What::FailedOver { lost } => Some(format!("goes on without its last {} commits", lost.len())),
+            What::Strayed { tasks } => {
+                Some(format!("is found with {tasks} tasks that were started past its spawner"))
+            }
             What::Panicked { message } => Some(format!("panic: {message}")),
             What::LeaderGained { lock, epoch, .. } => Some(format!("leads {lock}{}", Shown("epoch", epoch.as_ref()))),
             What::LeaderLost { lock, epoch, .. } => {
@@ -134,6 +142,7 @@ impl Teller<'_> {
                 }
                 let words = format!("{what}: starts");
                 self.starts.insert((lease.id, lease.fence), what);
+                self.open.insert(lease.id, lease.fence);
                 Some(words)
             }
             What::HandlerEnded { lease, end, .. } if self.subjects.executions.contains(&lease.id) => {
@@ -142,6 +151,7 @@ impl Teller<'_> {
             What::Applied { request, result: Ok(Reply::Settled(settled)), .. } => {
                 self.settled(&request.verb, settled)
             }
+            What::Applied { result: Ok(Reply::Claimed(claimed)), .. } => self.claimed(claimed),
             What::EffectSent { effect, .. } if self.subjects.keys.contains(&*effect.key) => {
                 Some(format!("asks for {:?}", effect.key))
             }
@@ -167,12 +177,24 @@ impl Teller<'_> {
         known.cloned().unwrap_or_else(|| format!("the attempt under fence {}", lease.fence))
     }
 
-    fn settled(&self, verb: &Verb, settled: &tourbillon::store::Settled) -> Option<String> {
+    /// A claim of what another attempt held: why there is another one.
+    fn claimed(&self, claimed: &Claimed) -> Option<String> {
+        let again = claimed.executions.iter().find_map(|row| {
+            let open = self.open.get(&row.id).filter(|fence| **fence < row.fence)?;
+            self.starts.get(&(row.id, *open))
+        })?;
+        Some(format!("gives it to another attempt: no end of {again} was recorded, and its lease is over"))
+    }
+
+    fn settled(&mut self, verb: &Verb, settled: &Settled) -> Option<String> {
         let Verb::Settle(settle) = verb else { return None };
         let ours = settle.settlements.iter().zip(&settled.outcomes);
         let mut ours = ours.filter(|(settlement, _)| self.subjects.executions.contains(&settlement.lease.id));
         let (settlement, outcome) = ours.next()?;
         let what = self.started(&settlement.lease);
+        if outcome.is_ok() {
+            self.open.remove(&settlement.lease.id);
+        }
         Some(match outcome {
             Ok(state) => format!("records of {what}: {state}"),
             Err(_) => format!("refuses the end of {what}: its lease is lost"),
