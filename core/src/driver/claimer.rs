@@ -124,20 +124,13 @@ async fn start(
     known: &BTreeSet<ExecutionId>,
 ) {
     let free = crew.room.available_permits();
-    let (mut started, mut now, mut later) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        let Some(lease) = row.lease_ref() else { continue };
-        sometimes!("a row is charged by its claim", row.is_started());
-        let group = if row.is_started() {
-            &mut started
-        } else if started.len() + now.len() < free {
-            &mut now
-        } else {
-            sometimes!("a row waits uncharged for a worker");
-            &mut later
-        };
-        group.push((lease, row));
-    }
+    let leased = rows.into_iter().filter_map(|row| Some((row.lease_ref()?, row)));
+    let (started, mut now): (Vec<_>, Vec<_>) = leased.partition(|(_, row)| row.is_started());
+    sometimes!("a row is charged by its claim", !started.is_empty());
+    // Those that are charged take free workers first, wherever they stand: what may not lose an attempt is charged only for
+    // a worker that is free then (G14).
+    let later = now.split_off(free.saturating_sub(started.len()).min(now.len()));
+    sometimes!("a row waits uncharged for a worker", !later.is_empty());
     if shared.stop.has_reached(Stage::Drain) {
         sometimes!("a drain begins between a claim and its start");
         let all: Vec<LeaseRef> = started.iter().chain(&now).chain(&later).map(|(lease, _)| *lease).collect();
