@@ -3,7 +3,7 @@
 //! still finish. Time during which the replica's monotonic clock stood still is none to the replica. Whether or not it has
 //! anything to send, it is not polled any more when the lease has run out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tourbillon::{
     model::{ExecutionId, Fence, Incarnation, LeaseRef, RequestId, Token, transition::Refusal},
@@ -39,6 +39,8 @@ struct Judge<'t, 'h> {
     trust: BTreeMap<(Incarnation, LeaseRef), (u64, usize)>,
     /// When the incarnation was told: (true time, event).
     lost: BTreeMap<(Incarnation, LeaseRef), (u64, usize)>,
+    /// Leases under which a handler runs. What only waited for a worker ends without having begun.
+    running: BTreeSet<(Incarnation, LeaseRef)>,
     /// When a host was last held up, or let go.
     held_up: BTreeMap<HostId, u64>,
 }
@@ -51,6 +53,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         holds: BTreeMap::new(),
         trust: BTreeMap::new(),
         lost: BTreeMap::new(),
+        running: BTreeSet::new(),
         held_up: BTreeMap::new(),
     };
     judge.superseded_writes();
@@ -66,7 +69,12 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 judge.answered(index, event.at_us, *incarnation, *request);
             }
             What::EffectSent { incarnation, effect } => judge.sent(index, event.at_us, *incarnation, effect),
-            What::HandlerEnded { incarnation, lease, .. } => judge.ended(index, event.at_us, *incarnation, *lease),
+            What::HandlerStarted { incarnation, lease, .. } => {
+                judge.running.insert((*incarnation, *lease));
+            }
+            What::HandlerEnded { incarnation, lease, .. } if judge.running.remove(&(*incarnation, *lease)) => {
+                judge.ended(index, event.at_us, *incarnation, *lease);
+            }
             What::Paused | What::Resumed | What::ClockSet { .. } => {
                 judge.held_up.insert(event.host, event.at_us);
             }
@@ -343,6 +351,10 @@ mod tests {
         let mut story = Story::new();
         story.make(1).run(1).wait(9).pause().wait(60).resume().handler_ends(1, HandlerEnd::LeaseLost);
         story.is_fine();
+        // What waited for a worker until it was lost never ran.
+        let mut story = Story::new();
+        story.make(1).claim(1).start(1).wait(9).heartbeat(1).wait(31).handler_ends(1, HandlerEnd::LeaseLost);
+        story.flagged_by(&["G14"]);
     }
 
     /// Zoo B18, B19.
