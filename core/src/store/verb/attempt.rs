@@ -1,0 +1,179 @@
+//! Owns the life of an attempt, from the claim of its row to its end, and what ends or begins a life from outside.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, OperatorName, Outcome, SkipReason,
+    State, Timestamp,
+    transition::{Cancelled, Charge, Refusal},
+};
+
+/// Takes leases on up to `limit` due rows, ordered by (priority, claimable since, id).
+///
+/// The first `limit` due rows whose overlap limit leaves room are looked at; late and superseded ones among them
+/// end as skipped; of several rows with one limit key only as many are taken as there is room.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Claim {
+    /// Who claims.
+    pub runner: Incarnation,
+    /// Which jobs it can run.
+    pub jobs: Vec<JobName>,
+    /// 1 to [`MAX_BATCH`](super::MAX_BATCH).
+    pub limit: u32,
+    /// When the attempts are charged.
+    pub charge: Charge,
+}
+
+/// Reply to [`Claim`]. The token of every row is the request id.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Claimed {
+    /// The database clock.
+    pub now: Timestamp,
+    /// Rows taken, in claim order, as they are after the claim.
+    pub executions: Vec<Execution>,
+    /// Rows ended unstarted, in claim order.
+    pub skipped: Vec<(ExecutionId, SkipReason)>,
+}
+
+/// Charges attempts. A handler must not run before its row's start is known to be durable.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Start {
+    /// Rows, each at most once.
+    pub leases: Vec<LeaseRef>,
+}
+
+/// Reply to [`Start`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Started {
+    /// The database clock.
+    pub now: Timestamp,
+    /// One per row, in order: the number of the attempt, from 1.
+    pub outcomes: Vec<Result<u32, Refusal>>,
+}
+
+/// Renews leases.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Heartbeat {
+    /// Rows, each at most once.
+    pub leases: Vec<LeaseRef>,
+}
+
+/// Reply to [`Heartbeat`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Renewed {
+    /// The database clock.
+    pub now: Timestamp,
+    /// One per row, in order.
+    pub outcomes: Vec<Result<Renewal, Refusal>>,
+}
+
+/// A renewed lease.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Renewal {
+    /// New expiry, by the database clock.
+    pub expires_at: Timestamp,
+    /// An operator asks the handler to stop.
+    pub cancel: CancelRequest,
+}
+
+/// Whether an operator wants a running handler to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelRequest {
+    /// No.
+    None,
+    /// Yes.
+    Requested,
+}
+
+/// Ends attempts.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Settle {
+    /// Rows, each at most once.
+    pub settlements: Vec<Settlement>,
+}
+
+/// One attempt's end.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Settlement {
+    /// The row and the claim it ends.
+    pub lease: LeaseRef,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// Reply to [`Settle`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Settled {
+    /// The database clock.
+    pub now: Timestamp,
+    /// One per row, in order: the state it went to.
+    pub outcomes: Vec<Result<State, Refusal>>,
+}
+
+/// Ends up to `limit` expired rows that no claim may take, oldest expiry first. When the database clock is before
+/// the last rescue's, waits written in the withdrawn future are shortened to what they were meant to last.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Rescue {
+    /// 1 to [`MAX_BATCH`](super::MAX_BATCH).
+    pub limit: u32,
+}
+
+/// Reply to [`Rescue`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Rescued {
+    /// The database clock.
+    pub now: Timestamp,
+    /// Rows ended, ordered by (lease expiry, id), with the state they went to.
+    pub ended: Vec<(ExecutionId, State)>,
+    /// Rows moved back to the present, ordered by id.
+    pub clamped: Vec<ExecutionId>,
+    /// Locks moved back to the present, ordered by name.
+    pub clamped_locks: Vec<LockName>,
+}
+
+/// Cancels executions.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Cancel {
+    /// Rows, each at most once.
+    pub ids: Vec<ExecutionId>,
+    /// Who asks, for audit events; `None`: "operator".
+    pub actor: Option<OperatorName>,
+}
+
+/// Reply to [`Cancel`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct CancelOutcomes {
+    /// One per id, in order.
+    pub outcomes: Vec<Cancelled>,
+}
+
+/// Gives finished executions another life, due at once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Requeue {
+    /// Rows, each at most once.
+    pub ids: Vec<ExecutionId>,
+    /// Who asks, for audit events; `None`: "operator".
+    pub actor: Option<OperatorName>,
+}
+
+/// Reply to [`Requeue`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Requeued {
+    /// One per id, in order.
+    pub outcomes: Vec<RequeueOutcome>,
+}
+
+/// What became of one requeue.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum RequeueOutcome {
+    /// Scheduled again under this generation.
+    Requeued(Generation),
+    /// It has not ended yet.
+    StillLive,
+    /// A live execution has its unique key (G11).
+    Conflict,
+    /// No such execution.
+    NotFound,
+}
