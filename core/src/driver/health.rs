@@ -1,10 +1,10 @@
 //! Gathers the rows that health is judged by. Reads; judges nothing.
 
-use super::{JobOperator, OperatorError};
+use super::{JobOperator, OperatorError, job_operator::pages};
 use crate::{
     health::{Bounds, Facts, JobFacts, Report, ScopeFacts, judge},
     model::{JobName, Lock, Timestamp},
-    store::{ListLocks, ListRecent, ListScopes, MAX_BATCH, ReadStats, ScopeEntry},
+    store::{ListLocks, ListRecent, MAX_BATCH, ReadStats, ScopeEntry, StoreError},
 };
 
 /// Pages of scopes of one job, and pages of locks, at most: 10,000 rows.
@@ -41,7 +41,7 @@ impl JobOperator {
         let mut searches = 0;
         for entry in self.jobs().await? {
             let mut scopes = Vec::new();
-            for scope in self.some_scopes(&entry.job).await? {
+            for scope in self.pages_of_scopes(&entry.job, MAX_PAGES).await? {
                 let is_judged = scope.last_success.is_some() || scope.cursor.newest_slot.is_none();
                 let first_slot_at = if is_judged || searches == MAX_SEARCHES {
                     None
@@ -58,32 +58,13 @@ impl JobOperator {
         Ok(judge(&Facts { now: stats.now, jobs, live: stats.jobs, locks }, bounds))
     }
 
-    async fn some_scopes(&self, job: &JobName) -> Result<Vec<ScopeEntry>, OperatorError> {
-        let mut scopes: Vec<ScopeEntry> = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let after = scopes.last().map(|entry| entry.cursor.scope.clone());
-            let page = self.ask(ListScopes { job: job.clone(), after, limit: MAX_BATCH }).await?.scopes;
-            let is_last = page.len() < MAX_BATCH as usize;
-            scopes.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        Ok(scopes)
-    }
-
-    async fn some_locks(&self) -> Result<Vec<Lock>, OperatorError> {
-        let mut locks: Vec<Lock> = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let after = locks.last().map(|lock| lock.name.clone());
-            let page = self.ask(ListLocks { after, limit: MAX_BATCH }).await?.locks;
-            let is_last = page.len() < MAX_BATCH as usize;
-            locks.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        Ok(locks)
+    async fn some_locks(&self) -> Result<Vec<Lock>, StoreError> {
+        pages(
+            MAX_PAGES,
+            |last: &Lock| last.name.clone(),
+            |after| async { Ok(self.ask(ListLocks { after, limit: MAX_BATCH }).await?.locks) },
+        )
+        .await
     }
 
     /// The oldest slot among as many executions as it takes to call the scope stale.

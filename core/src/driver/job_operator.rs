@@ -119,31 +119,26 @@ impl JobOperator {
 
     /// All registered jobs, ordered by name.
     pub async fn jobs(&self) -> Result<Vec<JobEntry>, OperatorError> {
-        let mut jobs: Vec<JobEntry> = Vec::new();
-        loop {
-            let after = jobs.last().map(|entry| entry.job.clone());
-            let page = self.ask(ListJobs { after, limit: MAX_BATCH }).await?.jobs;
-            let is_last = page.len() < MAX_BATCH as usize;
-            jobs.extend(page);
-            if is_last {
-                return Ok(jobs);
-            }
-        }
+        let jobs = pages(
+            usize::MAX,
+            |last: &JobEntry| last.job.clone(),
+            |after| async { Ok(self.ask(ListJobs { after, limit: MAX_BATCH }).await?.jobs) },
+        );
+        Ok(jobs.await?)
     }
 
     /// All scopes of a job that were ever planned, ordered by scope; empty for a job that nobody knows.
     pub async fn scopes(&self, job: &str) -> Result<Vec<ScopeEntry>, OperatorError> {
-        let job = JobName::new(job)?;
-        let mut scopes: Vec<ScopeEntry> = Vec::new();
-        loop {
-            let after = scopes.last().map(|entry| entry.cursor.scope.clone());
-            let page = self.ask(ListScopes { job: job.clone(), after, limit: MAX_BATCH }).await?.scopes;
-            let is_last = page.len() < MAX_BATCH as usize;
-            scopes.extend(page);
-            if is_last {
-                return Ok(scopes);
-            }
-        }
+        Ok(self.pages_of_scopes(&JobName::new(job)?, usize::MAX).await?)
+    }
+
+    pub(super) async fn pages_of_scopes(&self, job: &JobName, max: usize) -> Result<Vec<ScopeEntry>, StoreError> {
+        pages(
+            max,
+            |last: &ScopeEntry| last.cursor.scope.clone(),
+            |after| async { Ok(self.ask(ListScopes { job: job.clone(), after, limit: MAX_BATCH }).await?.scopes) },
+        )
+        .await
     }
 
     /// The newest [`MAX_BATCH`] pauses in force, newest first.
@@ -160,4 +155,22 @@ impl JobOperator {
         let give_up_at = self.runtime.monotonic() + PATIENCE;
         Ok(self.caller.until(verb, give_up_at).await?.reply)
     }
+}
+
+/// The rows of up to `max` pages of [`MAX_BATCH`], each listed from what `place` says of the last row of the one before.
+pub(super) async fn pages<T, P, L: Future<Output = Result<Vec<T>, StoreError>>>(
+    max: usize,
+    place: impl Fn(&T) -> P,
+    list: impl Fn(Option<P>) -> L,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = Vec::new();
+    for _ in 0..max {
+        let page = list(rows.last().map(&place)).await?;
+        let is_last = page.len() < MAX_BATCH as usize;
+        rows.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    Ok(rows)
 }
