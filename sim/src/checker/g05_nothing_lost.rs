@@ -2,7 +2,7 @@
 //! row that was made still exists; what has failed keeps its right to its retries (A7). (Slots are counted in [`super::g05_slots`], and rows that a claim must skip in
 //! [`super::g05_runs`].)
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use tourbillon::model::{State, Timestamp};
 
@@ -13,7 +13,7 @@ use super::{
     shadow::{Shadow, Stage},
     track::{Act, Track},
 };
-use crate::history::{HostId, Phase, RunFacts, What};
+use crate::history::{HostId, Phase, RunFacts, What, micros};
 
 pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("G5");
@@ -52,10 +52,6 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     g05_told::judge(&mut docket, track);
     g05_window::judge(&mut docket, track);
     docket.close()
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 struct Moment<'h> {

@@ -9,7 +9,7 @@ use tourbillon::{
 };
 
 use super::{docket::Docket, track::Track};
-use crate::history::{Answer, HostId, RunFacts, What};
+use crate::history::{Answer, HostId, RunFacts, What, micros};
 
 /// A lock as one process has it.
 type Held<'h> = (Incarnation, &'h LockName, Epoch);
@@ -99,10 +99,6 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts, sl
             _ => {}
         }
     }
-}
-
-fn micros(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

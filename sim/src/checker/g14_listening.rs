@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tourbillon::model::Incarnation;
 
 use super::{docket::Docket, quiet::Quiet, track::Track};
-use crate::history::{RunFacts, What};
+use crate::history::{RunFacts, What, micros};
 
 /// The longest pause of a replica that cannot listen, and again, and what a probe and a new listener take.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -45,10 +45,6 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
             _ => {}
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

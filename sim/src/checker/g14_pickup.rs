@@ -15,10 +15,10 @@ use tourbillon::{
     store::{Due, EnqueueOutcome, Reply, Request, Verb},
 };
 
-use super::{docket::Docket, track::Track};
+use super::{docket::Docket, quiet::is_followed_by_an_end, track::Track};
 use crate::{
     fault::FaultKind,
-    history::{HostId, QueueFacts, RunFacts, What},
+    history::{HostId, QueueFacts, RunFacts, What, micros},
 };
 
 /// How long after the last fault everything that was under way then has come to an end: a claim is asked about again for
@@ -106,10 +106,6 @@ struct Watch<'h, 'd> {
     running: BTreeSet<ExecutionId>,
     told_us: u64,
     polled_us: u64,
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl<'h, 'd> Watch<'h, 'd> {
@@ -208,7 +204,7 @@ impl<'h, 'd> Watch<'h, 'd> {
     }
 
     fn fault(&mut self, host: HostId, kind: &str, begins: bool) {
-        let lasts = FaultKind::from_name(kind).is_none_or(|kind| kind.lasts() && !ends_silently(kind));
+        let lasts = is_followed_by_an_end(kind);
         if is_of_notices(kind) {
             self.missed(host);
         } else {
@@ -379,14 +375,6 @@ impl<'h, 'd> Watch<'h, 'd> {
 fn is_of_notices(kind: &str) -> bool {
     let of_notices = [FaultKind::NoticesLost, FaultKind::NoticesDoubled, FaultKind::NoticesLate];
     of_notices.iter().any(|of_notices| of_notices.name() == kind)
-}
-
-/// No end of it is recorded: processes that are gone boot again, and what they do then says so.
-pub(super) const fn ends_silently(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Shutdown | FaultKind::RestartAll | FaultKind::Deploy
-    )
 }
 
 #[cfg(test)]

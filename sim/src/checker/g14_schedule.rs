@@ -8,7 +8,7 @@ use std::time::Duration;
 use tourbillon::store::{PlanOutcome, Reply, Request, Verb};
 
 use super::{docket::Docket, quiet::Quiet, track::Track};
-use crate::history::RunFacts;
+use crate::history::{RunFacts, micros};
 
 /// How long after the last fault everything that was under way then has come to an end.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -60,10 +60,6 @@ fn is_move(request: &Request, reply: &Reply) -> bool {
         (Verb::Plan(_), Reply::Planned(planned)) => planned.outcomes.contains(&PlanOutcome::ScheduleChanged),
         _ => false,
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use super::g14_pickup::ends_silently;
 use crate::{
     fault::FaultKind,
     history::{Event, HostId, What},
@@ -24,8 +23,7 @@ impl Quiet {
             // What it leaves is announced again.
             What::PhaseBegan { .. } => self.open.clear(),
             What::FaultBegan { kind, .. } => {
-                let lasts = FaultKind::from_name(kind).is_none_or(|kind| kind.lasts() && !ends_silently(kind));
-                if lasts {
+                if is_followed_by_an_end(kind) {
                     *self.open.entry((event.host, kind.clone())).or_default() += 1;
                 }
             }
@@ -54,4 +52,16 @@ impl Quiet {
     pub(super) fn since_us(&self) -> Option<u64> {
         self.open.is_empty().then_some(self.since_us)
     }
+}
+
+/// Whether a fault of this name lasts, and its end is recorded. The ends of crashes and restarts are not: processes that
+/// are gone boot again, and what they do then says so.
+pub(super) fn is_followed_by_an_end(kind: &str) -> bool {
+    FaultKind::from_name(kind).is_none_or(|kind| {
+        let ends_silently = matches!(
+            kind,
+            FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Shutdown | FaultKind::RestartAll | FaultKind::Deploy
+        );
+        kind.lasts() && !ends_silently
+    })
 }

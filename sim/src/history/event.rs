@@ -580,6 +580,11 @@ impl JobFacts {
     }
 }
 
+/// As the instants of a history are counted; saturates.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// What the database holds at the end of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct FinalState {

@@ -8,9 +8,9 @@ mod event;
 mod log;
 
 pub use compare::{Difference, first_difference};
-pub(crate) use event::usual_probe;
 pub use event::{
     Answer, Boot, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, QueueFacts,
     ReceiverFacts, RunFacts, STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
 };
+pub(crate) use event::{micros, usual_probe};
 pub use log::{History, HistoryHash, Recorder};

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     chance,
     fault::{Fault, FaultKind, FaultPlan},
-    history::{Boot, FinalState, History, HostId, Phase, Recorder, RunFacts, What},
+    history::{Boot, FinalState, History, HostId, Phase, Recorder, RunFacts, What, micros},
     scenario::{Orders, Phases},
 };
 
@@ -401,8 +401,4 @@ impl Controller {
         let request = Request { id: RequestId(Uuid::nil()), verb };
         self.database.look(&request).map_err(|error| format!("cannot read the final state: {error}"))
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
