@@ -319,11 +319,15 @@ pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// The folders of `PATH`, in order; none where it is not set.
+pub(crate) fn search_path() -> Vec<PathBuf> {
+    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+}
+
 /// On `PATH`, by `pg_config`, or where distributions put them; the newest version wins.
 fn find_binaries() -> Result<PathBuf, NoPostgres> {
     let complete = |path: &Path| ["initdb", "pg_ctl", "postgres"].iter().all(|name| path.join(name).is_file());
-    let mut candidates: Vec<PathBuf> =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    let mut candidates = search_path();
     candidates.extend(pg_config());
     for parent in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
         let mut versions: Vec<_> = fs::read_dir(parent)

@@ -15,7 +15,7 @@ use std::{
 
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
-use crate::cluster::{Cluster, NoPostgres, free_port, make_directory};
+use crate::cluster::{Cluster, NoPostgres, free_port, make_directory, search_path};
 
 /// Sessions at the server per database, far fewer than clients.
 const SESSIONS: u32 = 4;
@@ -134,8 +134,7 @@ fn missing(reason: String) -> NoPostgres {
 }
 
 fn find_binary() -> Result<PathBuf, NoPostgres> {
-    let mut folders: Vec<PathBuf> =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    let mut folders = search_path();
     folders.extend(["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(PathBuf::from));
     let found = folders.into_iter().map(|folder| folder.join("pgbouncer")).find(|path| path.is_file());
     found.ok_or_else(|| missing("no PgBouncer found: install `pgbouncer`".to_owned()))

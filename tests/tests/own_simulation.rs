@@ -56,7 +56,7 @@ fn simulation(engine: EngineKind) -> Simulation {
     let factory = engine.factory().expect("the engine was found before");
     Simulation::new("mails and parcels")
         .engine(engine.name(), factory)
-        .lasting(4 * MINUTE)
+        .lasting(3 * MINUTE)
         .receiver("smtp")
         .receiver("shop")
         .receiver("registry")
@@ -80,7 +80,7 @@ fn breaks_alike(engine: EngineKind) {
             }
         });
         // By runs alone, so that a slow machine ends where a fast one does.
-        let budget = Budget { runs: 8, wall: Duration::from_secs(3_600) };
+        let budget = Budget { runs: 4, wall: Duration::from_secs(3_600) };
         let error =
             simulation(engine).expect(two).shrinking(budget).seeds(0..1).try_check().expect_err("there are more");
         error.counterexample().cloned().unwrap_or_else(|| panic!("{error}"))
