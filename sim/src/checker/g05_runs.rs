@@ -4,8 +4,8 @@
 //! An operator who requeues means it, so this is asked of first generations only.
 
 use tourbillon::{
-    model::{Execution, Generation, Supersede, Timestamp},
-    store::{PlanEntry, PlanOutcome, RegisterOutcome, Reply, Verb},
+    model::{Execution, Generation, Scope, Supersede, Timestamp},
+    store::{PlanEntry, PlanOutcome, RegisterOutcome, Reply, ResumeOutcome, Verb},
 };
 
 use super::{docket::Docket, track::Track};
@@ -48,6 +48,15 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>) {
                     let of_job = all.iter_mut().zip(&track.series).filter(|(_, series)| *series.job == job.job);
                     of_job.for_each(|(newest, _)| newest.withdraw_after(now));
                 }
+            }
+            // What is resumed begins now, as an edit does.
+            (Verb::ResumeJob(resume), Reply::JobResumed(reply))
+                if matches!(reply.outcome, ResumeOutcome::Resumed(_)) =>
+            {
+                let is_resumed = |scope: &Scope| resume.scope.as_ref().is_none_or(|resumed| resumed == scope);
+                let resumed = all.iter_mut().zip(&track.series);
+                let resumed = resumed.filter(|(_, of)| *of.job == resume.job && is_resumed(of.scope));
+                resumed.for_each(|(newest, _)| newest.withdraw_after(now));
             }
             (Verb::Claim(claim), Reply::Claimed(reply)) => {
                 for execution in &reply.executions {
@@ -93,7 +102,7 @@ mod tests {
 
     use tourbillon::{
         model::{
-            Outcome, SkipReason,
+            Outcome, Scope, SkipReason,
             transition::{Cancelled, Charge},
         },
         store::RegisterOutcome,
@@ -156,5 +165,11 @@ mod tests {
         story.register("old", RegisterOutcome::New).make(1).step_clock(3_600).make(2).cancel(2, Cancelled::Now);
         story.step_clock(-3_600).register("new", RegisterOutcome::ScheduleChanged).claim(1);
         story.is_fine();
+        for scope in [None, Some(Scope::global())] {
+            let mut story = Story::new();
+            story.make(1).step_clock(3_600).make(2).cancel(2, Cancelled::Now).pause_job(scope.clone());
+            story.step_clock(-3_600).resume_job(scope).claim(1);
+            story.is_fine();
+        }
     }
 }
