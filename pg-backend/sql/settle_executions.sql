@@ -1,4 +1,4 @@
--- Ends attempts: each row goes to history, or waits for its next attempt.
+-- Ends attempts: each row goes to history, or is forgotten, or waits for its next attempt.
 --
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 uuid         request id
@@ -13,6 +13,7 @@
 -- $11 bigint[]    delays in milliseconds (failed: null is "never again"; snoozed)
 -- $12 text        error code of a row that is given back after its cancellation was asked for
 -- $13 text        error text of the same
+-- $14 text[]      what is kept of the row when that is its end: everything, failures, nothing
 --
 -- Answers JSON: now; "codes", a letter for each row that was found, in the order of the request (see settle.rs);
 -- "found", the positions of those rows, from 1, or null when all were found.
@@ -30,12 +31,15 @@ first as materialized (
 input as materialized (
     -- Subqueries: see enqueue_items.sql.
     select * from unnest((select $3::uuid[]), (select $4::uuid[]), (select $5::bigint[]), (select $6::text[]),
-        (select $7::text[]), (select $8::bigint[]), (select $9::text[]), (select $10::text[]), (select $11::bigint[]))
-        with ordinality as i (id, token, fence, outcome, new_result, new_rows, code, message, delay_ms, ord)
+        (select $7::text[]), (select $8::bigint[]), (select $9::text[]), (select $10::text[]), (select $11::bigint[]),
+        (select $14::text[]))
+        with ordinality as i (id, token, fence, outcome, new_result, new_rows, code, message, delay_ms, retain, ord)
     where not exists (select from first)
 ),
 locked as materialized (
     select i.ord, i.outcome, i.new_result, i.new_rows, i.code, i.message, i.delay_ms,
+        -- A slot is remembered, and so is whatever had another life: the next one goes on from its fence.
+        case when e.slot_at is null and e.generation = 1 then i.retain else 'everything' end as retain,
         e.state <> 'running' or e.token <> i.token or e.fence <> i.fence as is_lost,
         e.id, e.generation, e.job, e.scope_kind, e.scope_id, e.fence, e.runner, e.started_at, e.attempt,
         e.max_attempts, e.cancel_requested_at, e.limit_key, e.audit, e.error_code, e.error_text
@@ -61,6 +65,8 @@ decided as materialized (
 ),
 ended as materialized (
     select d.*,
+        d.target not in ('scheduled', 'retryable')
+            and (d.retain = 'nothing' or (d.retain = 'failures' and d.target = 'succeeded')) as is_forgotten,
         greatest(0, floor(extract(epoch from c.now) * 1000 - extract(epoch from d.started_at) * 1000))::bigint
             as elapsed_ms,
         case when d.outcome in ('failed', 'cancelled') then d.code
@@ -83,9 +89,12 @@ waiting as (
     from ended d cross join clock c
     where e.id = d.id and d.target in ('scheduled', 'retryable')
 ),
+forgotten as (
+    delete from {schema}.execution e using ended d where e.id = d.id and d.is_forgotten
+),
 gone as (
     delete from {schema}.execution e using ended d
-    where e.id = d.id and d.target not in ('scheduled', 'retryable')
+    where e.id = d.id and d.target not in ('scheduled', 'retryable') and not d.is_forgotten
     returning {kept_columns:e}, e.rows_affected, e.result, e.skip_reason, d.target, d.new_rows, d.new_result,
         d.elapsed_ms, d.end_code, d.end_text
 ),

@@ -64,6 +64,7 @@ struct Outcomes {
     code: Vec<Option<String>>,
     text: Vec<Option<String>>,
     delay_ms: Vec<Option<i64>>,
+    retain: Vec<&'static str>,
 }
 
 /// The statement.
@@ -100,6 +101,7 @@ pub(crate) fn bind(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Sett
         columns.code.push(failed.map(|failure| failure.code.as_str().to_owned()));
         columns.text.push(failed.map(|failure| failure.text.as_str().to_owned()));
         columns.delay_ms.push(delay);
+        columns.retain.push(settlement.retain.as_str());
     }
     let held: Vec<LeaseRef> = verb.settlements.iter().map(|settlement| settlement.lease).collect();
     Ok(leases(at(&sql.settle_executions, now).bind(id), &held)?
@@ -110,7 +112,8 @@ pub(crate) fn bind(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Sett
         .bind(columns.text)
         .bind(columns.delay_ms)
         .bind(ErrorCode::canceled().as_str().to_owned())
-        .bind(CANCELLED_WAITING))
+        .bind(CANCELLED_WAITING)
+        .bind(columns.retain))
 }
 
 #[cfg(test)]
@@ -124,7 +127,7 @@ mod tests {
     fn of_rows(rows: usize) -> Settle {
         let (id, token) = (ExecutionId(Uuid::nil()), Token(Uuid::nil()));
         let lease = LeaseRef { id, token, fence: Fence(1) };
-        Settle { settlements: vec![Settlement { lease, outcome: Outcome::Released }; rows] }
+        Settle { settlements: vec![Settlement::of(lease, Outcome::Released); rows] }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 use tourbillon::{
-    model::{LeaseRef, Outcome, RequestId, State},
+    model::{RequestId, State},
     store::{Enqueue, Enqueued, ErrorKind, Reply, Settle, Settled, Settlement, StoreError, check},
 };
 
@@ -44,7 +44,8 @@ impl PgStore {
     /// Ends an attempt inside `transaction`, with the fencing check: what the handler wrote there and the end of its
     /// item become true together, exactly once. Return [`Completion::recorded`](tourbillon::job::Completion::recorded)
     /// after the commit. `request` must be new for every transaction: take
-    /// [`Context::request_id`](tourbillon::job::Context::request_id).
+    /// [`Context::request_id`](tourbillon::job::Context::request_id), and the settlement from
+    /// [`Context::settlement`](tourbillon::job::Context::settlement).
     ///
     /// ```no_run
     /// # use tourbillon::{job::{Completion, Context, HandlerError}, model::{Json, Outcome}};
@@ -52,7 +53,7 @@ impl PgStore {
     /// let mut tx = pool.begin().await?;
     /// sqlx::query("update account set balance = balance - 5 where id = 7").execute(&mut *tx).await?;
     /// let done = Outcome::Succeeded { result: Json::empty(), rows_affected: Some(1) };
-    /// store.complete_in(&mut tx, ctx.request_id(), ctx.lease(), done).await?;
+    /// store.complete_in(&mut tx, ctx.request_id(), ctx.settlement(done)).await?;
     /// tx.commit().await?;
     /// Ok(Completion::recorded())
     /// # }
@@ -65,10 +66,10 @@ impl PgStore {
         &self,
         transaction: &mut PgConnection,
         request: RequestId,
-        lease: LeaseRef,
-        outcome: Outcome,
+        settlement: Settlement,
     ) -> Result<State, StoreError> {
-        let settle = Settle { settlements: vec![Settlement { lease, outcome }] };
+        let id = settlement.lease.id;
+        let settle = Settle { settlements: vec![settlement] };
         check(&settle.clone().into())?;
         self.require_schema().await?;
         let inner = self.inner();
@@ -79,8 +80,7 @@ impl PgStore {
             _ => return Err(odd(&reply)),
         };
         outcome.map_err(|refusal| {
-            let message =
-                format!("execution {} cannot be completed ({refusal}): roll the transaction back", lease.id);
+            let message = format!("execution {id} cannot be completed ({refusal}): roll the transaction back");
             StoreError::new(ErrorKind::LeaseLost, message)
         })
     }

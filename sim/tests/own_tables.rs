@@ -55,7 +55,7 @@ async fn pay(host: &Host, ctx: &Context) -> Result<(), HandlerError> {
     ctx.sleep(Duration::from_secs(2)).await;
     let account = host.tables::<Account>();
     let outcome = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
-    let settle = Settle { settlements: vec![Settlement { lease: ctx.lease(), outcome }] };
+    let settle = Settle { settlements: vec![Settlement::of(ctx.lease(), outcome)] };
     let with = Request { id: account.request_id(), verb: settle.into() };
     let id = account.request_id();
     loop {

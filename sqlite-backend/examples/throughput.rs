@@ -147,7 +147,7 @@ async fn drain(store: &impl Store, runner: u128) -> Result<usize, tourbillon::st
         let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
         ask(Start { leases: leases.clone() }.into()).await?;
         let outcome = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
-        let settlements = leases.into_iter().map(|lease| Settlement { lease, outcome: outcome.clone() }).collect();
+        let settlements = leases.into_iter().map(|lease| Settlement::of(lease, outcome.clone())).collect();
         let Reply::Settled(reply) = ask(Settle { settlements }.into()).await? else {
             unreachable!("a settle is answered by outcomes")
         };

@@ -93,6 +93,11 @@ impl QueueRows for SqliteRows<'_> {
         self.all(sql::SELECT_ENDED_ITEMS, params, row::read)
     }
 
+    fn forget(&mut self, row: &Execution) -> Result<(), StoreError> {
+        let changed = self.execute(sql::REMOVE_LIVE, [row.id.0.as_bytes()])?;
+        self.expect_one(changed, row)
+    }
+
     fn remove(&mut self, id: ExecutionId) -> Result<(), StoreError> {
         self.execute(sql::REMOVE_LIVE, [id.0.as_bytes()])?;
         self.execute(sql::REMOVE_HISTORY, [id.0.as_bytes()]).map(drop)

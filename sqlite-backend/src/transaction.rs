@@ -3,7 +3,7 @@
 
 use rusqlite::Transaction;
 use tourbillon::{
-    model::{LeaseRef, Outcome, RequestId, State},
+    model::{RequestId, State},
     store::{DatabaseClock, Enqueue, Enqueued, ErrorKind, Operation, Request, Settle, Settlement, StoreError, apply},
 };
 
@@ -58,7 +58,8 @@ impl SqliteStore {
     /// Ends an attempt inside `transaction`, with the fencing check: what the handler wrote there and the end of its
     /// item become true together, exactly once. Return [`Completion::recorded`](tourbillon::job::Completion::recorded)
     /// after the commit. `request` must be new for every transaction: take
-    /// [`Context::request_id`](tourbillon::job::Context::request_id).
+    /// [`Context::request_id`](tourbillon::job::Context::request_id), and the settlement from
+    /// [`Context::settlement`](tourbillon::job::Context::settlement).
     ///
     /// # Errors
     /// `LeaseLost` when the item is not this attempt's to end. After any error the transaction must be rolled back:
@@ -67,15 +68,14 @@ impl SqliteStore {
         &self,
         transaction: &Transaction<'_>,
         request: RequestId,
-        lease: LeaseRef,
-        outcome: Outcome,
+        settlement: Settlement,
     ) -> Result<State, StoreError> {
-        let settle = Settle { settlements: vec![Settlement { lease, outcome }] };
+        let id = settlement.lease.id;
+        let settle = Settle { settlements: vec![settlement] };
         let settled = apply_in(self.name(), self.clock(), transaction, request, settle)?;
         let outcome = settled.outcomes.first().expect("one settlement has one outcome");
         outcome.map_err(|refusal| {
-            let message =
-                format!("execution {} cannot be completed ({refusal}): roll the transaction back", lease.id);
+            let message = format!("execution {id} cannot be completed ({refusal}): roll the transaction back");
             StoreError::new(ErrorKind::LeaseLost, message)
         })
     }

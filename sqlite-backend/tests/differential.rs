@@ -10,7 +10,7 @@ use support::{Chance, hash, job};
 use tourbillon::{
     model::{
         Audit, ErrorCode, ErrorText, Execution, ExecutionId, Failure, Fence, Incarnation, Json, LeaseRef, Limit,
-        NewExecution, Outcome, Policy, Reentry, Retry, Scope, SkipReason, State, Supersede, Timestamp,
+        NewExecution, Outcome, Policy, Reentry, Retention, Retry, Scope, SkipReason, State, Supersede, Timestamp,
         transition::Charge,
     },
     store::{
@@ -180,7 +180,11 @@ impl Pair {
 
     fn settle(&mut self) {
         let leases = self.some_leases();
-        let settlements = leases.into_iter().map(|lease| Settlement { lease, outcome: self.outcome() }).collect();
+        let settlements = leases.into_iter().map(|lease| {
+            let retain = self.chance.pick(&[Retention::Everything, Retention::Failures, Retention::Nothing]);
+            Settlement { retain, ..Settlement::of(lease, self.outcome()) }
+        });
+        let settlements = settlements.collect();
         self.ask(Settle { settlements });
     }
 

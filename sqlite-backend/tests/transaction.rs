@@ -14,7 +14,7 @@ use tourbillon::{
     model::{ExecutionId, Json, LeaseRef, Outcome, RequestId, State},
     queue::{Enqueuer, ItemOptions, Queue},
     runtime::Runtime,
-    store::{EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, Requeue, ask},
+    store::{EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, Requeue, Settlement, ask},
 };
 use tourbillon_sqlite::SqliteStore;
 use tourbillon_sqlite::rusqlite;
@@ -118,7 +118,7 @@ async fn effects_in_the_same_database_happen_exactly_once() {
                 let transaction = app.transaction_with_behavior(TransactionBehavior::Immediate)?;
                 transaction.execute_batch("insert into ledger values (2)")?;
                 let done = Outcome::Succeeded { result: Json::empty(), rows_affected: Some(1) };
-                store.complete_in(&transaction, ctx.request_id(), ctx.lease(), done)?;
+                store.complete_in(&transaction, ctx.request_id(), ctx.settlement(done))?;
                 if ctx.attempt() == 1 {
                     return Err(HandlerError::new("killed before the commit"));
                 }
@@ -140,7 +140,7 @@ async fn effects_in_the_same_database_happen_exactly_once() {
     let transaction = set.begin();
     transaction.execute_batch("insert into ledger values (3)").unwrap();
     let done = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
-    let refused = store.complete_in(&transaction, request, lease, done).unwrap_err();
+    let refused = store.complete_in(&transaction, request, Settlement::of(lease, done)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::LeaseLost);
     drop(transaction);
     assert_eq!(set.entries(), 2);

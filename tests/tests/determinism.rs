@@ -114,6 +114,7 @@ fn same_for_every_scenario() {
         "leader-handover",
         "store-and-forward",
         "quick-items",
+        "forgetful-items",
         "wake-ups",
         "boot-migrations",
         "rolling-deploy",

@@ -42,6 +42,10 @@ const ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G11",
 
 /// As items, without keys, bounds and limits.
 const QUICK_ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G13", "G14", "PANIC"];
+
+/// As items, without bounds and limits.
+const FORGETFUL_ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G11", "G13", "G14", "PANIC"];
+
 /// What enqueued rows without unique keys exercise.
 const WAKE_UPS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G6", "G8", "G10", "G13", "G14", "PANIC"];
 
@@ -58,6 +62,7 @@ const MODES: &[Mode] = &[
     Mode { scenario: "reference-jobs", seeds: 2, shows: EXECUTIONS },
     Mode { scenario: "store-and-forward", seeds: 8, shows: ITEMS },
     Mode { scenario: "quick-items", seeds: 1, shows: QUICK_ITEMS },
+    Mode { scenario: "forgetful-items", seeds: 2, shows: FORGETFUL_ITEMS },
     Mode { scenario: "wake-ups", seeds: 4, shows: WAKE_UPS },
     // One migration each.
     Mode { scenario: "boot-migrations", seeds: 12, shows: BOOTS },

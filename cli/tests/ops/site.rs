@@ -247,7 +247,7 @@ impl Past {
         self.ask(Plan { entries: vec![entry] }).await;
         let lease = self.claim("digest", 1).await;
         self.ask(Start { leases: vec![lease] }).await;
-        self.ask(Settle { settlements: vec![Settlement { lease, outcome }] }).await;
+        self.ask(Settle { settlements: vec![Settlement::of(lease, outcome)] }).await;
     }
 
     async fn enqueue(&mut self, id: u128, to: &str) {

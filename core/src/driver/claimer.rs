@@ -213,6 +213,7 @@ fn launch(
         number: number.unwrap_or(row.attempt),
         payload: row.payload,
         incarnation: shared.incarnation,
+        retain: work.retain,
     };
     crew.ahead.push(Ready { attempt, held, is_started: number.is_some() });
     if let Ok(permit) = Arc::clone(&crew.room).try_acquire_owned()

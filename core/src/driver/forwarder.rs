@@ -14,7 +14,7 @@ use crate::{
     job::{Completion, Context, HandlerError},
     model::{ExecutionId, State, wait_ms},
     plan::Backoff,
-    queue::{EnqueueError, ItemOptions, Operator, Queue, WorkerStats},
+    queue::{EnqueueError, ItemOptions, Operator, Queue, QueueError, QueueRule, WorkerStats},
     runtime::Runtime,
     store::{BoxFuture, Due, Enqueue, EnqueueOutcome, ListItems, MAX_BATCH, QueueStats, Store, StoreError},
 };
@@ -84,6 +84,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> ForwarderBuilder<T
     /// [`BuildError`] names the rule and the mend.
     pub fn start(self) -> Result<Forwarder<T>, BuildError> {
         let Self { store, runtime, settings, queue, push } = self;
+        if queue.forgets() {
+            return Err(QueueError::Rule(queue.producing()?.name, QueueRule::ForgetsParcels).into());
+        }
         let (name, patience, waits) = (queue.name().to_owned(), queue.longest_run(), queue.waits().clone());
         let keep = settings.keep_history;
         let stored = Arc::clone(&push);

@@ -22,7 +22,7 @@ use crate::{
         Attempt, AttemptReport, Completion, Context, Delivery, HandlerError, HandlerResult, Run, StopReason, Verdict,
         Work,
     },
-    model::{ErrorCode, Execution, Failure, Json, LeaseRef, Outcome, Retry, State, wait_ms},
+    model::{ErrorCode, Execution, Failure, Json, LeaseRef, Outcome, Retention, Retry, State, wait_ms},
     runtime::{DriverEvent, HandlerEnd},
     store::{BoxFuture, MAX_COUNT, Settlement},
 };
@@ -70,7 +70,8 @@ pub(super) async fn run(
         return None;
     };
     let error = failure_of(&outcome);
-    let recorded = settler.hand_over(Settlement { lease: held.lease, outcome }).await;
+    let settlement = Settlement { lease: held.lease, outcome, retain: job.retain };
+    let recorded = settler.hand_over(settlement).await;
     let ending = Ending { attempt, lease: held.lease, end, error, took, is_cut_short };
     let (shared, crew) = (Arc::clone(shared), Arc::clone(crew));
     Some(Box::pin(async move { ending.tell(&shared, &crew, recorded.await) }))
@@ -118,7 +119,8 @@ pub(super) async fn delivered_already(
     let Some(lease) = row.lease_ref() else { return };
     let result = Json::from_stored(r#"{"delivered_already":true}"#);
     let outcome = Outcome::Succeeded { result, rows_affected: None };
-    match settler.settle(Settlement { lease, outcome }).await {
+    let retain = shared.work(&row.job).map_or(Retention::Everything, |work| work.retain);
+    match settler.settle(Settlement { lease, outcome, retain }).await {
         Ok(state) => {
             let (queue, id) = (row.job.clone(), row.id);
             let end = AttemptReport { queue, id, attempt, state, error: None, took: Duration::ZERO };

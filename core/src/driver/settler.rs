@@ -59,7 +59,7 @@ impl Settler {
 pub(super) async fn give_back(settler: &Settler, leases: &[LeaseRef]) {
     let mut waiting = Vec::with_capacity(leases.len());
     for lease in leases {
-        waiting.push(settler.hand_over(Settlement { lease: *lease, outcome: Outcome::Released }).await);
+        waiting.push(settler.hand_over(Settlement::of(*lease, Outcome::Released)).await);
     }
     for recorded in waiting {
         let recorded = recorded.await;

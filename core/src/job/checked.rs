@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::{BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider, handler::HandlerFn, work::Work};
 use crate::{
-    model::{Audit, ExecutionId, JobName, Json, NewExecution, Policy, Reentry, Scope, Supersede, Timestamp},
+    model::{
+        Audit, ExecutionId, JobName, Json, NewExecution, Policy, Reentry, Retention, Scope, Supersede, Timestamp,
+    },
     plan::{Backoff, CatchUp, Planner, Schedule},
     store::{RegisteredRules, Registration, SpecHash},
 };
@@ -184,6 +186,7 @@ impl CheckedJob {
             backoff: self.backoff.clone(),
             handler: Arc::clone(&self.handler),
             delivery: self.delivery,
+            retain: Retention::Everything,
             report: None,
         }
     }

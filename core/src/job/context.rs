@@ -3,8 +3,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::run::{Run, StopReason};
-use crate::model::{
-    ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, RequestId, Scope, Timestamp,
+use crate::{
+    model::{
+        ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, Outcome, RequestId, Retention, Scope,
+        Timestamp,
+    },
+    store::Settlement,
 };
 
 /// The facts of one attempt.
@@ -18,6 +22,7 @@ pub(crate) struct Attempt {
     pub(crate) number: u32,
     pub(crate) payload: Option<Json>,
     pub(crate) incarnation: Incarnation,
+    pub(crate) retain: Retention,
 }
 
 /// Handed to a handler with each attempt. Cheap to clone.
@@ -87,6 +92,12 @@ impl Context {
     /// What every write of this attempt shows the store.
     pub fn lease(&self) -> LeaseRef {
         self.attempt.lease
+    }
+
+    /// The end of this attempt as a settle says it, with what its queue keeps of it: for an end in a transaction of the
+    /// handler's own (`complete_in` of the databases' stores).
+    pub fn settlement(&self, outcome: Outcome) -> Settlement {
+        Settlement { lease: self.lease(), outcome, retain: self.attempt.retain }
     }
 
     /// A new id for a call of a store's verb. Never the same twice.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::handler::HandlerFn;
 use crate::{
-    model::{ExecutionId, Failure, JobName, State},
+    model::{ExecutionId, Failure, JobName, Retention, State},
     plan::Backoff,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Work {
     pub(crate) backoff: Backoff,
     pub(crate) handler: HandlerFn,
     pub(crate) delivery: Delivery,
+    /// What is kept of what has ended.
+    pub(crate) retain: Retention,
     /// Told of every end that was recorded.
     pub(crate) report: Option<ReportFn>,
 }

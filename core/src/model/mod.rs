@@ -7,6 +7,7 @@ pub(crate) mod lock;
 mod name;
 mod outcome;
 mod pause;
+mod retention;
 mod time;
 pub mod transition;
 
@@ -22,5 +23,6 @@ pub use name::{LockName, ServiceName};
 pub(crate) use outcome::wait_ms;
 pub use outcome::{ErrorCode, ErrorText, Failure, Json, JsonError, MAX_ERROR_BYTES, MAX_JSON_BYTES, Outcome, Retry};
 pub use pause::Pause;
+pub use retention::Retention;
 pub use time::Timestamp;
 pub(crate) use time::micros;

@@ -15,7 +15,7 @@ macro_rules! mutants {
             /// All of them, in the order of their ids.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// `A1` … `D12`.
+            /// `A1` … `D13`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -120,6 +120,7 @@ mutants! {
     D10 "a row that waits for a worker is not renewed"
     D11 "a row that waited runs without being charged"
     D12 "of ends that are recorded together, the first one's outcome answers for all"
+    D13 "a queue that forgets what succeeded forgets what failed, too"
 }
 
 impl FromStr for Mutant {

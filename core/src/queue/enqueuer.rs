@@ -47,7 +47,8 @@ impl ItemOptions {
         Self::default()
     }
 
-    /// An id of the caller's own: an item whose id is taken, live or finished, is a duplicate of itself.
+    /// An id of the caller's own: an item whose id is taken, live or finished, is a duplicate of itself. Refused as
+    /// invalid by a queue that does not [retain](Queue::retain) everything: it could not tell.
     #[must_use]
     pub fn id(self, id: ExecutionId) -> Self {
         Self { id: Some(id), ..self }
@@ -266,6 +267,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
 
     fn item(&self, item: &T, options: ItemOptions) -> Result<NewItem, EnqueueError> {
         let rules = &self.inner.rules;
+        if options.id.is_some() && !rules.retain.is_everything() {
+            let reason = "it has an id of its own, which the queue would forget with it, and take a repetition for a new item: leave the id out, or retain everything";
+            return Err(self.invalid(reason.to_owned()));
+        }
         let value = serde_json::to_value(item).map_err(|error| self.invalid(error.to_string()))?;
         let payload = Json::new(&value).map_err(|error| self.invalid(error.to_string()))?;
         let mut policy = rules.policy.clone();

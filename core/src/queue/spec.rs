@@ -8,7 +8,7 @@ use crate::{
     job::{
         AttemptReport, AttemptRule, Attempts, BoxError, Completion, Context, Delivery, HandlerError, ReportFn, Work,
     },
-    model::{Audit, ExecutionId, JobName, Json, Limit, NameError, Policy, Reentry, Supersede, wait_ms},
+    model::{Audit, ExecutionId, JobName, Json, Limit, NameError, Policy, Reentry, Retention, Supersede, wait_ms},
     plan::Backoff,
     store::{BoxFuture, Counts},
 };
@@ -97,6 +97,7 @@ impl<T> Unique<T> {
 /// | attempts | 10, the first counts; 1 with at most once |
 /// | backoff | 10 s, doubled each time up to 48 h, ±10 % |
 /// | audit | exceptions |
+/// | retain | everything, until it is pruned |
 /// | time to live, capacity, concurrency, unique | no limit |
 ///
 /// ```
@@ -129,6 +130,7 @@ pub struct Queue<T> {
     per_key: Option<u32>,
     priority: i16,
     audit: Audit,
+    retain: Retention,
     unique: Option<Unique<T>>,
     handler: Option<Handler<T>>,
     probe: Option<ProbeFn>,
@@ -165,6 +167,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             per_key: None,
             priority: 0,
             audit: Audit::default(),
+            retain: Retention::default(),
             unique: None,
             handler: None,
             probe: None,
@@ -192,6 +195,11 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
 
     pub(crate) fn waits(&self) -> &Backoff {
         &self.attempts.backoff
+    }
+
+    /// Whether it knows what has ended until that is pruned.
+    pub(crate) fn forgets(&self) -> bool {
+        !self.retain.is_everything()
     }
 
     /// How long an attempt may run.
@@ -300,6 +308,15 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         Self { audit, ..self }
     }
 
+    /// What is kept of items when their ends are recorded. Default everything, which operators list and requeue, and by
+    /// which a producer that repeats an id, or a unique key that counts finished items, finds what was there; a queue
+    /// that forgets has none of these for what it forgets. It says nothing of what a rescue, an operator or the time to
+    /// live ends: that is kept.
+    #[must_use]
+    pub fn retain(self, retain: Retention) -> Self {
+        Self { retain, ..self }
+    }
+
     /// What makes an item a duplicate. Without it none is.
     #[must_use]
     pub fn unique(self, unique: Unique<T>) -> Self {
@@ -382,6 +399,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             priority: self.priority,
             unique: self.unique.clone(),
             heartbeat: attempts.heartbeat,
+            retain: self.retain,
             name,
             item: PhantomData,
         })
@@ -401,6 +419,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }),
             delivery: self.attempts.delivery,
+            retain: self.retain,
             report: report(self.reports),
         };
         let is_limited = self.concurrency.is_some() || self.per_key.is_some();
@@ -432,6 +451,11 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
                 .is_some_and(|unique| unique.period.is_some_and(|period| wait_ms(period) == 0)) =>
             {
                 QueueRule::NoPeriod
+            }
+            _ if !self.retain.is_everything()
+                && self.unique.as_ref().is_some_and(|unique| unique.counts != Counts::Live) =>
+            {
+                QueueRule::CountsForgotten
             }
             _ => return None,
         })
@@ -499,6 +523,7 @@ pub(crate) struct Producing<T> {
     pub(crate) priority: i16,
     /// How often a running attempt renews its lease.
     heartbeat: Duration,
+    pub(crate) retain: Retention,
     pub(crate) unique: Option<Unique<T>>,
     item: PhantomData<fn(T)>,
 }
@@ -547,6 +572,14 @@ pub enum QueueRule {
     /// Below one millisecond.
     #[error("the unique period is zero: leave `within` out for no period")]
     NoPeriod,
+    /// A unique key would count items of which nothing is kept.
+    #[error(
+        "its unique keys count finished items, and it does not retain them: let them count live ones, or retain everything"
+    )]
+    CountsForgotten,
+    /// A forwarder's parcels have ids of their own.
+    #[error("a forwarder's parcels must be known by their ids after they were delivered: retain everything")]
+    ForgetsParcels,
     /// No handler set.
     #[error("no handler: call `run`, or build an `Enqueuer` for a producer without a worker")]
     NoHandler,

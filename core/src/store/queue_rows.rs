@@ -29,6 +29,8 @@ pub trait QueueRows {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<Execution>, StoreError>;
+    /// Removes a live row, of which history keeps nothing. Its audit events stay.
+    fn forget(&mut self, row: &Execution) -> Result<(), StoreError>;
     /// Removes all generations of an execution, the live one included. Its audit events stay.
     fn remove(&mut self, id: ExecutionId) -> Result<(), StoreError>;
     /// Whether audit events tell of this execution.

@@ -7,5 +7,6 @@ mod noticing;
 #[path = "../services/paused.rs"]
 mod paused;
 mod producing;
+mod retaining;
 mod stage;
 mod working;

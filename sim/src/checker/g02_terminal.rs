@@ -262,6 +262,76 @@ mod removal_tests {
 }
 
 #[cfg(test)]
+mod retention_tests {
+    use tourbillon::{
+        model::{Retention, Retry},
+        store::Settlement,
+    };
+
+    use super::super::story::{Story, failed, succeeded};
+
+    fn ran() -> Story {
+        let mut story = Story::new();
+        story.enqueue_within(9, &[1], None).run(1);
+        story
+    }
+
+    #[test]
+    fn what_is_not_retained_is_gone_in_the_end() {
+        for retain in [Retention::Failures, Retention::Nothing] {
+            let mut story = ran();
+            story.forget(1, succeeded(), retain).end();
+            story.is_fine();
+        }
+        let mut story = ran();
+        story.forget(1, failed(Retry::Never), Retention::Nothing).end();
+        story.is_fine();
+        let mut story = ran();
+        let settlement = Settlement { retain: Retention::Failures, ..Settlement::of(story.lease(1), succeeded()) };
+        story.settle_with(settlement).end();
+        story.flagged_by(&["G2"]);
+    }
+
+    /// Zoo D13.
+    #[test]
+    fn what_is_retained_does_not_vanish() {
+        for (outcome, retain) in [
+            (succeeded(), Retention::Everything),
+            (failed(Retry::Never), Retention::Everything),
+            (failed(Retry::Never), Retention::Failures),
+            (failed(Retry::AfterMs(1_000)), Retention::Nothing),
+        ] {
+            let mut story = ran();
+            story.forget(1, outcome, retain).end();
+            story.flagged_by(&["G5"]);
+        }
+    }
+
+    #[test]
+    fn a_slot_and_a_further_life_are_kept() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).forget(1, succeeded(), Retention::Nothing).end();
+        story.flagged_by(&["G5"]);
+        let mut story = ran();
+        story.settle(1, failed(Retry::Never)).requeue(1, 2).run(1).forget(1, succeeded(), Retention::Failures).end();
+        story.flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn nothing_happens_to_what_was_forgotten() {
+        let mut story = ran();
+        let lease = story.lease(1);
+        let again = Settlement { retain: Retention::Nothing, ..Settlement::of(lease, succeeded()) };
+        story.settle_with(again.clone()).settle_with(again);
+        story.flagged_by(&["G2"]);
+        let mut story = ran();
+        let end = Settlement { retain: Retention::Nothing, ..Settlement::of(story.lease(1), succeeded()) };
+        story.settle_with(end).requeue(1, 2);
+        story.flagged_by(&["G2"]);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use tourbillon::{
         model::{

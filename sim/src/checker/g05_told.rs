@@ -101,7 +101,7 @@ mod tests {
         let refused = |kind| {
             let mut story = Story::new();
             story.make(1).run(1).effect(1);
-            let settlements = vec![tourbillon::store::Settlement { lease: story.lease(1), outcome: succeeded() }];
+            let settlements = vec![tourbillon::store::Settlement::of(story.lease(1), succeeded())];
             let request = Request { id: RequestId(Uuid::from_u128(9)), verb: Settle { settlements }.into() };
             let request = Box::new(request);
             let now = story.now();

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tourbillon::model::{
-    ExecutionId, Fence, Generation, LeaseRef, Outcome, Policy, Reentry, Retry, State, Timestamp, Token,
+    ExecutionId, Fence, Generation, LeaseRef, Outcome, Policy, Reentry, Retention, Retry, State, Timestamp, Token,
     transition::Cancelled,
 };
 use tourbillon::store::Due;
@@ -48,7 +48,7 @@ pub(super) struct Shadow {
     /// Charged attempts of this generation, give-backs subtracted.
     pub(super) attempt: u32,
     pub(super) is_cancel_requested: bool,
-    /// An operator or a cleaning took it away, with its history.
+    /// An operator or a cleaning took it away, with its history, or its end was to leave nothing.
     pub(super) is_removed: bool,
     /// A started attempt of this generation lost its lease without its holder ending it.
     pub(super) is_abandoned: bool,
@@ -126,7 +126,10 @@ impl Shadow {
                 self.expires_at = row.lease_end(now);
             }
             Act::Renewed(_, Ok(_)) => self.expires_at = row.lease_end(now),
-            Act::Settled(settlement, Ok(state)) => self.settle(&settlement.outcome, *state, now),
+            Act::Settled(settlement, Ok(state)) => {
+                self.settle(&settlement.outcome, *state, now);
+                self.is_removed = self.is_forgotten(settlement.retain, row);
+            }
             Act::Skipped(_) => self.stage = Stage::Ended(State::Skipped),
             Act::Rescued(state) => {
                 self.is_abandoned |= self.is_started;
@@ -166,6 +169,18 @@ impl Shadow {
             self.attempt = self.attempt.saturating_sub(1);
         }
         self.rest(state, until);
+    }
+
+    /// Nothing is kept of a first life that no schedule made, if its queue says so of ends like this one.
+    fn is_forgotten(&self, retain: Retention, row: &Row<'_>) -> bool {
+        let is_kept = match (retain, self.stage) {
+            (Retention::Nothing, Stage::Ended(_)) | (Retention::Failures, Stage::Ended(State::Succeeded)) => {
+                row.slot_at.is_some() || self.generation != Generation::FIRST
+            }
+            _ => true,
+        };
+        sometimes!("nothing is kept of an execution whose end is recorded", !is_kept);
+        !is_kept
     }
 
     fn rest(&mut self, state: State, until: Timestamp) {

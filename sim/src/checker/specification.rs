@@ -6,7 +6,7 @@ use std::time::Duration;
 use tourbillon::{
     model::{
         Audit, AuditEvent, ExecutionId, Incarnation, JobName, LeaseRef, Limit, LockName, LockRef, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, Supersede, Token, transition::Charge,
+        Outcome, Policy, Reentry, RequestId, Retention, Retry, Scope, Supersede, Token, transition::Charge,
     },
     plan::CatchUp,
     store::{
@@ -198,7 +198,9 @@ impl Callers {
             6 => Outcome::Released,
             _ => Outcome::Snoozed { for_ms: self.draw(20_000) },
         };
-        self.call(Settle { settlements: vec![Settlement { lease, outcome }] });
+        let retain = [Retention::Everything, Retention::Failures, Retention::Nothing];
+        let retain = retain[usize::try_from(self.draw(3)).unwrap()];
+        self.call(Settle { settlements: vec![Settlement { lease, outcome, retain }] });
     }
 
     fn pass_time(&mut self) {

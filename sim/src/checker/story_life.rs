@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, Failure, Fence, Generation, Lease, LeaseRef, Outcome, Retry, Scope, SkipReason, State,
-        Token,
+        ErrorCode, Execution, Failure, Fence, Generation, Lease, LeaseRef, Outcome, Retention, Retry, Scope,
+        SkipReason, State, Token,
         transition::{Cancelled, Charge, Refusal},
     },
     runtime::HandlerEnd,
@@ -101,6 +101,18 @@ impl Story {
     }
 
     pub(super) fn settle_as(&mut self, lease: LeaseRef, outcome: Outcome) -> &mut Self {
+        self.settle_with(Settlement::of(lease, outcome))
+    }
+
+    /// Ends execution `n`, and the database keeps nothing of it.
+    pub(super) fn forget(&mut self, n: u8, outcome: Outcome, retain: Retention) -> &mut Self {
+        self.settle_with(Settlement { lease: self.lease(n), outcome, retain });
+        self.rows.remove(&n);
+        self
+    }
+
+    pub(super) fn settle_with(&mut self, settlement: Settlement) -> &mut Self {
+        let Settlement { lease, outcome, .. } = settlement.clone();
         let now = self.now();
         let row = self.row(Self::number(&lease));
         let is_started = row.lease.as_ref().is_some_and(|lease| lease.started_at.is_some());
@@ -120,7 +132,7 @@ impl Story {
             row.error = Some(failure.clone());
         }
         let settled = Settled { now, outcomes: vec![Ok(row.state)] };
-        let settlements = vec![Settlement { lease, outcome }];
+        let settlements = vec![settlement];
         self.exchange(&[lease], Settle { settlements }, Reply::Settled(settled))
     }
 

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use tourbillon::{model::JobName, plan::Backoff, queue::Delivery, store::Counts};
+use tourbillon::{
+    model::{JobName, Retention},
+    plan::Backoff,
+    queue::Delivery,
+    store::Counts,
+};
 
 use super::{
     error::ScenarioError,
@@ -21,6 +26,7 @@ pub(super) const QUEUE_KEYS: &[&str] = &[
     "keys",
     "counts",
     "period",
+    "retain",
     "capacity",
     "concurrency_per_key",
     "limit_keys",
@@ -62,6 +68,14 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
             value.one_of("what counts", &names)
         })?,
         period: table.or("period", None, within)?,
+        retain: table.or("retain", Retention::Everything, |value| {
+            let names = [
+                ("everything", Retention::Everything),
+                ("failures", Retention::Failures),
+                ("nothing", Retention::Nothing),
+            ];
+            value.one_of("retention", &names)
+        })?,
         capacity: table.or("capacity", None, |value| value.integer(0, 100_000).map(Some))?,
         concurrency_per_key: table.or("concurrency_per_key", None, |value| value.integer(1, 1_000).map(Some))?,
         limit_keys: table.or("limit_keys", 1, |value| value.integer(1, 200))?,

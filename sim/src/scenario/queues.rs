@@ -68,6 +68,7 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
         .delivery(shape.delivery)
         .run_timeout(shape.run_timeout)
         .lease(shape.lease)
+        .retain(shape.retain)
         .backoff(shape.backoff.clone());
     if let Some(attempts) = shape.max_attempts {
         queue = queue.max_attempts(attempts);

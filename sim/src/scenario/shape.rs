@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tourbillon::{
-    model::{Audit, Reentry, Scope, Timestamp},
+    model::{Audit, Reentry, Retention, Scope, Timestamp},
     plan::{Backoff, CatchUp, Schedule},
     queue::Delivery,
     service::{FirstTick, HaMode},
@@ -216,6 +216,8 @@ pub struct QueueShape {
     pub keys: u8,
     /// Which others count.
     pub counts: Counts,
+    /// What is kept of items whose ends are recorded.
+    pub retain: Retention,
     /// Period of the keys.
     pub period: Option<Duration>,
     /// Running items at most per limit key, on all replicas together.

@@ -274,7 +274,7 @@ mod tests {
         let id = ExecutionId(Uuid::from_u128(7));
         let lease = LeaseRef { id, token: Token(Uuid::from_u128(8)), fence: Fence(1) };
         let outcome = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
-        request(Settle { settlements: vec![Settlement { lease, outcome }] })
+        request(Settle { settlements: vec![Settlement::of(lease, outcome)] })
     }
 
     fn held() -> (Held, Box<dyn Engine + Send>) {

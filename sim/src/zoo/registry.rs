@@ -41,6 +41,7 @@ const LOCKS: &str = "zoo/locks.toml";
 const NOTICES: &str = "wake-ups.toml";
 const TRUST: &str = "zoo/trust.toml";
 const LEADERS: &str = "leader-handover.toml";
+const FORGETFUL: &str = "forgetful-items.toml";
 const QUEUES: &str = "zoo/queues.toml";
 const COMMITS: &str = "zoo/commits.toml";
 const BOOT: &str = "boot-migrations.toml";
@@ -159,5 +160,6 @@ pub const fn cage(mutant: Mutant) -> Cage {
         D10 => by("G14", AHEAD),
         D11 => by("G4", AHEAD),
         D12 => by("G2", AHEAD),
+        D13 => by("G5", FORGETFUL),
     }
 }

@@ -324,7 +324,7 @@ async fn refused_and_repeated_writes_tell_nothing(s: &Subject) {
     s.heartbeat(old).await.expect_err("lost");
     assert_eq!(s.audit(None).await, before);
     let settle = s.request(tourbillon::store::Settle {
-        settlements: vec![tourbillon::store::Settlement { lease, outcome: succeeded() }],
+        settlements: vec![tourbillon::store::Settlement::of(lease, succeeded())],
     });
     s.repeat::<tourbillon::store::Settle>(&settle).await;
     s.repeat::<tourbillon::store::Settle>(&settle).await;

@@ -106,7 +106,7 @@ async fn oversize_batch_is_invalid(s: &Subject) {
     };
     let entry = |n: usize| PlanEntry { scope: scope(&n.to_string()), ..s.entry(&name, None, s.now(), Vec::new()) };
     let outcome = Outcome::Released;
-    let settlements = leases.iter().map(|lease| Settlement { lease: *lease, outcome: outcome.clone() }).collect();
+    let settlements = leases.iter().map(|lease| Settlement::of(*lease, outcome.clone())).collect();
     let verbs: [Verb; 8] = [
         Start { leases: leases.clone() }.into(),
         Heartbeat { leases }.into(),
@@ -125,7 +125,7 @@ async fn oversize_batch_is_invalid(s: &Subject) {
 async fn same_row_twice_in_a_batch_is_invalid(s: &Subject) {
     let name = job("a");
     let lease = s.running(&name, |_| {}).await;
-    let settlement = Settlement { lease, outcome: succeeded() };
+    let settlement = Settlement::of(lease, succeeded());
     let entry = s.entry(&name, None, s.now(), Vec::new());
     let row = s.row();
     let registration =
@@ -149,7 +149,7 @@ async fn refused_request_changes_nothing(s: &Subject) {
     let lease = s.running(&job("a"), |_| {}).await;
     let before = s.get(lease.id).await;
     s.pass(1);
-    s.refused(Settle { settlements: vec![Settlement { lease, outcome: succeeded() }; 2] }).await;
+    s.refused(Settle { settlements: vec![Settlement::of(lease, succeeded()); 2] }).await;
     s.refused(Cancel { ids: vec![lease.id; 2], actor: None }).await;
     assert_eq!(s.get(lease.id).await, before);
 }
@@ -165,7 +165,7 @@ async fn full_batch_works(s: &Subject) {
     assert!(started.len() == leases.len() && started.iter().all(|outcome| *outcome == Ok(1)));
     let renewed = s.call(Heartbeat { leases: leases.clone() }).await.outcomes;
     assert!(renewed.len() == leases.len() && renewed.iter().all(Result::is_ok));
-    let settlements = leases.iter().map(|lease| Settlement { lease: *lease, outcome: succeeded() }).collect();
+    let settlements = leases.iter().map(|lease| Settlement::of(*lease, succeeded())).collect();
     let settled = s.call(Settle { settlements }).await.outcomes;
     assert!(settled.len() == leases.len() && settled.iter().all(|outcome| *outcome == Ok(State::Succeeded)));
 }

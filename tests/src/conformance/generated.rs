@@ -9,8 +9,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use tourbillon::{
     model::{
         Audit, Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef,
-        NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede,
-        Timestamp, Token,
+        NewExecution, Outcome, Policy, Reentry, RequestId, Retention, Retry, Scope, SkipReason, SkippedSlots, State,
+        Supersede, Timestamp, Token,
     },
     store::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Heartbeat,
@@ -374,9 +374,9 @@ impl Pair {
         distinct(picks.iter().filter_map(|pick| self.lease(*pick)).collect(), |lease| lease.id)
     }
 
-    fn settlements(&self, endings: &[(Pick, Ending)]) -> Vec<Settlement> {
-        let one = |(pick, ending): &(Pick, Ending)| {
-            Some(Settlement { lease: self.lease(*pick)?, outcome: outcome_of(*ending) })
+    fn settlements(&self, endings: &[(Pick, Ending, Retention)]) -> Vec<Settlement> {
+        let one = |(pick, ending, retain): &(Pick, Ending, Retention)| {
+            Some(Settlement { retain: *retain, ..Settlement::of(self.lease(*pick)?, outcome_of(*ending)) })
         };
         distinct(endings.iter().filter_map(one).collect(), |settlement| settlement.lease.id)
     }

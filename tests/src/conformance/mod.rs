@@ -60,6 +60,7 @@ mod receipts;
 mod register;
 mod requeue;
 mod rescue;
+mod retention;
 mod schedules;
 mod settle;
 mod start;
@@ -117,6 +118,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("start", start::CASES),
     ("heartbeat", heartbeat::CASES),
     ("settle", settle::CASES),
+    ("settle", retention::CASES),
     ("rescue", rescue::CASES),
     ("cancel", cancel::CASES),
     ("requeue", requeue::CASES),

@@ -130,7 +130,7 @@ async fn empty_claim_leaves_no_receipt(s: &Subject) {
 /// A retried settle never reports the loss of its own success.
 async fn repeated_settle_reports_its_own_success(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
-    let request = s.request(Settle { settlements: vec![Settlement { lease, outcome: failed(60_000) }] });
+    let request = s.request(Settle { settlements: vec![Settlement::of(lease, failed(60_000))] });
     let first = s.repeat::<Settle>(&request).await;
     assert_eq!(first.outcomes, [Ok(State::Retryable)]);
     let before = s.get(lease.id).await;
@@ -142,7 +142,7 @@ async fn repeated_settle_reports_its_own_success(s: &Subject) {
 /// G2.
 async fn repeated_settle_reports_its_success_after_the_row_has_gone(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
-    let request = s.request(Settle { settlements: vec![Settlement { lease, outcome: succeeded() }] });
+    let request = s.request(Settle { settlements: vec![Settlement::of(lease, succeeded())] });
     let first = s.repeat::<Settle>(&request).await;
     assert_eq!(s.repeat::<Settle>(&request).await, first);
     s.pass(1);
@@ -155,7 +155,7 @@ async fn repeated_settle_reports_its_success_after_the_row_has_gone(s: &Subject)
 async fn repeated_settle_changes_nothing_in_a_later_attempt(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |_| {}).await;
-    let request = s.request(Settle { settlements: vec![Settlement { lease, outcome: failed(0) }] });
+    let request = s.request(Settle { settlements: vec![Settlement::of(lease, failed(0))] });
     s.repeat::<Settle>(&request).await;
     let (_, second) = s.claim_one(&name).await;
     s.start(second).await.expect("held");
@@ -166,7 +166,7 @@ async fn repeated_settle_changes_nothing_in_a_later_attempt(s: &Subject) {
 
 async fn repeated_settle_that_was_refused_stays_refused(s: &Subject) {
     let lease = s.claimed(&job("digest"), |_| {}).await;
-    let request = s.request(Settle { settlements: vec![Settlement { lease, outcome: succeeded() }] });
+    let request = s.request(Settle { settlements: vec![Settlement::of(lease, succeeded())] });
     let first = s.repeat::<Settle>(&request).await;
     assert!(first.outcomes[0].is_err());
     s.start(lease).await.expect("held");
@@ -211,7 +211,7 @@ async fn repeated_requeue_makes_one_generation(s: &Subject) {
 
 async fn repeated_request_returns_the_time_of_the_first(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
-    let request = s.request(Settle { settlements: vec![Settlement { lease, outcome: succeeded() }] });
+    let request = s.request(Settle { settlements: vec![Settlement::of(lease, succeeded())] });
     let now = s.repeat::<Settle>(&request).await.now;
     s.pass(-60_000);
     assert_eq!(s.repeat::<Settle>(&request).await.now, now);
@@ -235,7 +235,7 @@ async fn two_requests_with_the_same_content_are_two_requests(s: &Subject) {
 /// Behind the idempotency window the request is a new one.
 async fn receipt_lasts_as_long_as_the_window(s: &Subject) {
     let lease = s.running(&job("digest"), |_| {}).await;
-    let request = s.request(Settle { settlements: vec![Settlement { lease, outcome: succeeded() }] });
+    let request = s.request(Settle { settlements: vec![Settlement::of(lease, succeeded())] });
     let first = s.repeat::<Settle>(&request).await;
     s.pass(60_000);
     s.call(Prune { history_ms: u64::MAX, receipts_ms: 60_000, limit: 100 }).await;

@@ -315,7 +315,7 @@ async fn each_row_of_a_batch_has_its_own_outcome_in_order(s: &Subject) {
     let c = s.running(&name, |_| {}).await;
     let d = s.claimed(&name, |_| {}).await;
     let e = s.running(&name, |_| {}).await;
-    let one = |lease, outcome| Settlement { lease, outcome };
+    let one = |lease, outcome| Settlement::of(lease, outcome);
     let settlements = vec![
         one(e, Outcome::Released),
         one(d, succeeded()),
@@ -339,7 +339,7 @@ async fn refused_row_does_not_undo_its_batch(s: &Subject) {
     let name = job("digest");
     let (a, b) = (s.running(&name, |_| {}).await, s.running(&name, |_| {}).await);
     let stale = LeaseRef { token: Token(s.uuid()), ..a };
-    let settlements = [stale, b].map(|lease| Settlement { lease, outcome: succeeded() }).to_vec();
+    let settlements = [stale, b].map(|lease| Settlement::of(lease, succeeded())).to_vec();
     s.call(Settle { settlements }).await;
     assert_eq!((s.get(a.id).await.state, s.get(b.id).await.state), (State::Running, State::Succeeded));
 }

@@ -7,7 +7,7 @@ use proptest::{
     prop_oneof,
     sample::select,
 };
-use tourbillon::model::transition::Charge;
+use tourbillon::model::{Retention, transition::Charge};
 
 /// Which of the leases handed out so far: counted from the newest, modulo their number.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,7 @@ pub(super) enum Step {
     },
     Start(Vec<Pick>),
     Heartbeat(Vec<Pick>),
-    Settle(Vec<(Pick, Ending)>),
+    Settle(Vec<(Pick, Ending, Retention)>),
     Rescue {
         limit: u32,
     },
@@ -190,7 +190,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(jobs, limit, charge)| Step::Claim { jobs, limit, charge }),
         6 => vec(pick(), 1..4).prop_map(Step::Start),
         3 => vec(pick(), 1..4).prop_map(Step::Heartbeat),
-        6 => vec((pick(), ending()), 1..4).prop_map(Step::Settle),
+        6 => vec((pick(), ending(), retention()), 1..4).prop_map(Step::Settle),
         3 => (1..4u32).prop_map(|limit| Step::Rescue { limit }),
         2 => vec(0..12u8, 1..4).prop_map(Step::Cancel),
         2 => vec(0..12u8, 1..4).prop_map(Step::Requeue),
@@ -304,6 +304,10 @@ fn pick() -> impl Strategy<Value = Pick> {
         1 => Just(Forged::Fence),
     ];
     (0..6u8, forged).prop_map(|(back, forged)| Pick { back, forged })
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    select(vec![Retention::Everything, Retention::Everything, Retention::Failures, Retention::Nothing])
 }
 
 fn ending() -> impl Strategy<Value = Ending> {

@@ -14,7 +14,8 @@ use std::{
 use tourbillon::{
     model::{
         Audit, AuditEvent, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef,
-        NewExecution, OperatorName, Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp,
+        NewExecution, OperatorName, Outcome, Policy, Reentry, RequestId, Retention, Retry, Scope, State, Supersede,
+        Timestamp,
         transition::{Cancelled, Charge, Refusal},
     },
     store::{
@@ -313,7 +314,17 @@ impl Subject {
     }
 
     pub(crate) async fn settle(&self, lease: LeaseRef, outcome: Outcome) -> Result<State, Refusal> {
-        self.call(Settle { settlements: vec![Settlement { lease, outcome }] }).await.outcomes.remove(0)
+        self.call(Settle { settlements: vec![Settlement::of(lease, outcome)] }).await.outcomes.remove(0)
+    }
+
+    /// Settles as the driver of a queue with this rule does.
+    pub(crate) async fn settle_retaining(
+        &self,
+        lease: LeaseRef,
+        outcome: Outcome,
+        retain: Retention,
+    ) -> Result<State, Refusal> {
+        self.call(Settle { settlements: vec![Settlement { lease, outcome, retain }] }).await.outcomes.remove(0)
     }
 
     pub(crate) async fn rescue(&self) -> Rescued {

@@ -97,7 +97,7 @@ async fn a_waiting_row_that_cannot_be_read_stops_no_claim(fixture: &dyn Fixture)
     bench.is_set_aside().await;
     let leases: Vec<_> = rows.iter().filter_map(tourbillon::model::Execution::lease_ref).collect();
     assert_eq!(bench.call(Start { leases: leases.clone() }).await.outcomes, [Ok(1), Ok(1)]);
-    let settlements = leases.iter().map(|lease| Settlement { lease: *lease, outcome: succeeded() }).collect();
+    let settlements = leases.iter().map(|lease| Settlement::of(*lease, succeeded())).collect();
     let settled = bench.call(Settle { settlements }).await.outcomes;
     assert_eq!(settled, [Ok(State::Succeeded), Ok(State::Succeeded)]);
     let page = bench.call(ListItems::new(job("notify"), MAX_BATCH)).await.items;

@@ -45,8 +45,8 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
         let mut reversed = leases.clone();
         reversed.reverse();
         let ids: Vec<ExecutionId> = reversed.iter().map(|lease| lease.id).collect();
-        let fail = |lease: &LeaseRef| Settlement { lease: *lease, outcome: failed() };
-        let release = |lease: &LeaseRef| Settlement { lease: *lease, outcome: Outcome::Released };
+        let fail = |lease: &LeaseRef| Settlement::of(*lease, failed());
+        let release = |lease: &LeaseRef| Settlement::of(*lease, Outcome::Released);
         send(arena, 1, &mut chance, Start { leases: leases.clone() }).await?;
         let batches: Vec<Verb> = vec![
             Heartbeat { leases: leases.clone() }.into(),
@@ -74,7 +74,7 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
         let rows = arena.listing().await;
         let ids: BTreeSet<ExecutionId> = rows.iter().map(|row| row.id).collect();
         let held = rows.iter().filter_map(Execution::lease_ref);
-        let settlements = held.map(|lease| Settlement { lease, outcome: Outcome::Released }).collect();
+        let settlements = held.map(|lease| Settlement::of(lease, Outcome::Released)).collect();
         send(arena, 0, &mut chance, Settle { settlements }).await?;
         send(arena, 0, &mut chance, Requeue { ids: ids.into_iter().collect(), actor: None }).await?;
     }

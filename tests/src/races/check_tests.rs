@@ -68,7 +68,7 @@ impl Book {
     }
 
     fn settle(&mut self, leases: &[LeaseRef], outcome: &Outcome) {
-        let settlement = |lease: &LeaseRef| Settlement { lease: *lease, outcome: outcome.clone() };
+        let settlement = |lease: &LeaseRef| Settlement::of(*lease, outcome.clone());
         self.call(Settle { settlements: leases.iter().map(settlement).collect() });
     }
 

@@ -218,7 +218,7 @@ impl Actor {
             return;
         }
         let outcomes: Vec<_> = leases.iter().map(|lease| (*lease, self.outcome())).collect();
-        let settlements = outcomes.into_iter().map(|(lease, outcome)| Settlement { lease, outcome }).collect();
+        let settlements = outcomes.into_iter().map(|(lease, outcome)| Settlement::of(lease, outcome)).collect();
         let Some((span, settled)) = self.call(Settle { settlements }).await else { return };
         for (lease, outcome) in leases.iter().zip(settled.outcomes) {
             match outcome {

@@ -347,7 +347,7 @@ impl Scene {
     }
 
     fn settle(&self, side: Side, outcome: &Outcome) -> Verb {
-        let settlement = |lease| Settlement { lease, outcome: outcome.clone() };
+        let settlement = |lease| Settlement::of(lease, outcome.clone());
         Settle { settlements: self.held(side).into_iter().map(settlement).collect() }.into()
     }
 }
@@ -615,7 +615,7 @@ impl Maker {
 
     fn finish(&mut self, store: &MemoryStore, wanted: Becomes, outcome: &Outcome) {
         let leases = self.take(store, |becomes| (becomes == wanted).then_some((true, false)));
-        let settlement = |lease: &LeaseRef| Settlement { lease: *lease, outcome: outcome.clone() };
+        let settlement = |lease: &LeaseRef| Settlement::of(*lease, outcome.clone());
         self.send(store, Settle { settlements: leases.values().map(settlement).collect() });
     }
 }

@@ -96,7 +96,7 @@ impl Twins<'_> {
         }
         self.once(Start { leases: leases.clone() }).await?;
         let outcome = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
-        let settlement = |lease| Settlement { lease, outcome: outcome.clone() };
+        let settlement = |lease| Settlement::of(lease, outcome.clone());
         self.twice(Settle { settlements: leases.into_iter().map(settlement).collect() }).await?;
         self.twice(Requeue { ids: ids.clone(), actor: None }).await?;
         self.twice(Cancel { ids, actor: None }).await?;

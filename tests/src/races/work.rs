@@ -263,7 +263,7 @@ impl Worker {
     async fn settle(&mut self, leases: Vec<LeaseRef>, outcome: Option<Outcome>) {
         let settlements: Vec<_> = leases
             .into_iter()
-            .map(|lease| Settlement { lease, outcome: outcome.clone().unwrap_or_else(|| self.outcome()) })
+            .map(|lease| Settlement::of(lease, outcome.clone().unwrap_or_else(|| self.outcome())))
             .collect();
         self.call(Settle { settlements }).await;
     }

@@ -7,8 +7,8 @@ use libtest_mimic::Failed;
 use tourbillon::{
     model::{
         Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, State, Supersede, Timestamp,
-        transition::Charge,
+        Outcome, Policy, Reentry, RequestId, Retention, Retry, Scope, SkipReason, SkippedSlots, State, Supersede,
+        Timestamp, transition::Charge,
     },
     store::{
         Cancel, Claim, Counts, DatabaseClock, Due, Enqueue, Heartbeat, ListExecutions, ListSkipped, ManualClock,
@@ -279,7 +279,11 @@ impl World {
             17..=18 => Heartbeat { leases: self.held() }.into(),
             19..=22 => {
                 let held = self.held();
-                let settlements = held.into_iter().map(|lease| Settlement { lease, outcome: self.outcome() });
+                let settlements = held.into_iter().map(|lease| {
+                    let retain = [Retention::Everything, Retention::Failures, Retention::Nothing];
+                    let retain = retain[self.dice.below(3) as usize];
+                    Settlement { retain, ..Settlement::of(lease, self.outcome()) }
+                });
                 Settle { settlements: settlements.collect() }.into()
             }
             23 | 24 => Rescue { limit: 1 + self.dice.below(3) as u32 }.into(),

@@ -149,7 +149,7 @@ async fn claim(store: &PgStore, job: &str, limit: u32) -> Result<Vec<LeaseRef>, 
 /// Settles one row as succeeded.
 fn success(lease: LeaseRef) -> Settle {
     let outcome = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
-    Settle { settlements: vec![Settlement { lease, outcome }] }
+    Settle { settlements: vec![Settlement::of(lease, outcome)] }
 }
 
 /// Three attempts, a minute's lease, no limit.

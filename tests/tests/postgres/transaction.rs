@@ -7,7 +7,7 @@ use tourbillon::{
     model::{Incarnation, Json, LeaseRef, Outcome, RequestId, State, transition::Charge},
     queue::{Enqueuer, ItemOptions, Queue, Unique},
     runtime::Runtime,
-    store::{Claim, EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, Start, StoreError, ask},
+    store::{Claim, EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, Settlement, Start, StoreError, ask},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
@@ -161,14 +161,14 @@ fn completion_in_a_transaction_is_exactly_once(cluster: &'static Cluster) -> Res
         // Rolled back: neither.
         let mut tx = set.app.begin().await?;
         sqlx::query("insert into ledger values (2)").execute(&mut *tx).await?;
-        assert_eq!(store.complete_in(&mut tx, requests[0], lease, done()).await?, State::Succeeded);
+        assert_eq!(store.complete_in(&mut tx, requests[0], Settlement::of(lease, done())).await?, State::Succeeded);
         tx.rollback().await?;
         assert_eq!((set.entries().await?, set.states().await?), (1, vec![State::Running]));
         // Committed: both. And its holder, who did not hear of it, gets an error the second time.
         for (request, works) in [(requests[1], true), (requests[2], false)] {
             let mut tx = set.app.begin().await?;
             sqlx::query("insert into ledger values (2)").execute(&mut *tx).await?;
-            match store.complete_in(&mut tx, request, lease, done()).await {
+            match store.complete_in(&mut tx, request, Settlement::of(lease, done())).await {
                 Ok(state) if works => assert_eq!(state, State::Succeeded),
                 Err(error) if !works => assert_eq!(error.kind(), ErrorKind::LeaseLost, "{error}"),
                 other => return Err(format!("works: {works}, {other:?}").into()),

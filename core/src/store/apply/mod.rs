@@ -21,8 +21,8 @@ use super::{
     Verb, check, keeps_receipt,
 };
 use crate::model::{
-    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, SkipReason, SkippedSlots, Timestamp,
-    Token,
+    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, Retention, SkipReason, SkippedSlots,
+    Timestamp, Token,
     audit::{self, By},
     micros,
     transition::{self, Cancelled, Refusal},
@@ -67,7 +67,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::Claim(verb) => Reply::Claimed(claim::claim(rows, now, Token(request.id.0), verb)?),
         Verb::Start(verb) => {
             let outcomes = each(&verb.leases, |lease| {
-                change_held(rows, now, lease, By::Holder, |row| {
+                change_held(rows, now, lease, KEPT, By::Holder, |row| {
                     transition::start(row, lease, now).map(|()| row.attempt)
                 })
             })?;
@@ -75,7 +75,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         }
         Verb::Heartbeat(verb) => {
             let outcomes = each(&verb.leases, |lease| {
-                change_held(rows, now, lease, By::Holder, |row| {
+                change_held(rows, now, lease, KEPT, By::Holder, |row| {
                     transition::heartbeat(row, lease, now).map(|()| renewal(row))
                 })
             })?;
@@ -83,7 +83,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         }
         Verb::Settle(verb) => {
             let outcomes = each(&verb.settlements, |one| {
-                change_held(rows, now, &one.lease, By::Settler(&one.outcome), |row| {
+                change_held(rows, now, &one.lease, one.retain, By::Settler(&one.outcome), |row| {
                     transition::settle(row, &one.lease, &one.outcome, now).map(|()| row.state)
                 })
             })?;
@@ -157,11 +157,15 @@ fn each<T, R>(items: &[T], mut one: impl FnMut(&T) -> Result<R, StoreError>) -> 
     items.iter().map(&mut one).collect()
 }
 
-/// Loads the row that `lease` names, lets `change` try, and stores what came of it.
+/// Of a row whose change does not end it.
+const KEPT: Retention = Retention::Everything;
+
+/// Loads the row that `lease` names, lets `change` try, and stores what came of it, unless nothing of that is kept.
 fn change_held<T>(
     rows: &mut impl Rows,
     now: Timestamp,
     lease: &LeaseRef,
+    retain: Retention,
     by: By<'_>,
     change: impl FnOnce(&mut Execution) -> Result<T, Refusal>,
 ) -> Result<Result<T, Refusal>, StoreError> {
@@ -173,7 +177,10 @@ fn change_held<T>(
     };
     let mut row = was.clone();
     let outcome = change(&mut row);
-    if outcome.is_ok() {
+    if outcome.is_ok() && retain.forgets(&row) {
+        rows.forget(&was)?;
+        tell(rows, now, Some(&was), &row, by)?;
+    } else if outcome.is_ok() {
         store(rows, now, &was, &row, by)?;
     }
     Ok(outcome)

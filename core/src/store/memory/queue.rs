@@ -69,6 +69,13 @@ impl QueueRows for Tables {
         Ok(page(rows.into_iter(), limit))
     }
 
+    fn forget(&mut self, row: &Execution) -> Result<(), StoreError> {
+        if let Some(was) = self.live.remove(&row.id) {
+            self.unindex(&was);
+        }
+        Ok(())
+    }
+
     fn remove(&mut self, id: ExecutionId) -> Result<(), StoreError> {
         if let Some(was) = self.live.remove(&id) {
             self.unindex(&was);

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, OperatorName, Outcome, SkipReason,
-    State, Timestamp,
+    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, OperatorName, Outcome, Retention,
+    SkipReason, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
 
@@ -86,7 +86,8 @@ pub enum CancelRequest {
     Requested,
 }
 
-/// Ends attempts.
+/// Ends attempts. Rows of which nothing is to be kept are deleted: to every later request they are unknown, and a repetition
+/// of this one is answered by its receipt.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Settle {
     /// Rows, each at most once.
@@ -100,6 +101,16 @@ pub struct Settlement {
     pub lease: LeaseRef,
     /// How.
     pub outcome: Outcome,
+    /// What is kept of the row when that is its end.
+    #[serde(default, skip_serializing_if = "Retention::is_everything")]
+    pub retain: Retention,
+}
+
+impl Settlement {
+    /// An end of which everything is kept.
+    pub const fn of(lease: LeaseRef, outcome: Outcome) -> Self {
+        Self { lease, outcome, retain: Retention::Everything }
+    }
 }
 
 /// Reply to [`Settle`].
