@@ -1,7 +1,16 @@
 //! Hosts as tasks of one runtime, and the courier that takes time from one event to the next. Knows no message and no
 //! fault.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -23,16 +32,23 @@ use crate::{
 const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
 pub(in crate::world) fn ready(seed: u64, latency: (Duration, Duration), attention: Attention) -> Ready {
+    let elapsed = Elapsed::default();
+    let unparked = elapsed.clone();
     let runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
+        .on_thread_unpark(move || unparked.look())
         .build()
         .expect("a runtime without input and output needs nothing from the system");
     let started = now_in(&runtime);
-    let truth = TrueTime::new(move || Some(now() - started));
+    elapsed.started.set(started).expect("nothing runs yet");
+    let truth = TrueTime::new({
+        let elapsed = elapsed.clone();
+        move || Some(elapsed.get())
+    });
     let fabric = Arc::new(Fabric::new(seed, latency, truth.clone()));
     let net = Arc::new(EventNet::new(Arc::clone(&fabric)));
-    let carrier = EventCarrier { hosts: BTreeMap::new(), fabric, attention, started, runtime };
+    let carrier = EventCarrier { hosts: BTreeMap::new(), fabric, attention, started, elapsed, runtime };
     Ready { carrier: Box::new(carrier), net, truth, granularity: TIMER_GRAIN * 3 + latency.1 * 2 }
 }
 
@@ -46,6 +62,28 @@ fn now_in(runtime: &Runtime) -> Instant {
     now()
 }
 
+/// The runtime's time since its start. Asking tokio takes two locks, and a run asks at every step of every task; but paused time
+/// moves only while the one thread is parked.
+#[derive(Clone, Default)]
+struct Elapsed {
+    started: Arc<OnceLock<Instant>>,
+    nanos: Arc<AtomicU64>,
+}
+
+impl Elapsed {
+    fn look(&self) {
+        let Some(started) = self.started.get() else { return };
+        let nanos = u64::try_from((now() - *started).as_nanos()).expect("a run lasts less than 584 years");
+        self.nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        let elapsed = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
+        debug_assert!(self.started.get().is_none_or(|started| now() - *started == elapsed), "time moved unseen");
+        elapsed
+    }
+}
+
 struct Hosted {
     software: Software,
     running: JoinHandle<()>,
@@ -56,6 +94,7 @@ struct EventCarrier {
     fabric: Arc<Fabric>,
     attention: Attention,
     started: Instant,
+    elapsed: Elapsed,
     runtime: Runtime,
 }
 
@@ -74,7 +113,7 @@ impl Carrier for EventCarrier {
     }
 
     fn step(&mut self, until: Duration) -> Result<(), String> {
-        let Self { fabric, attention, started, runtime, .. } = self;
+        let Self { fabric, attention, started, elapsed, runtime, .. } = self;
         let wake_at = |at: Duration| *started + at;
         runtime.block_on(async {
             let mut called = pin!(attention.notified());
@@ -85,7 +124,7 @@ impl Carrier for EventCarrier {
                     return Poll::Ready(());
                 }
                 loop {
-                    let now = now() - *started;
+                    let now = elapsed.get();
                     let next = fabric.deliver(now, cx.waker()).map_or(until, |next| next.min(until));
                     if now >= until {
                         return Poll::Ready(());
