@@ -51,17 +51,24 @@ fn regressions_have_the_same_verdict_on_both_lanes() {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     assert!(!files.is_empty());
-    for path in files {
-        let scenario = load(&path);
-        let seed = scenario.seed.unwrap_or(0);
-        for lane in LANES {
-            let verdict = run(&scenario, seed, lane, &engine);
-            assert_eq!(verdict.violations, [], "{}, {lane}", path.display());
-            // A plan that never took hold would be no regression any more.
-            let planned: BTreeSet<_> = verdict.plan.faults.iter().map(|fault| fault.bad.kind()).collect();
-            let missed: Vec<_> = planned.iter().filter(|kind| !verdict.fired.contains_key(kind)).collect();
-            assert!(missed.is_empty(), "{}, {lane}: {missed:?} did not take hold", path.display());
-        }
+    // The longest test of its target by far: one thread of its own for each half.
+    let (left, right) = files.split_at(files.len() / 2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| left.iter().for_each(|path| hold_on_both_lanes(path, &engine)));
+        right.iter().for_each(|path| hold_on_both_lanes(path, &engine));
+    });
+}
+
+fn hold_on_both_lanes(regression: &Path, engine: &EngineFactory) {
+    let scenario = load(regression);
+    let seed = scenario.seed.unwrap_or(0);
+    for lane in LANES {
+        let verdict = run(&scenario, seed, lane, engine);
+        assert_eq!(verdict.violations, [], "{}, {lane}", regression.display());
+        // A plan that never took hold would be no regression any more.
+        let planned: BTreeSet<_> = verdict.plan.faults.iter().map(|fault| fault.bad.kind()).collect();
+        let missed: Vec<_> = planned.iter().filter(|kind| !verdict.fired.contains_key(kind)).collect();
+        assert!(missed.is_empty(), "{}, {lane}: {missed:?} did not take hold", regression.display());
     }
 }
 
