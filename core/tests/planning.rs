@@ -11,13 +11,14 @@ use std::{
 };
 
 use tourbillon::{
-    driver::{Running, Scheduler, SchedulerBuilder, Triggered},
+    driver::{Running, ScheduleEdit, Scheduler, SchedulerBuilder, Triggered},
     job::{BoxError, HandlerError, Job, ScopedSchedule},
-    model::{RequestId, Scope, SkipReason, State, Timestamp},
+    model::{JobName, Json, RequestId, Scope, SkipReason, State, Timestamp},
     plan::{Cadence, CatchUp, Cron, Hook},
     runtime::Runtime,
     store::{
-        ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, PauseOutcome, ResumeOutcome, SkippedEntry,
+        Expected, ListExecutions, ListSkipped, MAX_BATCH, ManualClock, MemoryStore, PauseOutcome, PutOutcome,
+        PutSchedule, RemoveOutcome, ResumeOutcome, Revision, ScheduleData, ScheduleFilter, SkippedEntry, SpecHash,
         ask,
     },
 };
@@ -165,6 +166,72 @@ async fn scopes_come_change_and_go_without_slots_from_before() {
     let edits = dropped.iter().filter(|(reason, _)| *reason == SkipReason::ScheduleChanged);
     let edits: BTreeSet<_> = edits.map(|(_, scope)| scope.id()).collect();
     assert_eq!(edits, BTreeSet::from(["added", "edited"]));
+    bench.running.shutdown(MINUTE).await.expect("stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_job_may_begin_with_its_next_slot() {
+    let late = job("late").every(MINUTE * 5).delay(MINUTE * 3);
+    let jobs = [job("at_once").every(MINUTE * 5), job("next").every(MINUTE * 5).begin_with_next_slot()];
+    let bench = Bench::start(jobs.into_iter().chain([late.begin_with_next_slot()]));
+    bench.pass(11).await;
+    assert_eq!(bench.slots("at_once", &Scope::global()).await, ["00:00", "00:05", "00:10"]);
+    assert_eq!(bench.slots("next", &Scope::global()).await, ["00:05", "00:10"]);
+    assert_eq!(bench.slots("late", &Scope::global()).await, ["00:00", "00:05"], "due at 00:03 and 00:08");
+    bench.running.shutdown(MINUTE).await.expect("stopped");
+}
+
+fn edit(id: &str) -> ScheduleEdit {
+    ScheduleEdit::of("export", scope(id))
+}
+
+#[tokio::test(start_paused = true)]
+async fn schedules_in_the_database_are_followed_from_their_edit_on() {
+    let bench = Bench::start([job("export").stored_schedules()]);
+    let operator = bench.running.jobs().named("ada").expect("a name");
+    bench.pass(4).await;
+    let nightly = Cron::new("30 2 * * *", "Europe/Berlin").expect("valid");
+    for (id, schedule) in [("edited", minutes(10).into()), ("nightly", nightly.into()), ("kept", minutes(10).into())]
+    {
+        assert_eq!(operator.put_schedule(edit(id), &schedule).await, Ok(PutOutcome::Put(Revision(1))));
+    }
+    bench.pass(20).await;
+    // 00:24 is now; the new schedule has 00:15 and 00:24, which must not be made.
+    let expected = edit("edited").expecting(Expected::Revision(Revision(1)));
+    assert_eq!(operator.put_schedule(expected.clone(), &minutes(3).into()).await, Ok(PutOutcome::Put(Revision(2))));
+    let late = operator.put_schedule(expected, &minutes(7).into()).await;
+    assert_eq!(late, Ok(PutOutcome::Conflict(Some(Revision(2)))), "another operator was faster");
+    bench.pass(10).await;
+    assert_eq!(
+        operator.remove_schedule(edit("edited").note("no longer")).await,
+        Ok(RemoveOutcome::Removed(Revision(3)))
+    );
+    bench.pass(30).await;
+    assert_eq!(bench.slots("export", &scope("kept")).await, ["00:10", "00:20", "00:30", "00:40", "00:50", "01:00"]);
+    assert_eq!(bench.slots("export", &scope("edited")).await, ["00:10", "00:20", "00:27", "00:30", "00:33"]);
+    assert_eq!(bench.slots("export", &scope("nightly")).await, ["01:00"], "the end of the gap");
+    assert_eq!(bench.slots("export", &Scope::global()).await, [""; 0], "it runs for what has a schedule");
+    let told: BTreeSet<_> = bench.ledger().await.into_iter().map(|entry| entry.scope.id().to_owned()).collect();
+    assert_eq!(told, BTreeSet::from(["edited".to_owned()]));
+    let all = operator.schedules(Some("export"), ScheduleFilter::All).await.expect("listed");
+    assert_eq!(all.iter().map(|edit| edit.revision.0).collect::<Vec<_>>(), [1, 2, 3, 1, 1]);
+    assert!(all.iter().all(|edit| edit.edited_by == "ada"));
+    bench.running.shutdown(MINUTE).await.expect("stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schedule_that_cannot_be_read_stops_its_scope_alone() {
+    let bench = Bench::start([job("export").stored_schedules()]);
+    bench.pass(1).await;
+    let unknown = ScheduleData { json: Json::from_stored(r#"{"moon":"full"}"#), hash: SpecHash("moon".into()) };
+    for (id, schedule) in [("odd", unknown), ("fine", ScheduleData::of(&minutes(5).into()).expect("data"))] {
+        let (job, expected) = (JobName::new("export").expect("a name"), Expected::Anything);
+        let put = PutSchedule { job, scope: scope(id), schedule, expected, note: None, actor: None };
+        ask(&bench.store, RequestId(bench.runtime.uuid()), put).await.expect("kept");
+    }
+    bench.pass(11).await;
+    assert_eq!(bench.slots("export", &scope("fine")).await, ["00:05", "00:10"]);
+    assert_eq!(bench.slots("export", &scope("odd")).await, [""; 0]);
     bench.running.shutdown(MINUTE).await.expect("stopped");
 }
 

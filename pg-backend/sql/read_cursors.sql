@@ -3,7 +3,7 @@
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 text[]       job names
 --
--- Index: primary keys of job and cursor (job is its first column); pause_in_force.
+-- Index: primary keys of job and cursor (job is its first column); pause_in_force; schedule_newest.
 with input as materialized (
     select * from unnest($2::text[]) with ordinality as i (job, ord)
 )
@@ -15,6 +15,10 @@ select json_build_object('cursors_read', json_build_object(
             'pauses', coalesce((
                 select json_agg({pause_json:p} order by p.scope_kind, p.scope_id)
                 from {schema}.pause p where p.job = i.job and p.resumed_at is null), '[]'),
+            'schedules', coalesce((
+                select json_agg({schedule_json:s} order by s.scope_kind, s.scope_id)
+                from {schema}.schedule s
+                where s.job = i.job and s.replaced_at is null and s.schedule is not null), '[]'),
             'cursors', coalesce((
                 select json_agg(json_build_object(
                     'scope', json_build_object('kind', k.scope_kind, 'id', k.scope_id),

@@ -11,7 +11,7 @@ use tourbillon::{
 use crate::{
     item, job,
     parameter::{Bound, MAX_DELAY_MS, at, bounded, int8, query, reentry, supersede},
-    pause, settle,
+    pause, schedule, settle,
     sql::Statements,
     wire::{Id, Instant},
 };
@@ -82,6 +82,9 @@ pub(crate) fn statements(
         Verb::PauseJob(verb) => pause::pause(sql, now, request.id, verb),
         Verb::ResumeJob(verb) => pause::resume(sql, now, request.id, verb),
         Verb::TriggerJob(verb) => pause::trigger(sql, now, request.id, verb)?,
+        Verb::PutSchedule(verb) => schedule::put(sql, now, request.id, verb),
+        Verb::RemoveSchedule(verb) => schedule::remove(sql, now, request.id, verb),
+        Verb::ListSchedules(verb) => vec![schedule::list(sql, now, verb)],
         Verb::ListPauses(verb) => vec![pause::list(sql, now, verb)],
         Verb::ListItems(verb) => vec![item::list(sql, now, verb)],
         Verb::ReadQueueStats(verb) => vec![at(&sql.read_queue_stats, now).bind(verb.queue.as_str().to_owned())],

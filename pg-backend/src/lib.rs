@@ -22,6 +22,7 @@ mod migrate;
 mod parameter;
 mod pause;
 mod queue;
+mod schedule;
 mod session;
 mod session_lock;
 mod settle;

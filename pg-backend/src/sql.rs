@@ -1,7 +1,7 @@
 //! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
 //!
-//! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}` and
-//! `{pause_json:x}` are the fragments of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
+//! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}`,
+//! `{pause_json:x}` and `{schedule_json:x}` are the fragments of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
 //! planner should know: see `claim_executions.sql`.
 
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 5] = [
+const FRAGMENTS: [(&str, &str); 6] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("claimed_columns", include_str!("../sql/fragment/claimed_columns.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
     ("pause_json", include_str!("../sql/fragment/pause_json.sql")),
+    ("schedule_json", include_str!("../sql/fragment/schedule_json.sql")),
 ];
 
 /// Longest identifier that Postgres keeps; a longer one is cut silently.
@@ -122,6 +123,7 @@ statements![
     clamp_locks,
     clean_items,
     delete_items,
+    edit_schedule,
     enqueue_items,
     heartbeat_executions,
     list_audit,
@@ -132,6 +134,7 @@ statements![
     list_pauses,
     list_recent,
     list_scopes,
+    list_schedules,
     list_skipped,
     lock_executions,
     lock_jobs,

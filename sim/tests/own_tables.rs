@@ -8,7 +8,7 @@ use tourbillon::{
     driver::{Scheduler, Settings},
     job::{Context, HandlerError, Job},
     model::{JobName, Json, Outcome, Reentry, Scope, State, Timestamp},
-    plan::{Backoff, Cadence, CatchUp, Planner, Schedule},
+    plan::{Backoff, Begin, Cadence, CatchUp, Planner, Schedule},
     store::{ErrorKind, Request, Settle, Settlement, StoreError},
 };
 use tourbillon_sim::{
@@ -149,6 +149,7 @@ fn facts(seed: u64) -> RunFacts {
                 delay: Duration::ZERO,
                 catch_up: CatchUp::LatestOnly,
                 max_lateness: None,
+                begin: Begin::default(),
             },
             schedules: Vec::new(),
             revised: None,

@@ -30,6 +30,7 @@ mod pause_rows;
 mod queue_rows;
 mod row;
 mod rows;
+mod schedule_rows;
 mod schema;
 mod session;
 mod sql;

@@ -202,6 +202,7 @@ const fn only_reads(verb: &Verb) -> bool {
             | Verb::ListItems(_)
             | Verb::ListJobs(_)
             | Verb::ListPauses(_)
+            | Verb::ListSchedules(_)
             | Verb::ListScopes(_)
             | Verb::ListRecent(_)
             | Verb::ListLocks(_)

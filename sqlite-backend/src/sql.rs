@@ -32,6 +32,7 @@ statements! {
     LIST_LOCKS = "list_locks";
     LIST_PAUSES = "list_pauses";
     LIST_RECENT = "list_recent";
+    LIST_SCHEDULES = "list_schedules";
     LIST_SKIPPED = "list_skipped";
     PRUNE_AUDIT = "prune_audit";
     PRUNE_HISTORY = "prune_history";
@@ -55,10 +56,12 @@ statements! {
     SELECT_LIVE = "select_live";
     SELECT_LOCK = "select_lock";
     SELECT_MIGRATION = "select_migration";
+    SELECT_NEWEST_SCHEDULE = "select_newest_schedule";
     SELECT_NEXT_PRIORITY = "select_next_priority";
     SELECT_PAUSES = "select_pauses";
     SELECT_RECEIPT = "select_receipt";
     SELECT_RESCUABLE = "select_rescuable";
+    SELECT_SCHEDULES = "select_schedules";
     SELECT_WITHDRAWN = "select_withdrawn";
     SELECT_WITHDRAWN_LOCKS = "select_withdrawn_locks";
     UPDATE_EXECUTION = "update_execution";
@@ -67,6 +70,7 @@ statements! {
     UPSERT_LAST_RESCUE = "upsert_last_rescue";
     UPSERT_LOCK = "upsert_lock";
     UPSERT_PAUSE = "upsert_pause";
+    UPSERT_SCHEDULE = "upsert_schedule";
 }
 
 pub(crate) const BEGIN_WRITE: &str = "begin immediate";
@@ -127,6 +131,7 @@ mod tests {
                         | "list_items"
                         | "list_recent"
                         | "list_pauses"
+                        | "list_schedules"
                         | "select_withdrawn"
                         | "select_withdrawn_locks"
                         | "list_skipped"

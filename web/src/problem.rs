@@ -46,6 +46,7 @@ impl From<OperatorError> for Problem {
         match error {
             OperatorError::Store(error) => error.into(),
             OperatorError::Name(error) => error.into(),
+            OperatorError::Schedule(error) => Self::bad(error.to_string()),
         }
     }
 }

@@ -133,6 +133,7 @@ fn refused(error: &OperatorError) -> String {
     match error {
         OperatorError::Store(error) => explain(error),
         OperatorError::Name(error) => error.to_string(),
+        OperatorError::Schedule(error) => error.to_string(),
     }
 }
 

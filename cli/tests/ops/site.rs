@@ -17,7 +17,7 @@ use tourbillon::{
         Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, Supersede, Timestamp,
         transition::Charge,
     },
-    plan::{Cadence, CatchUp, Planner},
+    plan::{Begin, Cadence, CatchUp, Planner},
     store::{
         AcquireLock, Claim, DatabaseClock, Due, Enqueue, ManualClock, NewItem, Operation, Plan, PlanEntry, Register,
         RegisteredRules, Registration, Settle, Settlement, SpecHash, Start, Store, ask,
@@ -282,6 +282,7 @@ fn runner() -> Incarnation {
 /// Rules with which [`policy`] agrees.
 fn rules() -> RegisteredRules {
     RegisteredRules {
+        stored_schedules: false,
         schedule: "every 300s".to_owned(),
         planner: Some(planner()),
         priority: 0,
@@ -298,7 +299,7 @@ fn rules() -> RegisteredRules {
 fn planner() -> Json {
     let every = Cadence::new(Duration::from_secs(300)).expect("long enough");
     let (delay, catch_up) = (Duration::ZERO, CatchUp::LatestOnly);
-    let planner = Planner { schedule: every.into(), delay, catch_up, max_lateness: None };
+    let planner = Planner { schedule: every.into(), delay, catch_up, max_lateness: None, begin: Begin::default() };
     Json::new(&serde_json::to_value(planner).expect("plain data")).expect("a small value")
 }
 

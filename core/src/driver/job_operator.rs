@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Settings, call::Caller};
 use crate::{
+    job::StoredScheduleError,
     model::{ExecutionId, JobName, NameError, OperatorName, Pause, Scope},
     runtime::Runtime,
     store::{
@@ -35,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct JobOperator {
     caller: Arc<Caller>,
     runtime: Runtime,
-    actor: Option<OperatorName>,
+    pub(super) actor: Option<OperatorName>,
 }
 
 impl fmt::Debug for JobOperator {
@@ -61,6 +62,9 @@ pub enum OperatorError {
     /// No job can have this name.
     #[error("job name: {0}")]
     Name(#[from] NameError),
+    /// The database cannot keep the schedule.
+    #[error(transparent)]
+    Schedule(#[from] StoredScheduleError),
     /// The store said so, after repetitions under one request id.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -16,7 +16,7 @@ use crate::{
     model::{ExecutionId, JobName, Scope, Timestamp},
     store::{
         JobCursors, MAX_BATCH, Plan, PlanEntry, PlanOutcome, ReadCursors, Register, RegisterOutcome, SpecHash,
-        StoreError,
+        StoreError, StoredSchedule,
     },
 };
 
@@ -119,7 +119,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
                 retire(superseded, &cursors.job);
                 continue;
             }
-            let Some(targets) = targets(shared, job).await else { continue };
+            let Some(targets) = targets(shared, job, &cursors.schedules).await else { continue };
             let edits = edits(job, cursors, &targets, read.now);
             sometimes!("the schedule of one scope comes, changes or goes", !edits.is_empty());
             entries.extend(edits.into_iter().filter(|edit| edited.insert((edit.job.clone(), edit.scope.clone()))));
@@ -155,8 +155,8 @@ fn retire(superseded: &mut BTreeSet<JobName>, job: &JobName) {
 }
 
 /// What the job runs for; `None` when its provider failed, which concerns no other job (P-13).
-async fn targets(shared: &Shared, job: &CheckedJob) -> Option<BTreeMap<Scope, Target>> {
-    let mut asked = pin!(async { job.targets().await });
+async fn targets(shared: &Shared, job: &CheckedJob, stored: &[StoredSchedule]) -> Option<BTreeMap<Scope, Target>> {
+    let mut asked = pin!(async { job.targets(stored).await });
     let guarded = poll_fn(|context| match guard(|| asked.as_mut().poll(context)) {
         Ok(polled) => polled.map(|answer| answer.map_err(|error| error.to_string())),
         Err(panic) => Poll::Ready(Err(format!("it panicked: {panic}"))),

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Audit, Epoch, Incarnation, Json, LockName, Reentry, Scope, Supersede, Token},
-        plan::{Cadence, CatchUp, Cron, Schedule},
+        plan::{Begin, Cadence, CatchUp, Cron, Schedule},
         store::{Cursor, JobEntry, RegisteredRules, ScopeEntry, SpecHash},
     };
 
@@ -193,8 +193,10 @@ mod tests {
 
     fn told(schedule: Schedule, delay: Duration) -> RegisteredRules {
         let words = schedule.to_string();
-        let planner = Planner { schedule, delay, catch_up: CatchUp::LatestOnly, max_lateness: None };
+        let planner =
+            Planner { schedule, delay, catch_up: CatchUp::LatestOnly, max_lateness: None, begin: Begin::default() };
         RegisteredRules {
+            stored_schedules: false,
             schedule: words,
             planner: Some(Json::new(&serde_json::to_value(&planner).unwrap()).unwrap()),
             priority: 0,

@@ -8,15 +8,18 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
-
-use super::{BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider, handler::HandlerFn, work::Work};
+use super::{
+    BoxError, Delivery, Overlap, ScheduleProvider, ScopeProvider,
+    handler::HandlerFn,
+    stored::{hash, hash_of},
+    work::Work,
+};
 use crate::{
     model::{
         Audit, ExecutionId, JobName, Json, NewExecution, Policy, Reentry, Retention, Scope, Supersede, Timestamp,
     },
-    plan::{Backoff, CatchUp, Planner, Schedule},
-    store::{RegisteredRules, Registration, SpecHash},
+    plan::{Backoff, Begin, CatchUp, Planner, Schedule},
+    store::{RegisteredRules, Registration, SpecHash, StoredSchedule},
 };
 
 /// A job whose rules hold.
@@ -27,6 +30,7 @@ pub(crate) struct CheckedJob {
     pub(super) delay: Duration,
     pub(super) catch_up: CatchUp,
     pub(super) max_lateness: Option<Duration>,
+    pub(super) begin: Begin,
     pub(crate) run_timeout: Duration,
     pub(crate) lease: Duration,
     pub(crate) heartbeat: Duration,
@@ -51,6 +55,8 @@ pub(super) enum Targets {
     Scopes(Arc<dyn ScopeProvider>, Schedule),
     /// Each its own.
     Own(Arc<dyn ScheduleProvider>),
+    /// Each the one that the database keeps for it.
+    Stored,
 }
 
 /// What there is to plan for one scope.
@@ -68,8 +74,8 @@ impl fmt::Debug for CheckedJob {
 }
 
 impl CheckedJob {
-    /// The scopes as of now, each with what to plan for it.
-    pub(crate) async fn targets(&self) -> Result<BTreeMap<Scope, Target>, BoxError> {
+    /// The scopes as of now, each with what to plan for it. `stored` is what the database keeps for this job.
+    pub(crate) async fn targets(&self, stored: &[StoredSchedule]) -> Result<BTreeMap<Scope, Target>, BoxError> {
         let target = |scope, schedule: &Schedule| {
             (scope, Target { planner: self.planner(schedule.clone()), schedule_hash: None })
         };
@@ -84,7 +90,7 @@ impl CheckedJob {
             Targets::Own(provider) => {
                 let mut targets = BTreeMap::new();
                 for own in provider.schedules().await? {
-                    let schedule_hash = Some(hash(&format!("{:?}", own.schedule)));
+                    let schedule_hash = Some(hash_of(&own.schedule));
                     let target = Target { planner: self.planner(own.schedule), schedule_hash };
                     if targets.insert(own.scope.clone(), target).is_some() {
                         return Err(format!(
@@ -96,10 +102,28 @@ impl CheckedJob {
                 }
                 Ok(targets)
             }
+            Targets::Stored => Ok(stored.iter().filter_map(|stored| self.stored_target(stored)).collect()),
         }
     }
 
-    /// Whether scopes have schedules to themselves, so that a scope that is gone is an edit.
+    /// What to plan by a schedule that the database keeps; `None`, for this scope alone, when it cannot be read.
+    fn stored_target(&self, stored: &StoredSchedule) -> Option<(Scope, Target)> {
+        let data = stored.schedule.as_ref()?;
+        match data.schedule() {
+            Ok(schedule) => {
+                let target = Target { planner: self.planner(schedule), schedule_hash: Some(data.hash.clone()) };
+                Some((stored.scope.clone(), target))
+            }
+            Err(error) => {
+                let (scope, revision) = (&stored.scope, stored.revision.0);
+                tracing::error!(job = %self.name, %scope, revision, %error, "this scope is not planned now");
+                None
+            }
+        }
+    }
+
+    /// Whether a function says which schedules scopes have to themselves, so that a scope that is gone is an edit. (What
+    /// the database keeps is edited there, with the cursor.)
     pub(crate) fn has_own_schedules(&self) -> bool {
         matches!(self.targets, Targets::Own(_))
     }
@@ -108,7 +132,7 @@ impl CheckedJob {
     pub(crate) fn fixed_planner(&self) -> Option<Planner> {
         match &self.targets {
             Targets::Fixed(_, schedule) | Targets::Scopes(_, schedule) => Some(self.planner(schedule.clone())),
-            Targets::Own(_) => None,
+            Targets::Own(_) | Targets::Stored => None,
         }
     }
 
@@ -116,7 +140,7 @@ impl CheckedJob {
     pub(crate) fn fixed_scopes(&self) -> Option<&[Scope]> {
         match &self.targets {
             Targets::Fixed(scopes, _) => Some(scopes),
-            Targets::Scopes(..) | Targets::Own(_) => None,
+            Targets::Scopes(..) | Targets::Own(_) | Targets::Stored => None,
         }
     }
 
@@ -125,7 +149,8 @@ impl CheckedJob {
     }
 
     fn planner(&self, schedule: Schedule) -> Planner {
-        Planner { schedule, delay: self.delay, catch_up: self.catch_up, max_lateness: self.max_lateness }
+        let Self { delay, catch_up, max_lateness, begin, .. } = *self;
+        Planner { schedule, delay, catch_up, max_lateness, begin }
     }
 
     /// The row that a slot becomes.
@@ -157,10 +182,12 @@ impl CheckedJob {
         let schedule = match &self.targets {
             Targets::Scopes(_, schedule) | Targets::Fixed(_, schedule) => schedule.to_string(),
             Targets::Own(_) => "each scope its own".to_owned(),
+            Targets::Stored => "each scope its own, from the database".to_owned(),
         };
         RegisteredRules {
             schedule,
             planner: self.fixed_planner().and_then(|planner| described(&planner)),
+            stored_schedules: matches!(self.targets, Targets::Stored),
             priority: self.priority,
             max_attempts: self.max_attempts,
             lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
@@ -201,9 +228,14 @@ impl CheckedJob {
             Targets::Fixed(_, schedule) | Targets::Scopes(_, schedule) => format!("{schedule:?} {:?}", self.delay),
             // Theirs are compared cursor by cursor.
             Targets::Own(_) => format!("per scope {:?}", self.delay),
+            Targets::Stored => format!("stored {:?}", self.delay),
+        };
+        let begin = match self.begin {
+            Begin::CurrentSlot => "",
+            Begin::NextSlot => " begins with its next slot",
         };
         let spec = format!(
-            "{schedule} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {} {:?}",
+            "{schedule}{begin} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {} {:?}",
             self.catch_up,
             self.max_lateness,
             self.run_timeout,
@@ -230,10 +262,4 @@ fn described(planner: &Planner) -> Option<Json> {
         return None;
     }
     Json::new(&serde_json::to_value(planner).ok()?).ok()
-}
-
-fn hash(text: &str) -> SpecHash {
-    let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    SpecHash(hex.into())
 }

@@ -6,6 +6,7 @@ mod context;
 mod handler;
 mod run;
 mod spec;
+mod stored;
 mod work;
 
 pub(crate) use attempts::Attempts;
@@ -18,5 +19,6 @@ pub(crate) use handler::{HandlerResult, Verdict};
 pub use run::StopReason;
 pub(crate) use run::{Run, StopSignal};
 pub use spec::{Job, Overlap, Rule, SpecError};
+pub use stored::StoredScheduleError;
 pub use work::{AttemptReport, Delivery};
 pub(crate) use work::{ReportFn, Work};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     model::{Audit, JobName, NameError, Reentry, Scope, Timestamp},
-    plan::{Backoff, Cadence, CatchUp, Cron, CronError, Schedule},
+    plan::{Backoff, Begin, Cadence, CatchUp, Cron, CronError, Schedule},
 };
 
 /// Attempts of a job that says nothing of them.
@@ -38,6 +38,7 @@ pub enum Overlap {
 /// | delay | zero |
 /// | catch-up | latest slot only |
 /// | lateness limit | none |
+/// | begins with | its newest slot, at once |
 /// | run timeout | 60 s |
 /// | lease | run timeout + 30 s |
 /// | heartbeat | a fifth of the lease, at most 30 s |
@@ -68,6 +69,7 @@ pub struct Job {
     delay: Duration,
     catch_up: CatchUp,
     max_lateness: Option<Duration>,
+    begin: Begin,
     attempts: Attempts,
     reentry: Reentry,
     overlap: Overlap,
@@ -89,6 +91,7 @@ enum Scopes {
     Fixed(Vec<Scope>),
     Asked(Arc<dyn ScopeProvider>),
     Own(Arc<dyn ScheduleProvider>),
+    Stored,
 }
 
 impl fmt::Debug for Job {
@@ -107,6 +110,7 @@ impl Job {
             delay: Duration::ZERO,
             catch_up: CatchUp::LatestOnly,
             max_lateness: None,
+            begin: Begin::default(),
             attempts: Attempts::default(),
             reentry: Reentry::Allow,
             overlap: Overlap::Forbid,
@@ -170,6 +174,13 @@ impl Job {
     #[must_use]
     pub fn max_lateness(self, limit: Duration) -> Self {
         Self { max_lateness: Some(limit), ..self }
+    }
+
+    /// A job, or a scope of it, that was never planned begins with the first slot after it was first seen, and not with the
+    /// newest one at once: a daily report that is deployed at noon waits for the next morning.
+    #[must_use]
+    pub fn begin_with_next_slot(self) -> Self {
+        Self { begin: Begin::NextSlot, ..self }
     }
 
     /// An attempt that runs longer fails with `run_timeout`.
@@ -264,6 +275,21 @@ impl Job {
         Self { scopes: Scopes::Own(Arc::new(provider)), ..self }
     }
 
+    /// The schedules are those that the database keeps, one for each scope: instead of [`Job::scopes`], and instead of a
+    /// schedule of the job. Anybody with a handle on the database adds, edits and removes them while replicas run, with
+    /// [`JobOperator::put_schedule`](crate::driver::JobOperator::put_schedule) or `tourbillon schedules`. Until somebody
+    /// does, the job does not run. All other rules are the job's.
+    ///
+    /// ```
+    /// # use tourbillon::job::{Context, HandlerError, Job};
+    /// # async fn export(_: Context) -> Result<(), HandlerError> { Ok(()) }
+    /// let exports = Job::new("export").stored_schedules().run(export);
+    /// ```
+    #[must_use]
+    pub fn stored_schedules(self) -> Self {
+        Self { scopes: Scopes::Stored, ..self }
+    }
+
     /// What to do. The closure is called once per attempt.
     #[must_use]
     pub fn run<F, Fut, T, E>(self, handler: F) -> Self
@@ -310,6 +336,7 @@ impl Job {
             delay: self.delay,
             catch_up: self.catch_up,
             max_lateness: self.max_lateness,
+            begin: self.begin,
             run_timeout: self.attempts.run_timeout,
             lease: checked.lease,
             heartbeat: checked.heartbeat,
@@ -330,6 +357,8 @@ impl Job {
 fn targets(scopes: Scopes, when: When, anchor: Option<Timestamp>) -> Result<Targets, Rule> {
     let provider: Arc<dyn ScopeProvider> = match scopes {
         Scopes::Own(_) if !matches!(when, When::Never) => return Err(Rule::ScheduleOfJobBesideThose),
+        Scopes::Stored if !matches!(when, When::Never) => return Err(Rule::ScheduleBesideStored),
+        Scopes::Stored => return Ok(Targets::Stored),
         Scopes::Own(provider) => return Ok(Targets::Own(provider)),
         Scopes::Fixed(scopes) if scopes.is_empty() => return Err(Rule::NoScope),
         Scopes::Fixed(scopes) => return Ok(Targets::Fixed(scopes, schedule(when, anchor)?)),
@@ -375,6 +404,11 @@ pub enum Rule {
         "a schedule of the job beside those of its scopes: take out `schedules_from`, or `every`, `cron` or `schedule`"
     )]
     ScheduleOfJobBesideThose,
+    /// Schedules from the database, and one of the job.
+    #[error(
+        "a schedule of the job beside those of the database: take out `stored_schedules`, or `every`, `cron` or `schedule`"
+    )]
+    ScheduleBesideStored,
     /// An anchor, and no grid of `every` to move.
     #[error("an anchor without a grid: `anchored_at` moves the grid of `every`; leave it out, or call `every`")]
     AnchorWithoutGrid,
@@ -482,6 +516,10 @@ mod tests {
             (
                 valid().schedules_from(|| async { Ok(Vec::new()) }),
                 "job `a`: a schedule of the job beside those of its scopes: take out `schedules_from`, or `every`, `cron` or `schedule`",
+            ),
+            (
+                valid().stored_schedules(),
+                "job `a`: a schedule of the job beside those of the database: take out `stored_schedules`, or `every`, `cron` or `schedule`",
             ),
             (no_handler, "job `a`: no handler: call `run`"),
         ] {

@@ -13,4 +13,4 @@ pub use cadence::Cadence;
 pub use cron::{Cron, CronError, Fold, Gap};
 pub use hook::{Hook, MAX_HOOK_SLOTS};
 pub use schedule::Schedule;
-pub use slots::{CatchUp, Planner, Step};
+pub use slots::{Begin, CatchUp, Planner, Step};

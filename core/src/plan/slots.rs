@@ -23,6 +23,23 @@ pub enum CatchUp {
     },
 }
 
+/// Where a (job, scope) begins that was never planned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Begin {
+    /// With the newest slot that is due, at once.
+    #[default]
+    CurrentSlot,
+    /// With the first slot to become due after it was first seen.
+    NextSlot,
+}
+
+impl Begin {
+    fn is_usual(&self) -> bool {
+        *self == Self::CurrentSlot
+    }
+}
+
 /// Which slots a job makes, and when: everything the planner needs to know of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Planner {
@@ -34,6 +51,9 @@ pub struct Planner {
     pub catch_up: CatchUp,
     /// A slot found later than this after it was due is recorded as late.
     pub max_lateness: Option<Duration>,
+    /// Where it begins.
+    #[serde(default, skip_serializing_if = "Begin::is_usual")]
+    pub begin: Begin,
 }
 
 /// One move of one cursor.
@@ -66,7 +86,7 @@ impl Planner {
 
     /// The next step at database time `now`, or `None` when nothing is to be done.
     ///
-    /// No history makes the current slot only (P-4). `edited_at`: no slot at or before it is made (G6).
+    /// No history makes the current slot only (P-4), or none yet, as [`Begin`] says. `edited_at`: no slot at or before it is made (G6).
     pub fn step(&self, cursor: Option<Timestamp>, edited_at: Option<Timestamp>, now: Timestamp) -> Option<Step> {
         let step = self.slots(cursor, edited_at, now);
         let Some(cursor) = cursor else { return step };
@@ -87,6 +107,11 @@ impl Planner {
             return None;
         }
         let Some(cursor) = cursor else {
+            if self.begin == Begin::NextSlot {
+                let to = now - self.delay;
+                let is_behind_edit = edited_at.is_none_or(|edit| edit <= to);
+                return is_behind_edit.then(|| Step { to, slots: Vec::new(), skipped: Vec::new() });
+            }
             let fresh = edited_at.is_none_or(|edit| target > edit);
             return fresh.then(|| self.make(target, vec![target], Vec::new(), now));
         };
@@ -201,7 +226,8 @@ mod tests {
 
     fn planner(catch_up: CatchUp) -> Planner {
         let cadence = Cadence::new(minutes(5)).unwrap().anchored_at(at(0));
-        Planner { schedule: Schedule::Cadence(cadence), delay: Duration::ZERO, catch_up, max_lateness: None }
+        let (schedule, begin) = (Schedule::Cadence(cadence), Begin::CurrentSlot);
+        Planner { schedule, delay: Duration::ZERO, catch_up, max_lateness: None, begin }
     }
 
     fn every(window: Duration, max_slots: u32) -> Planner {
@@ -226,6 +252,19 @@ mod tests {
     fn no_history_makes_the_current_slot_only() {
         check(&planner(CatchUp::LatestOnly), None, 12, Some((vec![10], vec![], 10)));
         check(&every(minutes(60), 10), None, 12, Some((vec![10], vec![], 10)));
+    }
+
+    #[test]
+    fn a_job_that_begins_with_its_next_slot_makes_none_that_was_due_before_it_was_seen() {
+        for delay in [0, 3] {
+            let planner = Planner { begin: Begin::NextSlot, delay: minutes(delay), ..planner(CatchUp::LatestOnly) };
+            let seen = i64::from(12 - delay);
+            check(&planner, None, 12, Some((vec![], vec![], seen)));
+            check(&planner, Some(seen), 12, None);
+            let due = 10 + if delay == 0 { 5 } else { i64::from(delay) };
+            check(&planner, Some(seen), due, Some((vec![due - i64::from(delay)], vec![], due - i64::from(delay))));
+            assert_eq!(planner.step(None, Some(at(12)), at(12)).is_some(), delay == 0, "not past an edit");
+        }
     }
 
     // P-4

@@ -4,6 +4,7 @@
 mod job;
 mod pause;
 mod queue;
+mod schedule;
 mod schema;
 
 use std::{
@@ -14,8 +15,8 @@ use std::{
 
 use super::{
     AuditRows, Bell, BoxFuture, Cursor, ErrorKind, JobRecord, JobStats, ListAudit, ListExecutions, ListSkipped,
-    Listener, LockRows, ManualClock, Prune, Pruned, Receipt, Reply, Request, Rows, SCHEMA_VERSION, SchemaRows,
-    SkippedEntry, Store, StoreError, Verb, apply,
+    Listener, LockRows, ManualClock, Prune, Pruned, Receipt, Reply, Request, Revision, Rows, SCHEMA_VERSION,
+    SchemaRows, SkippedEntry, Store, StoreError, StoredSchedule, Verb, apply,
 };
 use crate::model::{
     AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, Pause, RequestId, Scope,
@@ -101,6 +102,7 @@ struct Tables {
     last_rescue: Option<Timestamp>,
     locks: BTreeMap<LockName, Lock>,
     pauses: BTreeMap<RequestId, Pause>,
+    schedules: BTreeMap<(JobName, Scope, Revision), StoredSchedule>,
 }
 
 impl Tables {

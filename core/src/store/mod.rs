@@ -17,6 +17,7 @@ mod pause_rows;
 mod queue_rows;
 mod receipt;
 mod rows;
+mod schedule_rows;
 mod schema_rows;
 mod verb;
 
@@ -38,6 +39,7 @@ pub use pause_rows::PauseRows;
 pub use queue_rows::QueueRows;
 pub use receipt::{ClaimReceipt, Receipt};
 pub use rows::{JobRecord, Rows};
+pub use schedule_rows::ScheduleRows;
 pub use schema_rows::SchemaRows;
 pub use verb::*;
 
@@ -247,6 +249,10 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         }
         Verb::RenewLock(_) | Verb::ReleaseLock(_) | Verb::PauseJob(_) | Verb::ResumeJob(_) => Ok(()),
         Verb::TriggerJob(_) => Ok(()),
+        Verb::PutSchedule(PutSchedule { note, .. }) | Verb::RemoveSchedule(RemoveSchedule { note, .. }) => {
+            note.as_ref().map_or(Ok(()), |note| check_note(name, note))
+        }
+        Verb::ListSchedules(v) => limit(v.limit),
         Verb::ListLocks(v) => limit(v.limit),
         Verb::ListJobs(v) => limit(v.limit),
         Verb::ListPauses(v) => limit(v.limit),
@@ -266,6 +272,18 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
             limit(v.limit)
         }
     }
+}
+
+/// What a note must be.
+fn check_note(verb: &str, note: &str) -> Result<(), StoreError> {
+    let wrong = if note.len() > MAX_NOTE_BYTES {
+        format!("has {} bytes, at most {MAX_NOTE_BYTES} are kept: shorten it", note.len())
+    } else if note.contains('\0') {
+        "holds a NUL character, which Postgres cannot keep".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::new(ErrorKind::Invalid, format!("{verb}: its note {wrong}")))
 }
 
 /// What a unique key and a time to live must be.
@@ -347,5 +365,7 @@ pub const fn keeps_receipt(verb: &Verb) -> bool {
             | Verb::PauseJob(_)
             | Verb::ResumeJob(_)
             | Verb::TriggerJob(_)
+            | Verb::PutSchedule(_)
+            | Verb::RemoveSchedule(_)
     )
 }

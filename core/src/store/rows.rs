@@ -2,7 +2,7 @@
 
 use super::{
     AuditRows, Cursor, JobRows, JobStats, ListExecutions, ListSkipped, LockRows, PauseRows, Prune, Pruned, QueueRows,
-    Receipt, RegisteredRules, SchemaRows, SkippedEntry, SpecHash, StoreError,
+    Receipt, RegisteredRules, ScheduleRows, SchemaRows, SkippedEntry, SpecHash, StoreError,
 };
 use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct JobRecord {
 ///
 /// # Errors
 /// All methods: whatever the database says; the transaction is then rolled back as a whole.
-pub trait Rows: AuditRows + JobRows + LockRows + PauseRows + QueueRows + SchemaRows {
+pub trait Rows: AuditRows + JobRows + LockRows + PauseRows + QueueRows + ScheduleRows + SchemaRows {
     /// The live row, if any.
     fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
     /// Stores a new live row. Its id is neither live nor finished (but for the next generation of a finished one).

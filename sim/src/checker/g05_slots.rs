@@ -13,6 +13,7 @@ use tourbillon::{
 
 use super::{
     docket::Docket,
+    edits::{Edit, stored_edit},
     g05_future,
     g06_slots_once::last_edits,
     track::{Series, Track},
@@ -67,15 +68,18 @@ fn follow<'h>(docket: &mut Docket, track: &Track<'h>) -> (Vec<Planned<'h>>, Vec<
     let last_edits = last_edits(track);
     let mut recorded = Vec::new();
     for (event, now, request, reply) in track.applied() {
+        if let Some(Edit { job, scope, .. }) = stored_edit(request, reply)
+            && let Some(series) = track.series_at(job, scope)
+        {
+            recorded.extend(all[series].edit_scope(now, event).map(|slots| (series, slots, now, event)));
+        }
         match (&request.verb, reply) {
             (Verb::Plan(plan), Reply::Planned(reply)) => {
                 for (entry, outcome) in plan.entries.iter().zip(&reply.outcomes) {
                     let Some(series) = track.series_at(&entry.job, &entry.scope) else { continue };
                     if *outcome == PlanOutcome::ScheduleChanged {
-                        let told = all[series].edit(now, event, SkipReason::ScheduleChanged);
+                        let told = all[series].edit_scope(now, event);
                         recorded.extend(told.map(|slots| (series, slots, now, event)));
-                        (all[series].is_begun, all[series].cursor) = (true, Some(now));
-                        all[series].furthest = all[series].furthest.max(Some(now));
                     }
                     let PlanOutcome::Made(made) = outcome else { continue };
                     let is_described = last_edits[series].is_none_or(|edited| edited < event);
@@ -162,6 +166,14 @@ impl Planned<'_> {
         let made = entry.slots.iter().filter(|new| made.contains(&new.id));
         self.made.extend(made.filter_map(|new| new.slot_at));
         self.skipped.extend(entry.skipped.iter().cloned());
+    }
+
+    /// The same for the schedule that a scope has to itself, which begins with it.
+    fn edit_scope(&mut self, now: Timestamp, event: usize) -> Option<SkippedSlots> {
+        let told = self.edit(now, event, SkipReason::ScheduleChanged);
+        (self.is_begun, self.cursor) = (true, Some(now));
+        self.furthest = self.furthest.max(Some(now));
+        told
     }
 
     /// What the edit, or the resumption, must have recorded.

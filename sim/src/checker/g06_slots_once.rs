@@ -11,7 +11,7 @@ use tourbillon::{
     },
 };
 
-use super::{Findings, docket::Docket, track::Track};
+use super::{Findings, docket::Docket, edits, track::Track};
 use crate::history::{JobFacts, What};
 
 struct Judge<'t, 'h> {
@@ -57,6 +57,9 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
             );
             edit.at = edit.at.filter(|at| *at <= now);
         }
+        if let Some(edit) = edits::stored_edit(request, reply) {
+            judge.edit_stored(event, now, &edit);
+        }
         match (&request.verb, reply) {
             (Verb::Plan(plan), Reply::Planned(planned)) => judge.plan(event, now, plan, planned),
             (Verb::Register(register), Reply::Registered(registered)) => {
@@ -80,15 +83,19 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
 
 /// By series, the event that last edited its schedule: that of its job, or the one it has to itself.
 pub(super) fn last_edits(track: &Track<'_>) -> Vec<Option<usize>> {
-    let mut edits = vec![None; track.series.len()];
+    let mut last = vec![None; track.series.len()];
     for (event, _, request, reply) in track.applied() {
+        let stored = edits::stored_edit(request, reply);
+        if let Some(series) = stored.and_then(|edit| track.series_at(edit.job, edit.scope)) {
+            last[series] = Some(event);
+        }
         match (&request.verb, reply) {
             (Verb::Register(register), Reply::Registered(registered)) => {
                 let outcomes = register.jobs.iter().zip(&registered.outcomes);
                 let changed = outcomes.filter(|(_, outcome)| **outcome == RegisterOutcome::ScheduleChanged);
                 for (registration, _) in changed {
                     let of_job =
-                        track.series.iter().zip(&mut edits).filter(|(series, _)| *series.job == registration.job);
+                        track.series.iter().zip(&mut last).filter(|(series, _)| *series.job == registration.job);
                     of_job.for_each(|(_, edit)| *edit = Some(event));
                 }
             }
@@ -96,13 +103,13 @@ pub(super) fn last_edits(track: &Track<'_>) -> Vec<Option<usize>> {
                 let outcomes = plan.entries.iter().zip(&planned.outcomes);
                 let changed = outcomes.filter(|(_, outcome)| **outcome == PlanOutcome::ScheduleChanged);
                 for series in changed.filter_map(|(entry, _)| track.series_at(&entry.job, &entry.scope)) {
-                    edits[series] = Some(event);
+                    last[series] = Some(event);
                 }
             }
             _ => {}
         }
     }
-    edits
+    last
 }
 
 impl<'h> Judge<'_, 'h> {
@@ -136,6 +143,14 @@ impl<'h> Judge<'_, 'h> {
                 }
             }
         }
+    }
+
+    /// A scope has the schedule that the database was given for it, from then on: what was made by the one before it, or
+    /// by one that was removed, is seen when the cursor moves.
+    fn edit_stored(&mut self, event: usize, now: Timestamp, edit: &edits::Edit<'h>) {
+        let Some(series) = self.track.series_at(edit.job, edit.scope) else { return };
+        self.cursors.insert(series, (now, event));
+        self.own.insert(series, (edit.hash, Edit { event, at: Some(now) }));
     }
 
     /// A scope that was never planned begins with its pause.
@@ -375,6 +390,33 @@ mod tests {
             story.resume_job(scope.clone()).wait(1).make_at(2, Story::slot(3));
             story.flagged_by(&["G6"]);
         }
+    }
+
+    #[test]
+    fn a_stored_schedule_is_planned_from_its_edit_on_and_by_nothing_older() {
+        let edited = || {
+            let mut story = Story::new();
+            story.store_schedule(Some("nightly")).wait(60).make(1).wait(90).store_schedule(Some("hourly")).wait(30);
+            story
+        };
+        let mut story = edited();
+        story.make(2).store_schedule(None);
+        story.is_fine();
+        // A planner that keeps the revision that it read first.
+        let mut story = edited();
+        story.own = Some("nightly");
+        story.make(2);
+        story.flagged_by(&["G6"]);
+        // A slot from before the edit.
+        let mut story = edited();
+        story.make_at(2, Story::slot(2));
+        story.flagged_by(&["G6"]);
+        // A schedule that was removed.
+        let mut story = edited();
+        story.store_schedule(None).wait(60);
+        story.own = Some("hourly");
+        story.make(2);
+        story.flagged_by(&["G6"]);
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
 fn is_move(request: &Request, reply: &Reply) -> bool {
     match (&request.verb, reply) {
         (Verb::Register(_) | Verb::PauseJob(_) | Verb::ResumeJob(_), _) => true,
+        (Verb::PutSchedule(_) | Verb::RemoveSchedule(_), _) => true,
         (Verb::Plan(_), Reply::Planned(planned)) => planned.outcomes.contains(&PlanOutcome::ScheduleChanged),
         _ => false,
     }

@@ -7,6 +7,7 @@
 //! and collects. None of it calls the state machine or the stores of core: those are what is being judged.
 
 mod docket;
+mod edits;
 mod g01_claims;
 mod g02_terminal;
 mod g03_attempts;

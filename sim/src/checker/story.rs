@@ -10,11 +10,12 @@ use tourbillon::{
         NewExecution, Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, Supersede,
         Timestamp,
     },
-    plan::{Cadence, CatchUp, Planner, Schedule},
+    plan::{Begin, Cadence, CatchUp, Planner, Schedule},
     store::{
-        ErrorKind, JobPaused, JobResumed, PauseJob, PauseOutcome, Plan, PlanEntry, PlanOutcome, Planned, Register,
-        RegisterOutcome, Registered, Registration, Reply, Request, ResumeJob, ResumeOutcome, SkippedEntry, SpecHash,
-        Verb,
+        ErrorKind, Expected, JobPaused, JobResumed, PauseJob, PauseOutcome, Plan, PlanEntry, PlanOutcome, Planned,
+        PutOutcome, PutSchedule, Register, RegisterOutcome, Registered, Registration, RemoveOutcome, RemoveSchedule,
+        Reply, Request, ResumeJob, ResumeOutcome, Revision, ScheduleData, SchedulePut, ScheduleRemoved, SkippedEntry,
+        SpecHash, Verb,
     },
 };
 use uuid::Uuid;
@@ -74,7 +75,8 @@ impl Story {
     /// With other facts.
     pub(super) fn with(change: impl FnOnce(&mut RunFacts)) -> Self {
         let schedule = Schedule::Cadence(Cadence::new(Duration::from_secs(60)).unwrap());
-        let planner = Planner { schedule, delay: Duration::ZERO, catch_up: CatchUp::LatestOnly, max_lateness: None };
+        let (delay, catch_up, begin) = (Duration::ZERO, CatchUp::LatestOnly, Begin::default());
+        let planner = Planner { schedule, delay, catch_up, max_lateness: None, begin };
         let job = JobFacts {
             job: job(),
             scopes: vec![Scope::global()],
@@ -366,15 +368,37 @@ impl Story {
 
     /// The scope gets a schedule to itself, or another one, or has none any more.
     pub(super) fn edit_scope(&mut self, own: Option<&'static str>) -> &mut Self {
+        self.drop_unplanned();
+        self.own = own;
+        let entry = self.entry(self.now());
+        self.cursor = Some(self.now());
+        self.planned(entry, PlanOutcome::ScheduleChanged)
+    }
+
+    /// The same in the database, by an operator; what planners believe to be the schedule is [`Story::own`].
+    pub(super) fn store_schedule(&mut self, own: Option<&'static str>) -> &mut Self {
+        self.drop_unplanned();
+        let now = self.now();
+        (self.own, self.cursor) = (own, Some(now));
+        let (job, scope, expected) = (job(), Scope::global(), Expected::Anything);
+        let Some(own) = own else {
+            let removal = RemoveSchedule { job, scope, expected, note: None, actor: None };
+            let outcome = RemoveOutcome::Removed(Revision(2));
+            return self.exchange(&[], removal, Reply::ScheduleRemoved(ScheduleRemoved { now, outcome }));
+        };
+        let schedule = ScheduleData { json: Json::empty(), hash: SpecHash(own.into()) };
+        let put = PutSchedule { job, scope, schedule, expected, note: None, actor: None };
+        let outcome = PutOutcome::Put(Revision::FIRST);
+        self.exchange(&[], put, Reply::SchedulePut(SchedulePut { now, outcome }))
+    }
+
+    /// What an edit now finds unplanned is recorded.
+    fn drop_unplanned(&mut self) {
         let now = self.now();
         if let Some(after) = self.cursor.filter(|after| *after < now) {
             let reason = SkipReason::ScheduleChanged;
             self.skip_slots(SkippedSlots { after, through: now, count: None, reason });
         }
-        self.own = own;
-        let entry = self.entry(now);
-        self.cursor = Some(now);
-        self.planned(entry, PlanOutcome::ScheduleChanged)
     }
 
     fn entry(&self, to: Timestamp) -> PlanEntry {

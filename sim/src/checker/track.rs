@@ -459,7 +459,9 @@ impl<'h> Track<'h> {
             | Reply::ItemsDeleted(_)
             | Reply::JobPaused(_)
             | Reply::JobResumed(_)
-            | Reply::JobTriggered(_) => true,
+            | Reply::JobTriggered(_)
+            | Reply::SchedulePut(_)
+            | Reply::ScheduleRemoved(_) => true,
             _ => false,
         };
         match self.receipts.entry(request.id) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tourbillon::{
     driver::{Scheduler, Settings},
     model::{JobName, Reentry, Timestamp},
-    plan::{Backoff, Cadence, CatchUp, Planner, Schedule},
+    plan::{Backoff, Begin, Cadence, CatchUp, Planner, Schedule},
 };
 
 use super::{
@@ -163,6 +163,7 @@ fn job_facts(which: Loop, timing: Timing) -> JobFacts {
             delay: Duration::ZERO,
             catch_up: CatchUp::LatestOnly,
             max_lateness: None,
+            begin: Begin::default(),
         },
         max_attempts: if once { 1 } else { hardened::MAX_ATTEMPTS },
         lease_ms: u64::try_from(hardened::lease(timing).as_millis()).unwrap_or(u64::MAX),

@@ -6,7 +6,7 @@ use tourbillon::{
     driver::{Scheduler, Settings},
     job::{Completion, Context, HandlerError, Job, Overlap, ScopedSchedule},
     model::{JobName, MAX_JSON_BYTES},
-    plan::{Planner, Schedule},
+    plan::{Begin, Planner, Schedule},
     service::HaMode,
 };
 
@@ -150,6 +150,7 @@ pub fn facts(shape: &JobShape) -> JobFacts {
         delay: shape.delay,
         catch_up: shape.catch_up,
         max_lateness: shape.max_lateness,
+        begin: Begin::default(),
     };
     JobFacts {
         job: JobName::new(&shape.name).expect("a scenario is checked when it is read"),

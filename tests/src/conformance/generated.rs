@@ -13,12 +13,12 @@ use tourbillon::{
         Supersede, Timestamp, Token,
     },
     store::{
-        AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Heartbeat,
-        ItemOrder, ListAudit, ListExecutions, ListItems, ListJobs, ListLocks, ListPauses, ListRecent, ListScopes,
-        ListSkipped, Lives, MAX_BATCH, ManualClock, MemoryStore, NewItem, PauseFilter, PauseJob, Plan, PlanEntry,
-        Prune, ReadClock, ReadCursors, ReadQueueStats, ReadStats, Register, Registration, ReleaseLock, RenewLock,
-        Reply, Request, Requeue, Rescue, ResumeJob, Settle, Settlement, Start, Store, TriggerJob, Unique, UpdateItem,
-        Verb,
+        AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Expected,
+        Heartbeat, ItemOrder, ListAudit, ListExecutions, ListItems, ListJobs, ListLocks, ListPauses, ListRecent,
+        ListSchedules, ListScopes, ListSkipped, Lives, MAX_BATCH, ManualClock, MemoryStore, NewItem, PauseFilter,
+        PauseJob, Plan, PlanEntry, Prune, PutSchedule, ReadClock, ReadCursors, ReadQueueStats, ReadStats, Register,
+        Registration, ReleaseLock, RemoveSchedule, RenewLock, Reply, Request, Requeue, Rescue, ResumeJob, Revision,
+        ScheduleFilter, Settle, Settlement, Start, Store, TriggerJob, Unique, UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
@@ -179,7 +179,11 @@ impl Pair {
                 let (history_ms, receipts_ms, limit) = (*history_ms, *receipts_ms, *limit);
                 self.ask(Prune { history_ms, receipts_ms, limit }).await?
             }
-            Step::Pause { .. } | Step::Resume { .. } | Step::Trigger { .. } => return self.control(step).await,
+            Step::Pause { .. }
+            | Step::Resume { .. }
+            | Step::Trigger { .. }
+            | Step::PutSchedule { .. }
+            | Step::RemoveSchedule { .. } => return self.control(step).await,
             Step::Acquire { lock, ttl_ms } => return self.acquire(*lock, *ttl_ms).await,
             Step::Renew(pick) => {
                 let Some(lock) = self.lock(*pick) else { return Ok(()) };
@@ -211,6 +215,15 @@ impl Pair {
             }
             Step::Resume { job, scope } => {
                 self.ask(ResumeJob { job: job_of(*job), scope: scope.map(scope_of), actor: None }).await
+            }
+            Step::PutSchedule { job, scope, schedule, expected } => {
+                let (job, scope, expected) = (job_of(*job), scope_of(*scope), expected_of(*expected));
+                let schedule = super::stored_schedules::data(&format!("own {schedule}"));
+                self.ask(PutSchedule { job, scope, schedule, expected, note: None, actor: None }).await
+            }
+            Step::RemoveSchedule { job, scope, expected } => {
+                let (job, scope, expected) = (job_of(*job), scope_of(*scope), expected_of(*expected));
+                self.ask(RemoveSchedule { job, scope, expected, note: Some("gone".to_owned()), actor: None }).await
             }
             Step::Trigger { job, id_of, shape } => {
                 let old = id_of.and_then(|back| from_the_end(&self.rows, back).copied());
@@ -408,6 +421,8 @@ impl Pair {
         self.ask(ListRecent::new(3)).await?;
         self.ask(ListJobs { after: None, limit: MAX_BATCH }).await?;
         self.ask(ListPauses { job: None, which: PauseFilter::All, offset: 0, limit: MAX_BATCH }).await?;
+        let which = ScheduleFilter::All;
+        self.ask(ListSchedules { job: None, scope: None, which, after: None, limit: MAX_BATCH }).await?;
         for queue in JOBS.map(job) {
             self.ask(ListScopes { job: queue.clone(), after: None, limit: MAX_BATCH }).await?;
             self.ask(ReadQueueStats { queue: queue.clone() }).await?;
@@ -415,6 +430,14 @@ impl Pair {
         }
         self.ask(ListLocks { after: None, limit: MAX_BATCH }).await?;
         self.ask(ReadCursors { jobs: JOBS.map(job).to_vec() }).await.map(drop)
+    }
+}
+
+fn expected_of(revision: Option<u32>) -> Expected {
+    match revision {
+        None => Expected::Anything,
+        Some(0) => Expected::Nothing,
+        Some(revision) => Expected::Revision(Revision(revision)),
     }
 }
 

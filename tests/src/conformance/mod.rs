@@ -65,6 +65,7 @@ mod schedules;
 mod settle;
 mod start;
 mod step;
+mod stored_schedules;
 mod subject;
 mod unreadable;
 
@@ -75,6 +76,7 @@ pub use libtest_mimic::{Arguments, Trial, run};
 use tourbillon::store::BoxFuture;
 
 use subject::Subject;
+pub(crate) use subject::rules;
 
 /// One behaviour.
 struct Case {
@@ -130,6 +132,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("list", list::CASES),
     ("jobs", jobs::CASES),
     ("pauses", pauses::CASES),
+    ("stored_schedules", stored_schedules::CASES),
     ("prune", prune::CASES),
     ("items", items::CASES),
     ("items", item_life::CASES),

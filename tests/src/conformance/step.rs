@@ -120,6 +120,18 @@ pub(super) enum Step {
         job: u8,
         scope: Option<u8>,
     },
+    /// Of scope 0 or 1; schedules are small numbers, and what is expected is a revision, counted from 0 for none.
+    PutSchedule {
+        job: u8,
+        scope: u8,
+        schedule: u8,
+        expected: Option<u32>,
+    },
+    RemoveSchedule {
+        job: u8,
+        scope: u8,
+        expected: Option<u32>,
+    },
     /// Of an execution made before, counted from the newest, or a new one.
     Trigger {
         job: u8,
@@ -202,6 +214,11 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         2 => (0..4u8, rarely(0..2u8)).prop_map(|(job, scope)| Step::Pause { job, scope }),
         3 => (0..3u8, rarely(0..2u8)).prop_map(|(job, scope)| Step::Resume { job, scope }),
+        3 => (0..4u8, 0..2u8, 0..3u8, rarely(0..4u32)).prop_map(|(job, scope, schedule, expected)| {
+            Step::PutSchedule { job, scope, schedule, expected }
+        }),
+        2 => (0..3u8, 0..2u8, rarely(0..4u32))
+            .prop_map(|(job, scope, expected)| Step::RemoveSchedule { job, scope, expected }),
         2 => (0..4u8, rarely(0..12u8), shape()).prop_map(|(job, id_of, shape)| Step::Trigger { job, id_of, shape }),
         4 => (0..3u8, select(vec![1, 5_000, 60_000])).prop_map(|(lock, ttl_ms)| Step::Acquire { lock, ttl_ms }),
         3 => pick().prop_map(Step::Renew),

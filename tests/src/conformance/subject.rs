@@ -20,10 +20,11 @@ use tourbillon::{
     },
     store::{
         Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListAudit, ListExecutions, ListItems,
-        ListJobs, ListLocks, ListPauses, ListRecent, ListScopes, ListSkipped, Listener, MAX_BATCH, ManualClock,
-        MemoryStore, NewItem, Operation, PauseFilter, Plan, PlanEntry, PlanOutcome, ReadCursors, ReadQueueStats,
-        ReadStats, Register, RegisterOutcome, RegisteredRules, Registration, Renewal, Reply, Request, Requeue,
-        RequeueOutcome, Rescue, Rescued, Settle, Settlement, SpecHash, Start, Store, StoreError, Verb,
+        ListJobs, ListLocks, ListPauses, ListRecent, ListSchedules, ListScopes, ListSkipped, Listener, MAX_BATCH,
+        ManualClock, MemoryStore, NewItem, Operation, PauseFilter, Plan, PlanEntry, PlanOutcome, ReadCursors,
+        ReadQueueStats, ReadStats, Register, RegisterOutcome, RegisteredRules, Registration, Renewal, Reply, Request,
+        Requeue, RequeueOutcome, Rescue, Rescued, ScheduleFilter, Settle, Settlement, SpecHash, Start, Store,
+        StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -390,6 +391,8 @@ impl Subject {
         self.call(ListRecent::new(MAX_BATCH)).await;
         self.call(ListJobs { after: None, limit: MAX_BATCH }).await;
         self.call(ListPauses { job: None, which: PauseFilter::All, offset: 0, limit: MAX_BATCH }).await;
+        let which = ScheduleFilter::All;
+        self.call(ListSchedules { job: None, scope: None, which, after: None, limit: MAX_BATCH }).await;
         self.call(ListLocks { after: None, limit: MAX_BATCH }).await;
         let jobs: Vec<_> = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         for queue in &jobs {
@@ -454,6 +457,7 @@ pub(crate) fn scope(id: &str) -> Scope {
 /// Rules of a job, as a replica tells them.
 pub(crate) fn rules() -> RegisteredRules {
     RegisteredRules {
+        stored_schedules: true,
         schedule: "0 8 * * * Europe/Zürich \"täglich\"".to_owned(),
         planner: Some(Json::from_stored(r#"{"schedule":"ü"}"#)),
         priority: -1,

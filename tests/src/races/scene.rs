@@ -14,15 +14,16 @@ use tourbillon::{
         Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, Token, transition::Charge,
     },
     store::{
-        Cancel, Claim, CleanItems, Counts, DeleteItems, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH,
-        ManualClock, MemoryStore, NewItem, Operation, PauseJob, Plan, PlanEntry, Register, Registration, ReleaseLock,
-        Reply, Request, Requeue, Rescue, ResumeJob, Settle, Settlement, SpecHash, Start, TriggerJob, Unique,
-        UpdateItem, Verb,
+        Cancel, Claim, CleanItems, Counts, DeleteItems, Due, Enqueue, Expected, Heartbeat, ListExecutions, MAX_BATCH,
+        ManualClock, MemoryStore, NewItem, Operation, PauseJob, Plan, PlanEntry, PutSchedule, Register,
+        RegisteredRules, Registration, ReleaseLock, RemoveSchedule, Reply, Request, Requeue, Rescue, ResumeJob,
+        Revision, ScheduleData, Settle, Settlement, SpecHash, Start, TriggerJob, Unique, UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
 
 use super::scene_locks;
+use crate::conformance::rules;
 
 /// When the rows are planned; the first claims are of this instant, too.
 const BEFORE: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -76,6 +77,10 @@ pub(crate) enum Kind {
     PauseScope,
     /// Of a job that is paused.
     Resume,
+    /// Of the scope that [`Kind::PauseScope`] pauses, another on each side.
+    PutSchedule,
+    /// Of a scope of a job that is paused.
+    RemoveSchedule,
     /// One execution, wished for by both sides.
     Trigger,
     /// One lock, which no other verb looks at.
@@ -84,7 +89,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Those that meet at executions.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
@@ -112,6 +117,8 @@ impl Kind {
         Self::Pause,
         Self::PauseScope,
         Self::Resume,
+        Self::PutSchedule,
+        Self::RemoveSchedule,
         Self::Trigger,
     ];
 
@@ -300,6 +307,10 @@ impl Scene {
             Kind::Pause => PauseJob { job: name("planned"), scope: None, actor: None }.into(),
             Kind::PauseScope => PauseJob { job: name("planned"), scope: Some(Scope::global()), actor: None }.into(),
             Kind::Resume => ResumeJob { job: name("stopped"), scope: None, actor: None }.into(),
+            Kind::PutSchedule => {
+                put_schedule(name("planned"), if side == Side::A { "own-a" } else { "own-b" }).into()
+            }
+            Kind::RemoveSchedule => remove_schedule().into(),
             Kind::Trigger => trigger(side).into(),
             Kind::Lock(deed, lock) => scene_locks::verb((deed, lock), side, &self.locks),
         }
@@ -335,6 +346,8 @@ impl Scene {
             | Kind::Pause
             | Kind::PauseScope
             | Kind::Resume
+            | Kind::PutSchedule
+            | Kind::RemoveSchedule
             | Kind::Trigger
             | Kind::Lock(..) => BTreeSet::new(),
             _ => self.leases.keys().copied().collect(),
@@ -472,6 +485,17 @@ fn new_item(number: u128, limit: Option<(&str, u32)>, key: &str, counts: Counts)
     }
 }
 
+fn put_schedule(job: JobName, own: &str) -> PutSchedule {
+    let schedule = ScheduleData { json: Json::empty(), hash: hash(own) };
+    let (scope, expected) = (Scope::global(), Expected::Anything);
+    PutSchedule { job, scope, schedule, expected, note: None, actor: None }
+}
+
+fn remove_schedule() -> RemoveSchedule {
+    let (job, scope, expected) = (name("stopped"), Scope::global(), Expected::Revision(Revision::FIRST));
+    RemoveSchedule { job, scope, expected, note: None, actor: None }
+}
+
 /// The same execution on both sides.
 fn trigger(side: Side) -> TriggerJob {
     let row = new_row(500, Some(("alpha", 1)), Reentry::Allow);
@@ -527,7 +551,7 @@ impl Maker {
             job,
             spec_hash: hash("spec"),
             schedule_hash: hash("schedule"),
-            rules: None,
+            rules: Some(RegisteredRules { stored_schedules: true, ..rules() }),
         };
         let jobs = Scene::jobs().into_iter().filter(|job| job.as_str() != "brand").map(registration).collect();
         self.send(&store, Register { runner: runner(Side::A), jobs });
@@ -554,6 +578,7 @@ impl Maker {
             skipped: Vec::new(),
         });
         self.send(&store, Plan { entries: cursors.to_vec() });
+        self.send(&store, put_schedule(name("stopped"), "own"));
         self.send(&store, PauseJob { job: name("stopped"), scope: None, actor: None });
         let done = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
         self.finish(&store, Becomes::Succeeded, &done);

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A call's answer.
 pub(crate) type Answer = Result<Reply, StoreError>;
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "job",
     "cursor",
     "execution",
@@ -40,6 +40,7 @@ const TABLES: [&str; 12] = [
     "meta",
     "lock",
     "pause",
+    "schedule",
 ];
 
 /// See the module.

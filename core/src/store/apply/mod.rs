@@ -9,6 +9,7 @@ mod job;
 mod lock;
 mod pause;
 mod queue;
+mod schedule;
 mod schema;
 
 pub use schema::{next_step, require_complete};
@@ -17,12 +18,12 @@ use super::{
     AuditPage, CancelOutcomes, CancelRequest, ClockRead, Cursor, CursorsRead, ErrorKind, ExecutionPage, ItemPage,
     JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, PausePage, Plan, PlanEntry, PlanOutcome, Planned,
     Receipt, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request,
-    RequeueOutcome, Requeued, Rescue, Rescued, Rows, Settled, SkippedEntry, SkippedPage, Started, Stats, StoreError,
-    Verb, check, keeps_receipt,
+    RequeueOutcome, Requeued, Rescue, Rescued, Rows, SchedulePage, Settled, SkippedEntry, SkippedPage, SpecHash,
+    Started, Stats, StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
-    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, Retention, SkipReason, SkippedSlots,
-    Timestamp, Token,
+    self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, Retention, Scope, SkipReason,
+    SkippedSlots, Timestamp, Token,
     audit::{self, By},
     micros,
     transition::{self, Cancelled, Refusal},
@@ -57,6 +58,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
                     spec_hash: record.as_ref().map(|record| record.spec_hash.clone()),
                     edited_at: record.and_then(|record| record.edited_at),
                     pauses: rows.pauses(job)?,
+                    schedules: rows.schedules(job)?,
                     cursors: rows.cursors(job)?,
                 })
             });
@@ -118,6 +120,9 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::PauseJob(verb) => Reply::JobPaused(pause::pause(rows, now, request.id, verb)?),
         Verb::ResumeJob(verb) => Reply::JobResumed(pause::resume(rows, now, verb)?),
         Verb::TriggerJob(verb) => Reply::JobTriggered(pause::trigger(rows, now, verb)?),
+        Verb::PutSchedule(verb) => Reply::SchedulePut(schedule::put(rows, now, verb)?),
+        Verb::RemoveSchedule(verb) => Reply::ScheduleRemoved(schedule::remove(rows, now, verb)?),
+        Verb::ListSchedules(verb) => Reply::SchedulePage(SchedulePage { now, schedules: rows.list_schedules(verb)? }),
         Verb::ListPauses(verb) => Reply::PausePage(PausePage { now, pauses: rows.list_pauses(verb)? }),
         Verb::ListItems(verb) => Reply::ItemPage(ItemPage { now, items: rows.list_items(verb, now)? }),
         Verb::ReadQueueStats(verb) => Reply::QueueStats(rows.queue_stats(&verb.queue, now)?),
@@ -316,20 +321,23 @@ fn edit_cursor(
 }
 
 /// The same for one scope, whose own schedule came, changed or went. The cursor of a new one begins now.
-fn edit_scope(rows: &mut impl Rows, now: Timestamp, entry: &PlanEntry) -> Result<PlanOutcome, StoreError> {
+fn edit_scope(
+    rows: &mut impl Rows,
+    now: Timestamp,
+    (job, scope): (&JobName, &Scope),
+    schedule_hash: Option<&SpecHash>,
+) -> Result<(), StoreError> {
     let new = || Cursor {
-        scope: entry.scope.clone(),
+        scope: scope.clone(),
         at: now,
         high_water: now,
         newest_slot: None,
         schedule_hash: None,
         edited_at: None,
     };
-    let cursor = rows.cursor(&entry.job, &entry.scope)?.unwrap_or_else(new);
-    let moved = edit_cursor(rows, now, &entry.job, cursor, SkipReason::ScheduleChanged)?;
-    let moved = Cursor { schedule_hash: entry.schedule_hash.clone(), edited_at: Some(now), ..moved };
-    rows.put_cursor(&entry.job, &moved)?;
-    Ok(PlanOutcome::ScheduleChanged)
+    let cursor = rows.cursor(job, scope)?.unwrap_or_else(new);
+    let moved = edit_cursor(rows, now, job, cursor, SkipReason::ScheduleChanged)?;
+    rows.put_cursor(job, &Cursor { schedule_hash: schedule_hash.cloned(), edited_at: Some(now), ..moved })
 }
 
 /// Decides all entries before it writes any, so that a refused request leaves nothing behind on any store.
@@ -343,7 +351,10 @@ fn plan(rows: &mut impl Rows, now: Timestamp, verb: &Plan) -> Result<Planned, St
     }
     let outcomes = verb.entries.iter().zip(decisions).map(|(entry, decision)| match decision {
         Ok(moved) => carry_out(rows, now, entry, &moved),
-        Err(PlanOutcome::ScheduleChanged) => edit_scope(rows, now, entry),
+        Err(PlanOutcome::ScheduleChanged) => {
+            edit_scope(rows, now, (&entry.job, &entry.scope), entry.schedule_hash.as_ref())
+                .map(|()| PlanOutcome::ScheduleChanged)
+        }
         Err(refused) => Ok(refused),
     });
     Ok(Planned { now, outcomes: outcomes.collect::<Result<_, _>>()? })

@@ -54,6 +54,9 @@ pub struct RegisteredRules {
     /// code, or scopes have schedules to themselves. Kept as text: a store need not know every kind of schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planner: Option<Json>,
+    /// Whether its schedules are those that the database keeps, one for each scope.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stored_schedules: bool,
     /// Lower runs first.
     pub priority: i16,
     /// Charged attempts allowed, 1 or more.

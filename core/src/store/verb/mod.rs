@@ -13,6 +13,7 @@ mod lock;
 mod pause;
 mod plan;
 mod queue;
+mod schedule;
 mod schema;
 
 pub use attempt::{
@@ -40,6 +41,10 @@ pub use plan::{
     Registered, Registration, SpecHash,
 };
 pub use queue::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, MAX_KEY_BYTES, NewItem, Unique};
+pub use schedule::{
+    Expected, ListSchedules, MAX_NOTE_BYTES, PutOutcome, PutSchedule, RemoveOutcome, RemoveSchedule, Revision,
+    ScheduleData, ScheduleFilter, SchedulePage, SchedulePut, ScheduleRemoved, StoredSchedule,
+};
 pub use schema::{Migrate, Migrated, SCHEMA_VERSION};
 
 use serde::{Deserialize, Serialize};
@@ -167,6 +172,12 @@ verbs! {
     TriggerJob => JobTriggered as "trigger_job";
     /// Lists pauses.
     ListPauses => PausePage as "list_pauses";
+    /// Gives a scope a schedule that the database keeps.
+    PutSchedule => SchedulePut as "put_schedule";
+    /// Takes it away.
+    RemoveSchedule => ScheduleRemoved as "remove_schedule";
+    /// Lists schedules that the database keeps.
+    ListSchedules => SchedulePage as "list_schedules";
     /// Lists items of a queue.
     ListItems => ItemPage as "list_items";
     /// Counts items of a queue, live and finished.

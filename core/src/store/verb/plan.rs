@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::RegisteredRules;
+use super::{RegisteredRules, StoredSchedule};
 use crate::model::{ExecutionId, Incarnation, JobName, NewExecution, Pause, Scope, SkippedSlots, Timestamp};
 
 /// Fingerprint of (part of) a job spec.
@@ -95,6 +95,9 @@ pub struct JobCursors {
     pub edited_at: Option<Timestamp>,
     /// Its pauses in force, ordered by scope, that of the whole job first: what they hold is not planned.
     pub pauses: Vec<Pause>,
+    /// The schedules that the database keeps for it, those in force, ordered by scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<StoredSchedule>,
     /// One per scope that was ever planned, ordered by scope.
     pub cursors: Vec<Cursor>,
 }
