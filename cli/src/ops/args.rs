@@ -5,6 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use tourbillon::model::{ExecutionId, JobName, OperatorName, Scope, State};
 
+use super::schedule_args::SchedulesCommand;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum OpsCommand {
     /// Say in a few lines how a database fares; exit with 1 when a job is stale or something is late.
@@ -31,6 +33,9 @@ pub(crate) enum OpsCommand {
     Trigger(TriggerArgs),
     /// List pauses, newest first: who made them, who lifted them.
     Pauses(PausesArgs),
+    /// Schedules that the database keeps: list them, set one, remove one.
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
     /// Delete finished executions, missed slots, audit events and receipts that are older than a bound.
     Prune(PruneArgs),
     /// Bring the schema up to date. Safe beside running replicas and other migrations.
@@ -312,11 +317,11 @@ pub(crate) fn states(names: &[StateName]) -> Vec<State> {
     names.iter().map(|name| name.state()).collect()
 }
 
-fn job(text: &str) -> Result<JobName, String> {
+pub(super) fn job(text: &str) -> Result<JobName, String> {
     JobName::new(text).map_err(|error| error.to_string())
 }
 
-fn operator(text: &str) -> Result<OperatorName, String> {
+pub(super) fn operator(text: &str) -> Result<OperatorName, String> {
     OperatorName::new(text).map_err(|error| error.to_string())
 }
 
@@ -325,7 +330,7 @@ pub(super) fn scope(text: &str) -> Result<Scope, String> {
     Scope::new(kind, id).map_err(|error| error.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     tourbillon_sim::scenario::parse_duration(text)
         .ok_or_else(|| "a duration is a number and a unit (d, h, m, s, ms), for example 90s or 1h30m".to_owned())
 }

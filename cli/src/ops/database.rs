@@ -129,7 +129,7 @@ impl Database {
     }
 }
 
-fn refused(error: &OperatorError) -> String {
+pub(super) fn refused(error: &OperatorError) -> String {
     match error {
         OperatorError::Store(error) => explain(error),
         OperatorError::Name(error) => error.to_string(),

@@ -11,6 +11,8 @@ mod hold;
 mod json;
 mod list;
 mod one;
+mod schedule_args;
+mod schedules;
 mod schema;
 mod serve;
 mod status;
@@ -54,6 +56,7 @@ pub(crate) fn run(command: OpsCommand) -> Result<Answer, String> {
             OpsCommand::Resume(args) => hold::resume(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Trigger(args) => hold::trigger(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Pauses(args) => hold::pauses(&Database::open(&args.at).await?, &args).await,
+            OpsCommand::Schedules(command) => schedules::run(command).await,
             OpsCommand::Prune(args) => act::prune(&Database::open(&args.at).await?, &args).await,
             OpsCommand::Migrate(args) => schema::migrate(&args).await,
             OpsCommand::Serve(args) => serve::run(&args).await,

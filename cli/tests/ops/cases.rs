@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("cancel_ends_what_waits_and_asks_what_runs", cancel),
     ("pause_and_resume_say_what_holds_and_since_when", pause),
     ("trigger_runs_a_job_once_by_its_registered_rules", trigger),
+    ("schedules_are_set_listed_and_removed_by_revision", schedules),
     ("serve_shows_the_database_under_its_own_names_until_it_is_stopped", serve),
     ("prune_deletes_what_is_old_and_nothing_younger", prune),
     ("a_reader_that_has_seen_enough_is_no_error", unread),
@@ -227,6 +228,55 @@ fn trigger(site: &Site) {
     assert!(site.json(&["trigger", "digest", "--scope", "tenant/globex"])["id"].is_string());
     assert!(site.run(&["trigger", "digest"]).err.contains("was never planned for global/global"));
     assert!(site.run(&["trigger", "mail"]).err.contains("`mail` is a queue"));
+}
+
+fn schedules(site: &Site) {
+    let site = Site::filled(site.kind);
+    site.register_stored("export");
+    let acme = ["--scope", "tenant/acme", "--as", "ada"];
+    let set = |when: &[&str]| site.run(&[&["schedules", "set", "export"], &acme[..], when].concat());
+    assert_eq!(site.says(&["schedules", "list"]), "the database keeps no schedule\n");
+    let said = set(&["--every", "15m", "--expect", "none", "--note", "ticket 4711"]).out;
+    let begun = "`export` for tenant/acme runs every 900s from now on (revision 1); the next slot is 2";
+    assert!(said.starts_with(begun), "{said}");
+    let same = "`export` for tenant/acme runs every 900s already (revision 1)\n";
+    assert_eq!(set(&["--every", "900s"]).out, same);
+    let late = set(&["--every", "1h", "--expect", "none"]);
+    let in_force = "nothing was changed: revision 1 is in force for `export` for tenant/acme; \
+        `tourbillon schedules list --job export --all` says who did that\n";
+    assert_eq!((late.code, late.out.as_str()), (1, in_force));
+    let cron = ["--cron", "30 2 * * *", "--zone", "europe/berlin", "--gap", "skip", "--expect", "1"];
+    assert!(set(&cron).out.contains("runs 30 2 * * * Europe/Berlin from now on (revision 2)"));
+    let listed = site.says(&["schedules", "list"]);
+    assert!(listed.contains("30 2 * * * Europe/Berlin") && !listed.contains("900s"), "{listed}");
+
+    let removal = [&["schedules", "remove", "export"], &acme[..]].concat();
+    assert_eq!(site.run(&[&removal[..], &["--expect", "1"]].concat()).code, 1);
+    let gone = "`export` for tenant/acme makes no more slots (revision 3); what waits or runs goes on\n";
+    assert_eq!(site.says(&removal), gone);
+    assert_eq!(site.run(&removal).code, 1, "it is gone");
+    let all = site.json(&["schedules", "list", "--job", "export", "--all"]);
+    let told = |of: &str| {
+        let edits = all["schedules"].as_array().expect("a list").iter();
+        edits.map(|edit| edit[of].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told("edited_by"), ["ada", "ada", "ada"]);
+    assert_eq!(told("note"), [Value::from("ticket 4711"), Value::Null, Value::Null]);
+    assert_eq!(told("schedule")[2], Value::Null, "a removal");
+    assert!(told("edited_at")[0].is_string() && told("replaced_at")[2].is_null());
+
+    for (wrong, expected) in [
+        (&["schedules", "set", "digest", "--every", "1h"][..], "`digest` has its schedule from its program"),
+        (&["schedules", "set", "exprot", "--every", "1h"], "did you mean `export`?"),
+        (&["schedules", "remove", "mail"], "`mail` is a queue: only jobs have schedules"),
+        (&["schedules", "set", "export", "--cron", "0 25 * * *", "--zone", "UTC"], "the hour field is `25`"),
+        (&["schedules", "set", "export", "--cron", "0 8 * * *"], "--zone"),
+        (&["schedules", "set", "export", "--every", "1h", "--expect", "0"], "a revision is a number from 1"),
+    ] {
+        let said = site.run(wrong);
+        assert_eq!(said.code, 2, "{wrong:?}: {}", said.out);
+        assert!(said.err.contains(expected), "{wrong:?}: {}", said.err);
+    }
 }
 
 fn prune(site: &Site) {

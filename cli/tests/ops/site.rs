@@ -76,18 +76,35 @@ impl Site {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let clock = ManualClock::new(START);
-            let database = DatabaseClock::Manual(clock.clone());
-            let store: Arc<dyn Store> = match self.kind {
-                Kind::Sqlite => {
-                    let builder = SqliteStore::builder(self.folder.join("jobs.db")).clock(database);
-                    Arc::new(builder.open().expect("the file opens"))
-                }
-                Kind::Postgres => {
-                    let builder = PgStore::builder(&self.url).max_connections(1).clock(database);
-                    Arc::new(builder.connect().await.expect("the server answers"))
-                }
-            };
+            let store = self.store(DatabaseClock::Manual(clock.clone())).await;
             Past { store, clock, serial: 0 }.tell().await;
+        });
+    }
+
+    async fn store(&self, clock: DatabaseClock) -> Arc<dyn Store> {
+        match self.kind {
+            Kind::Sqlite => {
+                let builder = SqliteStore::builder(self.folder.join("jobs.db")).clock(clock);
+                Arc::new(builder.open().expect("the file opens"))
+            }
+            Kind::Postgres => {
+                let builder = PgStore::builder(&self.url).max_connections(1).clock(clock);
+                Arc::new(builder.connect().await.expect("the server answers"))
+            }
+        }
+    }
+
+    /// Registers a job that has its schedules from the database.
+    pub(crate) fn register_stored(&self, job: &str) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let store = self.store(DatabaseClock::Database).await;
+            let rules = RegisteredRules { stored_schedules: true, planner: None, ..rules() };
+            let hash = || SpecHash("stored".into());
+            let registration =
+                Registration { job: name(job), spec_hash: hash(), schedule_hash: hash(), rules: Some(rules) };
+            let register = Register { runner: runner(), jobs: vec![registration] };
+            ask(&store, RequestId(Uuid::from_u128(0xfeed)), register).await.expect("registered");
         });
     }
 
