@@ -79,7 +79,7 @@ impl Drop for File {
     }
 }
 
-/// Ours, with default settings.
+/// Ours, with default settings; successes are forgotten, as the ceiling forgets them.
 pub(crate) async fn ours(jobs: u64, synchronous: Synchronous) -> Outcome<Rates> {
     let file = File::new();
     let store = Arc::new(SqliteStore::builder(&file.0).synchronous(synchronous).open()?);
@@ -95,7 +95,8 @@ pub(crate) async fn ours(jobs: u64, synchronous: Synchronous) -> Outcome<Rates> 
     }
     let enqueued = rate(jobs, began.elapsed());
     let began = now();
-    let running = Scheduler::builder(store).queue(queue()).build()?.start();
+    let queue = queue().retain(Retention::Failures);
+    let running = Scheduler::builder(store).queue(queue).build()?.start();
     let worker = running.queue::<Parcel>(QUEUE)?;
     while worker.stats().successes < jobs {
         pause(Duration::from_millis(5)).await;

@@ -30,12 +30,16 @@ async fn connect() -> Outcome<PgStore> {
     Ok(PgStore::builder(&url).connect().await?)
 }
 
-/// The queue of all measurements, with its defaults unless the environment names others: `WORKERS`.
+/// The queue of all measurements, with its defaults unless the environment names others: `WORKERS`, `RETAIN=failures`.
 pub(crate) fn queue() -> Queue<Parcel> {
     let queue = Queue::<Parcel>::new(QUEUE).run(|parcel: Parcel, _: Context| async move {
         parcel.run();
         Ok::<_, HandlerError>(())
     });
+    let queue = match env::var("RETAIN").as_deref() {
+        Ok("failures") => queue.retain(Retention::Failures),
+        _ => queue,
+    };
     match env::var("WORKERS").ok().and_then(|text| text.parse().ok()) {
         Some(workers) => queue.workers(workers),
         None => queue,

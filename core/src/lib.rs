@@ -47,7 +47,7 @@ pub mod prelude {
     pub use crate::{
         driver::{Running, Scheduler, Settings, ShutdownTimeout},
         job::{BoxError, Completion, Context, HandlerError, Job, Overlap, StopReason},
-        model::{Audit, Reentry, Scope, Timestamp},
+        model::{Audit, Reentry, Retention, Scope, Timestamp},
         plan::{Backoff, CatchUp, Cron, CronError, Fold, Gap},
         queue::{Delivery, Enqueuer, ItemOptions, Queue, Unique},
         runtime::Runtime,

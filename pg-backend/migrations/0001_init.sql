@@ -33,30 +33,22 @@ create table {schema}.cursor (
     primary key (job, scope_kind, scope_id)
 );
 
--- Executions that are not terminal. Small by design: finished rows leave for history. The columns of fixed width that are
--- never null come first: behind a null or a text, each look at a column measures all before it, and the others gape to
--- keep eights aligned.
+-- Executions that are not terminal. Small by design: finished rows leave for history. What a claim changes stands together,
+-- and pages are filled by less than half: the new version of each row, which is longer, then fits the page of the old one, and
+-- only what lies between the first and the last byte that differ is logged. Among the stable columns those of fixed width that are never null come
+-- first: behind a null or a text, each look at a column measures all before it, and the others gape to keep eights aligned.
 create table {schema}.execution (
     id uuid primary key,
     generation bigint not null,
     due_at timestamptz not null,
     created_at timestamptz not null,
-    updated_at timestamptz not null,
     max_attempts bigint not null,
     lease_ms bigint not null,
+    -- From here to the state: what a claim changes.
+    updated_at timestamptz not null,
     attempt bigint not null,
     fence bigint not null,
-    priority smallint not null,
-    job text collate "C" not null,
-    scope_kind text collate "C" not null,
-    scope_id text collate "C" not null,
-    state text not null,
-    reentry text not null check (reentry in ('allow', 'forbid')),
-    supersede text not null check (supersede in ('never', 'by_newer_slot')),
-    audit text not null default 'off' check (audit in ('off', 'exceptions', 'all')),
     claimable_at timestamptz,
-    slot_at timestamptz,
-    expires_at timestamptz,
     -- The last claim; all null until the first.
     claimed_at timestamptz,
     started_at timestamptz,
@@ -64,6 +56,16 @@ create table {schema}.execution (
     lease_expires_at timestamptz,
     token uuid,
     runner uuid,
+    state text not null,
+    priority smallint not null,
+    job text collate "C" not null,
+    scope_kind text collate "C" not null,
+    scope_id text collate "C" not null,
+    reentry text not null check (reentry in ('allow', 'forbid')),
+    supersede text not null check (supersede in ('never', 'by_newer_slot')),
+    audit text not null default 'off' check (audit in ('off', 'exceptions', 'all')),
+    slot_at timestamptz,
+    expires_at timestamptz,
     cancel_requested_at timestamptz,
     finished_at timestamptz,
     duration_ms bigint check (duration_ms >= 0),
@@ -76,7 +78,7 @@ create table {schema}.execution (
     error_code text,
     error_text text,
     skip_reason text
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
 
 -- Terminal executions; never updated (G2). Same columns, so that one listing reads both.
 create table {schema}.history (

@@ -11,6 +11,9 @@
 --                  bigint[] lease in milliseconds, text[] re-entry, text[] supersede, text[] limit key, bigint[] limit,
 --                  text[] which transitions are told
 --
+-- Answers JSON: now; "full", the positions of items that found the queue full, from 1, or null when none did; "duplicates",
+-- of each duplicate its position and the id of what it is a duplicate of, or null. The others are enqueued (see queue.rs).
+--
 -- Index: primary keys for ids; execution_unique for keys, history_unique for those that finished items count for;
 -- execution_item to count a queue with a bound.
 --
@@ -112,14 +115,12 @@ told as (
     where d.outcome = 'enqueued' and {schema}.tells(d.audit, 'job_schedule')
 ),
 reply as materialized (
-    select json_build_object('enqueued', json_build_object(
+    select json_build_object(
         'now', {schema}.micros(c.now),
-        'outcomes', coalesce((
-            select json_agg(case d.outcome
-                when 'full' then to_json('full'::text)
-                when 'enqueued' then json_build_object('enqueued', d.id)
-                else json_build_object('duplicate', coalesce(d.taken, d.holder, d.leader, d.ended)) end order by d.ord)
-            from decided d), '[]'))) as reply
+        'full', (select json_agg(d.ord order by d.ord) from decided d where d.outcome = 'full'),
+        'duplicates', (
+            select json_agg(json_build_array(d.ord, coalesce(d.taken, d.holder, d.leader, d.ended)) order by d.ord)
+            from decided d where d.outcome = 'duplicate')) as reply
     from clock c
     where not exists (select from first)
 ),

@@ -1,27 +1,56 @@
 //! Owns how an enqueue becomes statements: the locks that some need, then the one that enqueues.
 
+use serde::Deserialize;
 use tourbillon::{
-    model::{RequestId, Timestamp},
-    store::{Counts, Due, Enqueue, ErrorKind, NewItem, StoreError},
+    model::{ExecutionId, RequestId, Timestamp},
+    store::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, ErrorKind, NewItem, Reply, StoreError},
 };
 
 use crate::{
     error::Fault,
     parameter::{Bound, at, bounded, int8, query, reentry, supersede},
-    session::Ask,
+    session::{Ask, Session},
     sql::Statements,
-    store::{Inner, decode},
+    store::{Inner, corrupt, decode},
     wire::{Id, Instant},
 };
 
 impl Inner {
-    /// Everything but begin and commit. The text is the reply.
+    /// An enqueue in a transaction of its own.
+    pub(crate) async fn enqueue_alone(
+        &self,
+        session: &mut Session<'_>,
+        id: RequestId,
+        verb: &Enqueue,
+    ) -> Result<Reply, Fault> {
+        if let Some(alike) = alike(verb) {
+            let bound = enqueue_alike(&self.statements, self.clock.fixed(), id, verb, alike).map_err(Fault::Final)?;
+            match session.ask(bound).await {
+                Err(fault) if is_conflict(&fault) => {
+                    // One of the ids is live, maybe by a copy of this request: the other statement knows.
+                    tracing::debug!(queue = %verb.queue, "an id is taken; enqueueing item by item");
+                }
+                answered => return read(answered?.as_deref().unwrap_or("null"), verb).map_err(Fault::Final),
+            }
+        }
+        let single = is_single(verb);
+        if !single {
+            session.begin().await?;
+        }
+        let reply = self.enqueue(session, id, verb).await?;
+        if !single {
+            session.commit().await?;
+        }
+        Ok(reply)
+    }
+
+    /// Everything but begin and commit.
     pub(crate) async fn enqueue(
         &self,
         session: &mut impl Ask,
         id: RequestId,
         verb: &Enqueue,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Reply, Fault> {
         if let Some(before) = locks(&self.statements, verb) {
             session.ask(before).await.map_err(met)?;
         }
@@ -30,8 +59,49 @@ impl Inner {
             let text = session.ask(lock).await.map_err(met)?;
             now = decode(text.as_deref().unwrap_or("null")).map(Some).map_err(Fault::Final)?;
         }
-        session.ask(enqueue(&self.statements, now, id, verb).map_err(Fault::Final)?).await.map_err(met)
+        let bound = enqueue(&self.statements, now, id, verb).map_err(Fault::Final)?;
+        let text = session.ask(bound).await.map_err(met)?;
+        read(text.as_deref().unwrap_or("null"), verb).map_err(Fault::Final)
     }
+}
+
+/// What both statements answer: see `enqueue_items.sql`.
+#[derive(Deserialize)]
+struct Answer {
+    now: Timestamp,
+    full: Option<Vec<usize>>,
+    duplicates: Option<Vec<(usize, ExecutionId)>>,
+}
+
+/// The reply to `verb`: all are enqueued but those of which the answer says otherwise.
+fn read(text: &str, verb: &Enqueue) -> Result<Reply, StoreError> {
+    let Answer { now, full, duplicates } = decode(text)?;
+    let mut outcomes: Vec<_> = verb.items.iter().map(|item| EnqueueOutcome::Enqueued(item.id)).collect();
+    let full = full.into_iter().flatten().map(|place| (place, EnqueueOutcome::Full));
+    let duplicates = duplicates.into_iter().flatten().map(|(place, id)| (place, EnqueueOutcome::Duplicate(id)));
+    for (place, outcome) in full.chain(duplicates) {
+        let place = place.checked_sub(1).and_then(|index| outcomes.get_mut(index));
+        *place.ok_or_else(|| corrupt("enqueue: the server answered about an item more".to_owned()))? = outcome;
+    }
+    Ok(Reply::Enqueued(Enqueued { now, outcomes }))
+}
+
+/// The first of items that differ in nothing but id and payload, and of which the database need know no more to take them.
+fn alike(verb: &Enqueue) -> Option<&NewItem> {
+    let first = verb.items.first()?;
+    let is_alike = |item: &NewItem| {
+        let rules = |item: &NewItem| (item.due, item.ttl_ms, item.priority);
+        item.unique.is_none()
+            && rules(item) == rules(first)
+            && item.scope == first.scope
+            && item.policy == first.policy
+    };
+    (verb.max_items.is_none() && verb.items.iter().all(is_alike)).then_some(first)
+}
+
+fn is_conflict(fault: &Fault) -> bool {
+    let (Fault::Final(error) | Fault::Retry(error)) = fault;
+    error.kind() == ErrorKind::Conflict
 }
 
 /// An id or key that another producer committed after our snapshot: run again, it is a duplicate then.
@@ -49,7 +119,7 @@ fn again(error: StoreError) -> StoreError {
 }
 
 /// True when the verb is one statement, which needs no transaction around it.
-pub(crate) fn is_single(verb: &Enqueue) -> bool {
+fn is_single(verb: &Enqueue) -> bool {
     verb.max_items.is_none() && counted_keys(verb).next().is_none()
 }
 
@@ -67,21 +137,70 @@ fn key_lock(sql: &Statements, now: Option<Timestamp>, verb: &Enqueue) -> Option<
     (!keys.is_empty()).then(|| at(&sql.lock_keys, now).bind(keys).bind(periods))
 }
 
-fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enqueue) -> Result<Bound, StoreError> {
-    fn column<T>(verb: &Enqueue, of: impl Fn(&NewItem) -> T) -> Vec<T> {
-        verb.items.iter().map(of).collect()
-    }
-    let max_items = verb.max_items.map(|max| int8("max_items", max)).transpose()?;
-    let leases =
-        verb.items.iter().map(|item| int8("lease_ms", item.policy.lease_ms)).collect::<Result<Vec<_>, _>>()?;
-    let delay = |item: &NewItem| match item.due {
+fn column<T>(verb: &Enqueue, of: impl Fn(&NewItem) -> T) -> Vec<T> {
+    verb.items.iter().map(of).collect()
+}
+
+fn delay(item: &NewItem) -> Option<i64> {
+    match item.due {
         Due::AfterMs(ms) => Some(bounded(ms)),
         Due::At(_) => None,
-    };
-    let run_at = |item: &NewItem| match item.due {
+    }
+}
+
+fn run_at(item: &NewItem) -> Option<Instant> {
+    match item.due {
         Due::AfterMs(_) => None,
         Due::At(at) => Some(Instant(at)),
-    };
+    }
+}
+
+fn payload(item: &NewItem) -> Option<String> {
+    item.payload.as_ref().map(|json| json.as_str().to_owned())
+}
+
+fn limit_key(item: &NewItem) -> Option<String> {
+    item.policy.limit.as_ref().map(|limit| limit.key.clone())
+}
+
+fn limit_max(item: &NewItem) -> Option<i64> {
+    item.policy.limit.as_ref().map(|limit| i64::from(limit.max))
+}
+
+fn lease_ms(item: &NewItem) -> Result<i64, StoreError> {
+    int8("lease_ms", item.policy.lease_ms)
+}
+
+fn enqueue_alike(
+    sql: &Statements,
+    now: Option<Timestamp>,
+    id: RequestId,
+    verb: &Enqueue,
+    all: &NewItem,
+) -> Result<Bound, StoreError> {
+    Ok(at(&sql.enqueue_alike, now)
+        .bind(Id::from(id))
+        .bind(verb.queue.as_str().to_owned())
+        .bind(column(verb, |item| Id::from(item.id)))
+        .bind(column(verb, payload))
+        .bind(all.scope.kind().to_owned())
+        .bind(all.scope.id().to_owned())
+        .bind(delay(all))
+        .bind(run_at(all))
+        .bind(all.ttl_ms.map(bounded))
+        .bind(all.priority)
+        .bind(i64::from(all.policy.max_attempts))
+        .bind(lease_ms(all)?)
+        .bind(reentry(all.policy.reentry))
+        .bind(supersede(all.policy.supersede))
+        .bind(limit_key(all))
+        .bind(limit_max(all))
+        .bind(all.policy.audit.as_str()))
+}
+
+fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enqueue) -> Result<Bound, StoreError> {
+    let max_items = verb.max_items.map(|max| int8("max_items", max)).transpose()?;
+    let leases = verb.items.iter().map(lease_ms).collect::<Result<Vec<_>, _>>()?;
     Ok(at(&sql.enqueue_items, now)
         .bind(Id::from(id))
         .bind(verb.queue.as_str().to_owned())
@@ -93,7 +212,7 @@ fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enque
         .bind(column(verb, run_at))
         .bind(column(verb, |item| item.ttl_ms.map(bounded)))
         .bind(column(verb, |item| item.priority))
-        .bind(column(verb, |item| item.payload.as_ref().map(|json| json.as_str().to_owned())))
+        .bind(column(verb, payload))
         .bind(column(verb, |item| item.unique.as_ref().map(|unique| unique.key.clone())))
         .bind(column(verb, |item| item.unique.as_ref().and_then(|unique| unique.period_ms).map(bounded)))
         .bind(column(verb, |item| item.unique.as_ref().map(|unique| unique.counts.as_str())))
@@ -101,7 +220,70 @@ fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enque
         .bind(leases)
         .bind(column(verb, |item| reentry(item.policy.reentry)))
         .bind(column(verb, |item| supersede(item.policy.supersede)))
-        .bind(column(verb, |item| item.policy.limit.as_ref().map(|limit| limit.key.clone())))
-        .bind(column(verb, |item| item.policy.limit.as_ref().map(|limit| i64::from(limit.max))))
+        .bind(column(verb, limit_key))
+        .bind(column(verb, limit_max))
         .bind(column(verb, |item| item.policy.audit.as_str())))
+}
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::model::{JobName, Json, Policy, Reentry, Scope, Supersede};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn item(n: u128) -> NewItem {
+        NewItem {
+            id: ExecutionId(Uuid::from_u128(n)),
+            scope: Scope::global(),
+            due: Due::AfterMs(0),
+            ttl_ms: None,
+            priority: 0,
+            payload: Json::new(&serde_json::json!(n.to_string())).ok(),
+            unique: None,
+            policy: Policy {
+                max_attempts: 3,
+                lease_ms: 1_000,
+                reentry: Reentry::Allow,
+                supersede: Supersede::Never,
+                limit: None,
+                audit: tourbillon::model::Audit::Off,
+            },
+        }
+    }
+
+    fn enqueue_of(items: Vec<NewItem>) -> Enqueue {
+        Enqueue { queue: JobName::new("q").unwrap(), max_items: None, items }
+    }
+
+    #[test]
+    fn items_that_are_not_named_are_enqueued() {
+        let verb = enqueue_of(vec![item(1), item(2), item(3)]);
+        let other = ExecutionId(Uuid::from_u128(9));
+        let reply = read(&format!(r#"{{"now":7,"full":[3],"duplicates":[[1,"{}"]]}}"#, other.0), &verb);
+        let outcomes =
+            vec![EnqueueOutcome::Duplicate(other), EnqueueOutcome::Enqueued(item(2).id), EnqueueOutcome::Full];
+        assert_eq!(reply, Ok(Reply::Enqueued(Enqueued { now: Timestamp::from_micros(7), outcomes })));
+        for places in ["[0]", "[4]"] {
+            assert!(read(&format!(r#"{{"now":7,"full":{places},"duplicates":null}}"#), &verb).is_err(), "{places}");
+        }
+    }
+
+    #[test]
+    fn items_are_alike_if_only_ids_and_payloads_differ() {
+        assert!(alike(&enqueue_of(vec![item(1), item(2)])).is_some());
+        assert!(alike(&enqueue_of(Vec::new())).is_none());
+        assert!(alike(&Enqueue { max_items: Some(9), ..enqueue_of(vec![item(1)]) }).is_none(), "it must be counted");
+        let unique = tourbillon::store::Unique { key: "k".to_owned(), period_ms: None, counts: Counts::Live };
+        let policy = Policy { lease_ms: 2_000, ..item(2).policy };
+        for other in [
+            NewItem { unique: Some(unique), ..item(2) },
+            NewItem { due: Due::AfterMs(1), ..item(2) },
+            NewItem { ttl_ms: Some(1), ..item(2) },
+            NewItem { priority: 1, ..item(2) },
+            NewItem { policy, ..item(2) },
+        ] {
+            assert!(alike(&enqueue_of(vec![item(1), other])).is_none());
+        }
+    }
 }

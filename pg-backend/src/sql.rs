@@ -124,6 +124,7 @@ statements![
     clean_items,
     delete_items,
     edit_schedule,
+    enqueue_alike,
     enqueue_items,
     heartbeat_executions,
     list_audit,

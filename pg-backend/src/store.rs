@@ -8,10 +8,10 @@ use std::{
 
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tourbillon::{
-    model::{ExecutionId, JobName, RequestId},
+    model::{ExecutionId, JobName},
     store::{
-        BoxFuture, DatabaseClock, Enqueue, ErrorKind, Listener, Notice, Reply, Request, Rescue, Rescued, Store,
-        StoreError, Verb, check,
+        BoxFuture, DatabaseClock, ErrorKind, Listener, Notice, Reply, Request, Rescue, Rescued, Store, StoreError,
+        Verb, check,
     },
 };
 
@@ -21,7 +21,6 @@ use crate::{
     error::{Fault, Phase, Place},
     herald::Herald,
     listener::Ears,
-    queue,
     session::Session,
     settle,
     sql::{Schema, Statements},
@@ -219,19 +218,6 @@ impl Inner {
             }
             (verb, None) => Err(Fault::Final(corrupt(format!("{}: the server answered null", verb.name())))),
         }
-    }
-
-    /// An enqueue in a transaction of its own.
-    async fn enqueue_alone(&self, session: &mut Session<'_>, id: RequestId, verb: &Enqueue) -> Result<Reply, Fault> {
-        let single = queue::is_single(verb);
-        if !single {
-            session.begin().await?;
-        }
-        let text = self.enqueue(session, id, verb).await?;
-        if !single {
-            session.commit().await?;
-        }
-        decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)
     }
 
     /// The rare second path of a rescue: see `clamp_executions.sql`.

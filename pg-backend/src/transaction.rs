@@ -11,7 +11,7 @@ use crate::{
     error::Fault,
     session::{Ask, Borrowed},
     settle,
-    store::{Inner, MAX_TRIES, PgStore, decode},
+    store::{Inner, MAX_TRIES, PgStore},
 };
 
 impl PgStore {
@@ -110,9 +110,9 @@ impl Inner {
         loop {
             borrowed.run("savepoint tourbillon").await.map_err(Fault::into_error)?;
             let fault = match self.enqueue(&mut borrowed, request, enqueue).await {
-                Ok(text) => {
+                Ok(reply) => {
                     borrowed.run("release savepoint tourbillon").await.map_err(Fault::into_error)?;
-                    return decode(text.as_deref().unwrap_or("null"));
+                    return Ok(reply);
                 }
                 Err(fault) => fault,
             };

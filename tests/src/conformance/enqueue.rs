@@ -18,6 +18,8 @@ super::cases! {
     retried_enqueue_enqueues_once,
     retried_enqueue_enqueues_once_after_the_item_has_gone,
     id_that_is_taken_is_a_duplicate,
+    taken_ids_in_a_batch_stop_nobody_else,
+    batch_without_items_is_answered,
     queue_holds_no_more_than_its_bound,
     bound_counts_live_items_of_this_queue_only,
     finished_dead_cancelled_and_expired_items_free_their_place,
@@ -167,6 +169,28 @@ async fn id_that_is_taken_is_a_duplicate(s: &Subject) {
     s.settle(lease, succeeded()).await.expect("just started");
     assert_eq!(s.enqueue(&name, vec![item.clone()]).await, [Duplicate(item.id)], "also when it has ended");
     assert_eq!(s.generations(item.id).await.len(), 1);
+}
+
+/// Live, new, ended, new: alike but for their ids.
+async fn taken_ids_in_a_batch_stop_nobody_else(s: &Subject) {
+    let name = job("notify");
+    let [live, ended, new, newer] = [s.item(), s.item(), s.item(), s.item()];
+    s.enqueue(&name, vec![ended.clone()]).await;
+    let (_, lease) = s.claim_one(&name).await;
+    s.start(lease).await.expect("just claimed");
+    s.settle(lease, succeeded()).await.expect("just started");
+    let outcomes = s.enqueue(&name, vec![ended.clone(), live.clone()]).await;
+    assert_eq!(outcomes, [Duplicate(ended.id), Enqueued(live.id)]);
+    let (ids, batch) = ([live.id, new.id, ended.id, newer.id], vec![live, new, ended, newer]);
+    let request = s.request(Enqueue { queue: name, max_items: None, items: batch });
+    let expected = [Duplicate(ids[0]), Enqueued(ids[1]), Duplicate(ids[2]), Enqueued(ids[3])];
+    for _ in 0..2 {
+        assert_eq!(s.repeat::<Enqueue>(&request).await.outcomes, expected);
+    }
+}
+
+async fn batch_without_items_is_answered(s: &Subject) {
+    assert_eq!(s.enqueue(&job("notify"), Vec::new()).await, []);
 }
 
 // P-61, P-64

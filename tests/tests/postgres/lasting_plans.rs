@@ -12,7 +12,14 @@ pub(crate) const CASES: &[Case] =
     &[("statements_of_an_item_keep_their_plans", statements_of_an_item_keep_their_plans)];
 
 /// Name, types of the parameters, parameters of a call for one row.
-const STATEMENTS: [(&str, &str, &str); 5] = [
+const STATEMENTS: [(&str, &str, &str); 6] = [
+    (
+        "enqueue_alike",
+        "(timestamptz, uuid, text, uuid[], text[], text, text, bigint, timestamptz, bigint, smallint, bigint, bigint,
+         text, text, text, bigint, text)",
+        "null, gen_random_uuid(), 'job', array[gen_random_uuid()], '{1}', 'global', 'global', 0, null, null,
+         0::smallint, 25, 60000, 'allow', 'never', null, null, 'off'",
+    ),
     (
         "enqueue_items",
         "(timestamptz, uuid, text, bigint, uuid[], text[], text[], bigint[], timestamptz[], bigint[], smallint[],
@@ -38,9 +45,10 @@ const STATEMENTS: [(&str, &str, &str); 5] = [
     ),
     (
         "settle_executions",
-        "(timestamptz, uuid, uuid[], uuid[], bigint[], text[], text[], bigint[], text[], text[], bigint[], text, text)",
+        "(timestamptz, uuid, uuid[], uuid[], bigint[], text[], text[], bigint[], text[], text[], bigint[], text, text,
+         text[])",
         "null, gen_random_uuid(), array[gen_random_uuid()], array[gen_random_uuid()], '{1}', '{succeeded}', '{1}',
-         '{null}', '{null}', '{null}', '{null}', 'code', 'text'",
+         '{null}', '{null}', '{null}', '{null}', 'code', 'text', '{everything}'",
     ),
 ];
 
