@@ -63,6 +63,7 @@ const MODES: &[Mode] = &[
     Mode { scenario: "store-and-forward", seeds: 8, shows: ITEMS },
     Mode { scenario: "quick-items", seeds: 1, shows: QUICK_ITEMS },
     Mode { scenario: "forgetful-items", seeds: 2, shows: FORGETFUL_ITEMS },
+    Mode { scenario: "schedules", seeds: 4, shows: EXECUTIONS },
     Mode { scenario: "wake-ups", seeds: 4, shows: WAKE_UPS },
     // One migration each.
     Mode { scenario: "boot-migrations", seeds: 12, shows: BOOTS },

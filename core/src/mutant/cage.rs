@@ -15,7 +15,7 @@ macro_rules! mutants {
             /// All of them, in the order of their ids.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// `A1` … `D13`.
+            /// `A1` … `D15`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -121,6 +121,8 @@ mutants! {
     D11 "a row that waited runs without being charged"
     D12 "of ends that are recorded together, the first one's outcome answers for all"
     D13 "a queue that forgets what succeeded forgets what failed, too"
+    D14 "an edit of a stored schedule leaves the cursor to whichever planner notices"
+    D15 "an edited schedule goes on from where the one before it was planned"
 }
 
 impl FromStr for Mutant {

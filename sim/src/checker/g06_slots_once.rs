@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tourbillon::{
     model::{JobName, Scope, Timestamp},
+    plan::Schedule,
     store::{
         PauseJob, PauseOutcome, Plan, PlanEntry, PlanOutcome, Planned, Register, RegisterOutcome, Registered, Reply,
         ResumeJob, ResumeOutcome, SpecHash, Verb,
@@ -24,10 +25,19 @@ struct Judge<'t, 'h> {
     edits: BTreeMap<&'h JobName, Edit>,
     /// The schedule that a scope has to itself, since when, and the event that gave it.
     own: BTreeMap<usize, (Option<&'h SpecHash>, Edit)>,
+    /// The schedule that the database keeps for a scope, and the event that edited it.
+    stored: BTreeMap<usize, (Option<Stored<'h>>, usize)>,
     /// Pauses in force, of a job or of one scope of it, and the event that began each.
     pauses: BTreeMap<(&'h JobName, Option<&'h Scope>), usize>,
     /// Event of the last edit, by series. The facts describe the schedule after it; what it was before is not known.
     last_edits: Vec<Option<usize>>,
+}
+
+/// A schedule that the database keeps.
+struct Stored<'h> {
+    hash: &'h SpecHash,
+    /// `None` when it cannot be read.
+    schedule: Option<Schedule>,
 }
 
 /// The last change of a job's slots.
@@ -46,6 +56,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         specs: BTreeMap::new(),
         edits: BTreeMap::new(),
         own: BTreeMap::new(),
+        stored: BTreeMap::new(),
         pauses: BTreeMap::new(),
         last_edits: last_edits(track),
     };
@@ -131,6 +142,7 @@ impl<'h> Judge<'_, 'h> {
         for (entry, outcome) in plan.entries.iter().zip(&planned.outcomes) {
             let Some(series) = self.track.series_at(&entry.job, &entry.scope) else { continue };
             if *outcome == PlanOutcome::ScheduleChanged {
+                self.stored_counts(event, now, series, entry);
                 self.cursors.insert(series, (now, event));
                 self.own.insert(series, (entry.schedule_hash.as_ref(), Edit { event, at: Some(now) }));
             }
@@ -150,7 +162,10 @@ impl<'h> Judge<'_, 'h> {
     fn edit_stored(&mut self, event: usize, now: Timestamp, edit: &edits::Edit<'h>) {
         let Some(series) = self.track.series_at(edit.job, edit.scope) else { return };
         self.cursors.insert(series, (now, event));
-        self.own.insert(series, (edit.hash, Edit { event, at: Some(now) }));
+        let hash = edit.schedule.map(|schedule| &schedule.hash);
+        self.own.insert(series, (hash, Edit { event, at: Some(now) }));
+        let stored = edit.schedule.map(|data| Stored { hash: &data.hash, schedule: data.schedule().ok() });
+        self.stored.insert(series, (stored, event));
     }
 
     /// A scope that was never planned begins with its pause.
@@ -183,6 +198,17 @@ impl<'h> Judge<'_, 'h> {
                 self.own.insert(series, (own, edit()));
             }
         }
+    }
+
+    /// A planner that finds another schedule in the cursor than the one that the database keeps may set that right, and no
+    /// other.
+    fn stored_counts(&mut self, event: usize, now: Timestamp, series: usize, entry: &'h PlanEntry) {
+        let Some((stored, edited)) = self.stored.get(&series) else { return };
+        let kept = stored.as_ref().map(|stored| stored.hash);
+        self.docket.demand(kept == entry.schedule_hash.as_ref(), &[*edited, event], || {
+            let (name, by) = (&self.track.series[series], &entry.schedule_hash);
+            format!("{name}: a planner went over to the schedule {by:?} at {now}, and the database keeps {kept:?}")
+        });
     }
 
     /// Nothing is planned while a pause holds it.
@@ -244,9 +270,10 @@ impl<'h> Judge<'_, 'h> {
         self.docket.demand(due_at <= now, &[event], || {
             format!("{name}: slot {slot}, due at {due_at}, was made early, at {now}")
         });
-        let schedule =
-            self.facts(event, series).and_then(|facts| self.track.schedule_of(facts, name.scope, &entry.spec_hash));
-        if let Some(schedule) = schedule {
+        // Of a schedule that the database keeps each revision is known, not the last alone.
+        let stored = self.stored.get(&series).and_then(|(stored, _)| stored.as_ref()?.schedule.as_ref());
+        let told = || self.facts(event, series).and_then(|f| self.track.schedule_of(f, name.scope, &entry.spec_hash));
+        if let Some(schedule) = stored.or_else(told) {
             let is_on_grid = schedule.latest(slot) == Some(slot);
             self.docket.demand(is_on_grid, &[event], || format!("{name}: slot {slot} is not on the schedule"));
         }

@@ -55,7 +55,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_nearest_one() {
         refused("every = \"5m\"", "evry = \"5m\""),
         "unknown key `evry` in [[job]]\n --> s.toml:6:1\n  |\n6 | evry = \"5m\"\n  | ^^^^\n  = did you mean `every`? allowed are \
          `name`, `every`, `v2`, `anchor`, `cron`, `zone`, `gap`, `fold`, `delay`, `catch_up`, `max_lateness`, `run_timeout`, `lease`, `heartbeat`, `reentry`, \
-         `max_attempts`, `backoff`, `overlap`, `audit`, `scopes`, `schedules`, `work`"
+         `max_attempts`, `backoff`, `overlap`, `audit`, `scopes`, `schedules`, `source`, `work`"
     );
 }
 
@@ -152,6 +152,8 @@ fn every_broken_rule_is_named_at_its_place() {
             "job `rollup`: a schedule of the job beside those of its scopes: take out `schedules_from`, or `every`, `cron` or `schedule`",
         ),
         ("schedules = []", "`schedules` is empty"),
+        ("source = \"database\"", "job `rollup`: `source` without `schedules`"),
+        ("source = \"file\"", "unknown source of schedules `file`"),
         ("schedules = [{ scope = \"t/a\" }]", "a scope without `every` or `cron`"),
         (
             "schedules = [{ scope = \"t/a\", every = \"5m\" }, { scope = \"t/a\", every = \"6m\" }]",

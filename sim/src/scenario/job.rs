@@ -38,6 +38,7 @@ pub(super) const JOB_KEYS: &[&str] = &[
     "audit",
     "scopes",
     "schedules",
+    "source",
     "work",
 ];
 
@@ -85,6 +86,9 @@ pub(super) fn read_job(mut table: Table<'_, '_>) -> Result<JobShape, ScenarioErr
             value.one_of("choice of audit events", &choices)
         })?,
         scopes: table.or("scopes", vec![Scope::global()], read_scopes)?,
+        stored: table.or("source", false, |value| {
+            value.one_of("source of schedules", &[("function", false), ("database", true)])
+        })?,
         schedules,
         work: table.or("work", idle(), read_work)?,
     };
@@ -120,6 +124,9 @@ fn check(job: &JobShape, table: &Table<'_, '_>) -> Result<(), ScenarioError> {
     let first = broken.into_iter().find(|(broken, ..)| *broken).map(|(_, key, rule)| (key, rule)).or(of_backoff);
     if let Some((key, rule)) = first {
         return Err(table.error_at(key, format!("{}: {rule}", table.what)));
+    }
+    if job.stored && job.schedules.is_empty() {
+        return Err(table.error_at("source", format!("{}: `source` without `schedules`", table.what)));
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = job.scopes.iter().find(|scope| !seen.insert(*scope)) {

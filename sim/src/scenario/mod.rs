@@ -5,6 +5,7 @@
 mod broken;
 mod case;
 mod duration;
+mod editor;
 mod error;
 mod file;
 mod job;

@@ -10,7 +10,7 @@ use tourbillon::{
     service::HaMode,
 };
 
-use super::{JobShape, Scenario, ScheduleShape, Work, queues, services};
+use super::{JobShape, Scenario, ScheduleShape, Work, editor, queues, services};
 use crate::{
     chance,
     history::JobFacts,
@@ -40,6 +40,9 @@ fn scheduler(scenario: &Scenario, host: &Host) -> Scheduler {
     for (index, shape) in scenario.jobs.iter().enumerate() {
         let shape = &at_version(shape, host.version());
         builder = builder.job(job(shape, host.clone(), receiver(index)));
+        if shape.stored {
+            builder = builder.service(editor::service(shape, host));
+        }
     }
     if scenario.services.iter().any(|service| service.mode == HaMode::Leader) {
         builder = builder.leadership(services::leadership(scenario));
@@ -75,6 +78,8 @@ pub(crate) fn rules(shape: &JobShape) -> Job {
         .audit(shape.audit);
     let job = if shape.schedules.is_empty() {
         job.schedule(shape.schedule.clone()).scopes(shape.scopes.clone())
+    } else if shape.stored {
+        job.stored_schedules()
     } else {
         // What rules need: `job` asks for those of the moment.
         job.schedules_from(|| async { Ok(Vec::new()) })
@@ -88,7 +93,7 @@ pub(crate) fn rules(shape: &JobShape) -> Job {
 fn job(shape: &JobShape, host: Host, receiver: u8) -> Job {
     let work = shape.work;
     let mut job = rules(shape);
-    if !shape.schedules.is_empty() {
+    if !shape.schedules.is_empty() && !shape.stored {
         let (schedules, host) = (shape.schedules.clone(), host.clone());
         job = job.schedules_from(move || {
             let there = there(&schedules, host.true_time());
@@ -137,7 +142,7 @@ pub(super) async fn perform(
 }
 
 /// The schedules of scopes that are there at this true time since the start.
-fn there(schedules: &[ScheduleShape], at: Duration) -> impl Iterator<Item = ScheduleShape> + Send + use<> {
+pub(super) fn there(schedules: &[ScheduleShape], at: Duration) -> impl Iterator<Item = ScheduleShape> + Send + use<> {
     let there: Vec<_> = schedules.iter().filter(|own| own.is_there(at)).cloned().collect();
     there.into_iter()
 }

@@ -145,6 +145,8 @@ pub struct JobShape {
     pub scopes: Vec<Scope>,
     /// Scopes with schedules to themselves, in the order of the file; empty for a job with a schedule of its own.
     pub schedules: Vec<ScheduleShape>,
+    /// Those are in the database, where an editor on every replica puts them; else a function says them.
+    pub stored: bool,
     /// What the handler does.
     pub work: Work,
 }

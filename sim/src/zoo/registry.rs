@@ -42,6 +42,7 @@ const NOTICES: &str = "wake-ups.toml";
 const TRUST: &str = "zoo/trust.toml";
 const LEADERS: &str = "leader-handover.toml";
 const FORGETFUL: &str = "forgetful-items.toml";
+const SCHEDULES: &str = "schedules.toml";
 const QUEUES: &str = "zoo/queues.toml";
 const COMMITS: &str = "zoo/commits.toml";
 const BOOT: &str = "boot-migrations.toml";
@@ -161,5 +162,6 @@ pub const fn cage(mutant: Mutant) -> Cage {
         D11 => by("G4", AHEAD),
         D12 => by("G2", AHEAD),
         D13 => by("G5", FORGETFUL),
+        D14 | D15 => by("G6", SCHEDULES),
     }
 }

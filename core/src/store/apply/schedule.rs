@@ -4,8 +4,8 @@ use super::edit_scope;
 use crate::{
     model::{Actor, JobName, OperatorName, Scope, Timestamp},
     store::{
-        Expected, PutOutcome, PutSchedule, RemoveOutcome, RemoveSchedule, Revision, Rows, ScheduleData, SchedulePut,
-        ScheduleRemoved, StoreError, StoredSchedule,
+        Cursor, Expected, PutOutcome, PutSchedule, RemoveOutcome, RemoveSchedule, Revision, Rows, ScheduleData,
+        SchedulePut, ScheduleRemoved, StoreError, StoredSchedule,
     },
 };
 
@@ -87,7 +87,14 @@ impl Edit<'_> {
             edited_by: Actor::operator(self.actor).name,
             replaced_at: None,
         })?;
-        edit_scope(rows, now, (self.job, self.scope), self.schedule.map(|schedule| &schedule.hash))?;
+        let hash = self.schedule.map(|schedule| &schedule.hash);
+        match rows.cursor(self.job, self.scope)? {
+            Some(_) if planted!(D14) => {}
+            Some(cursor) if planted!(D15) => {
+                rows.put_cursor(self.job, &Cursor { schedule_hash: hash.cloned(), ..cursor })?;
+            }
+            _ => edit_scope(rows, now, (self.job, self.scope), hash)?,
+        }
         Ok(revision)
     }
 }
