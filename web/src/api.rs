@@ -12,8 +12,8 @@ use tourbillon::{
     health::JobHealth,
     model::{Execution, ExecutionId, Generation, JobName, Scope, State as RowState, Timestamp},
     store::{
-        ListAudit, ListExecutions, ListPauses, ListRecent, ListSkipped, MAX_BATCH, PauseFilter, ReadQueueStats,
-        SCHEMA_VERSION,
+        ListAudit, ListExecutions, ListPauses, ListRecent, ListSchedules, ListSkipped, MAX_BATCH, PauseFilter,
+        ReadQueueStats, Revision, SCHEMA_VERSION, ScheduleFilter, StoredSchedule,
     },
 };
 
@@ -214,4 +214,40 @@ pub(crate) async fn pauses(State(shared): State<Arc<Shared>>, asked: Asked<Numbe
     let page = shared.ask(list).await?;
     let next = (page.pauses.len() == limit as usize).then(|| asked.offset.saturating_add(limit));
     answer(json!({ "now": page.now, "pauses": page.pauses, "next": next }))
+}
+
+/// What stored schedules are asked for.
+#[derive(Deserialize)]
+pub(crate) struct Schedules {
+    job: Option<String>,
+    /// Every edit, removals included.
+    #[serde(default)]
+    all: bool,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+/// The schedules that the database keeps, ordered by job, scope and revision.
+pub(crate) async fn schedules(State(shared): State<Arc<Shared>>, asked: Asked<Schedules>) -> Answer {
+    let Query(asked) = asked?;
+    let limit = asked.limit.unwrap_or(USUAL_PAGE).clamp(1, LARGEST_PAGE);
+    let after = asked.after.as_deref().map(serde_json::from_str::<(JobName, Scope, Revision)>).transpose();
+    let list = ListSchedules {
+        job: asked.job.as_deref().map(JobName::new).transpose()?,
+        scope: None,
+        which: if asked.all { ScheduleFilter::All } else { ScheduleFilter::InForce },
+        after: after.map_err(|_| Problem::bad("`after` is what the page before gave as `next`"))?,
+        limit,
+    };
+    let page = shared.ask(list).await?;
+    let next = page.schedules.last().filter(|_| page.schedules.len() == limit as usize);
+    let next = next.map(|last| json!([last.job, last.scope, last.revision]).to_string());
+    let schedules: Vec<_> = page.schedules.iter().map(told).collect();
+    answer(json!({ "now": page.now, "schedules": schedules, "next": next }))
+}
+
+/// With the schedule in words, where this program can read it.
+fn told(stored: &StoredSchedule) -> Value {
+    let words = stored.schedule.as_ref().map(|data| data.schedule().map(|schedule| schedule.to_string()));
+    json!({ "stored": stored, "words": words.and_then(Result::ok) })
 }

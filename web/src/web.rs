@@ -140,6 +140,7 @@ impl Web {
             .route("/api/queue", get(api::queue))
             .route("/api/missed", get(api::missed))
             .route("/api/pauses", get(api::pauses))
+            .route("/api/schedules", get(api::schedules))
             .route("/api/pause", post(action::pause))
             .route("/api/resume", post(action::resume))
             .route("/api/trigger", post(action::trigger))

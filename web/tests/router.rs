@@ -1,10 +1,15 @@
 //! The router as programs see it: probes, refusals, pages of answers. What people see is tested in a browser.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tourbillon::{
-    model::{JobName, OperatorName, Timestamp},
+    driver::{ScheduleEdit, Scheduler},
+    job::{Context, HandlerError, Job},
+    model::{JobName, OperatorName, Scope, Timestamp},
+    plan::{Cadence, Schedule},
     runtime::Runtime,
-    store::{ManualClock, MemoryStore},
+    store::{ManualClock, MemoryStore, PutOutcome},
 };
 use tourbillon_web::{
     Access, Web,
@@ -105,6 +110,7 @@ async fn what_cannot_be_understood_says_what_to_write() {
         ("/api/executions?state=lost", "there is no state `lost`: there are scheduled,"),
         ("/api/executions?scope_kind=tenant", "give `scope_kind` and `scope_id`"),
         ("/api/executions?after=here", "`after` is what the page before gave as `next`"),
+        ("/api/schedules?after=here", "`after` is what the page before gave as `next`"),
         ("/api/execution?id=7", "`7` is no id of an execution"),
         ("/api/scopes", "add ?job=NAME"),
         ("/api/missed?job=%20", "blank"),
@@ -116,6 +122,38 @@ async fn what_cannot_be_understood_says_what_to_write() {
     let (status, answer) = post(&router, "/api/retry", "{}").await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     assert!(answer["error"].as_str().is_some_and(|error| error.contains("ids")), "{answer}");
+}
+
+#[tokio::test]
+async fn schedules_of_the_database_are_told_in_words_and_paged() {
+    let store = MemoryStore::new(ManualClock::new(Timestamp::from_secs(1_000)));
+    let job = Job::new("export").stored_schedules().run(|_: Context| async { Ok::<_, HandlerError>(()) });
+    let scheduler = Scheduler::builder(store.clone()).job(job).build().expect("a job").start();
+    let operator = scheduler.jobs().named("ada").expect("a name");
+    let every = Schedule::from(Cadence::new(Duration::from_secs(900)).expect("a grid"));
+    for id in ["a", "b", "a/c"] {
+        let edit = || ScheduleEdit::of("export", Scope::new("tenant", id).expect("a scope"));
+        while operator.put_schedule(edit(), &every).await == Ok(PutOutcome::UnknownJob) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let router = Web::new(store, Runtime::tokio()).router();
+    let (mut after, mut seen) = (String::new(), Vec::new());
+    loop {
+        let (status, page) = get(&router, &format!("/api/schedules?job=export&limit=2{after}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        for entry in page["schedules"].as_array().expect("a list") {
+            assert_eq!((&entry["words"], &entry["stored"]["edited_by"]), (&"every 900s".into(), &"ada".into()));
+            assert_eq!(entry["stored"]["edited_at"], "1970-01-01T00:16:40Z");
+            seen.push(entry["stored"]["scope"]["id"].as_str().expect("a text").to_owned());
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        let encoded: String = next.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        after = format!("&after={encoded}");
+    }
+    assert_eq!(seen, ["a", "a/c", "b"]);
+    assert_eq!(get(&router, "/api/schedules?all=true").await.1["schedules"].as_array().map(Vec::len), Some(3));
+    scheduler.shutdown(Duration::from_secs(5)).await.expect("stopped");
 }
 
 #[tokio::test]

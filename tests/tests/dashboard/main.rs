@@ -80,6 +80,12 @@ fn shows(kind: Kind) {
     }
     let reminders = go(&browser, "job/invoice_reminders");
     assert!(reminders.contains("tenant/globex") && reminders.contains("fresh"), "{reminders}");
+    assert!(!reminders.contains("kept in the database"), "its schedule is in its program: {reminders}");
+    scene.put_schedule(HOSTILE);
+    let export = go(&browser, "job/warehouse_export");
+    for text in ["kept in the database", "tenant/acme", "30 2 * * * Europe/Berlin", "ada", HOSTILE] {
+        assert!(export.contains(text), "no `{text}` in {export}");
+    }
     let hostile =
         go(&browser, &format!("job/{}", HOSTILE.replace('<', "%3C").replace('\'', "%27").replace('=', "%3D")));
     assert!(hostile.contains(HOSTILE) && hostile.contains("<b>/'\"&lt;"), "{hostile}");
@@ -151,7 +157,7 @@ fn keys(kind: Kind) {
     browser.until("dashboard.name === 'jobs'");
     browser.press("/");
     browser.press(key::ESCAPE);
-    assert_eq!(state(&browser)["rows"], 4, "no filter, all jobs");
+    assert_eq!(state(&browser)["rows"], 5, "no filter, all jobs");
     browser.press("2");
     browser.until("dashboard.name === 'executions' && dashboard.data");
     assert_eq!(state(&browser)["rows"], 50, "a page");

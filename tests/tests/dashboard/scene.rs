@@ -4,13 +4,14 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tourbillon::{
-    driver::{JobOperator, Running, Scheduler, Settings},
+    driver::{JobOperator, Running, ScheduleEdit, Scheduler, Settings},
     job::{Completion, Context, HandlerError, Job},
     model::{Audit, Scope, State},
+    plan::Cron,
     queue::{Enqueuer, ItemOptions, Queue},
     runtime::Runtime,
     service::{HaMode, Leadership, Pass, Service, Tick},
-    store::{ListRecent, Store, ask},
+    store::{ListRecent, PutOutcome, Revision, Store, ask},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_sqlite::SqliteStore;
@@ -113,6 +114,16 @@ impl Scene {
         self.runtime.block_on(operator.pause(job, None)).expect("the store answers");
     }
 
+    /// Gives the job that has its schedules from the database one, as an operator would.
+    pub(crate) fn put_schedule(&self, note: &str) {
+        let operator = JobOperator::new(Arc::clone(&self.store), Runtime::tokio()).named("ada").expect("a name");
+        let acme = Scope::new("tenant", "acme").expect("a scope");
+        let nightly = Cron::new("30 2 * * *", "Europe/Berlin").expect("a pattern").into();
+        let put = operator.put_schedule(ScheduleEdit::of("warehouse_export", acme).note(note), &nightly);
+        let outcome = self.runtime.block_on(put).expect("the store answers");
+        assert_eq!(outcome, PutOutcome::Put(Revision::FIRST));
+    }
+
     /// One more item, which stays waiting.
     pub(crate) fn enqueue_one(&self) {
         self.runtime.block_on(async {
@@ -165,6 +176,7 @@ fn scheduler(store: Arc<dyn Store>, names: Names) -> Scheduler {
                 .audit(Audit::All)
                 .run(well),
         )
+        .job(Job::new("warehouse_export").stored_schedules().run(well))
         .job(Job::new("fetch_rates").every(DAY / 144).run(well))
         .job(Job::new(job).every(DAY).scopes([Scope::new(kind, id).expect("a scope")]).run(well))
         .job(Job::new("sync_ledger").every(DAY / 24).audit(Audit::All).run(move |_: Context| async move {
