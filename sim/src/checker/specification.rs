@@ -10,10 +10,10 @@ use tourbillon::{
     },
     plan::CatchUp,
     store::{
-        AcquireLock, Cancel, Claim, Heartbeat, ListAudit, ListExecutions, ListSkipped, MAX_BATCH, ManualClock,
-        MemoryStore, Migrate, PauseJob, Plan, PlanEntry, ReadCursors, Register, Registration, ReleaseLock, RenewLock,
-        Reply, Request, Requeue, Rescue, ResumeJob, SCHEMA_VERSION, Settle, Settlement, SpecHash, Start, TriggerJob,
-        Verb,
+        AcquireLock, Cancel, Claim, Expected, Heartbeat, ListAudit, ListExecutions, ListSkipped, MAX_BATCH,
+        ManualClock, MemoryStore, Migrate, PauseJob, Plan, PlanEntry, PutSchedule, ReadCursors, Register,
+        RegisteredRules, Registration, ReleaseLock, RemoveSchedule, RenewLock, Reply, Request, Requeue, Rescue,
+        ResumeJob, Revision, SCHEMA_VERSION, ScheduleData, Settle, Settlement, SpecHash, Start, TriggerJob, Verb,
     },
 };
 use uuid::Uuid;
@@ -49,6 +49,22 @@ fn strict(facts: &mut RunFacts) {
     facts.jobs.push(job);
     facts.boot = Boot::Migrate;
     facts.jobs.iter_mut().for_each(|job| job.effects_per_start = 0);
+}
+
+/// Of a job that takes schedules from the database.
+fn stored_schedules() -> RegisteredRules {
+    RegisteredRules {
+        schedule: String::new(),
+        planner: None,
+        stored_schedules: true,
+        priority: 0,
+        max_attempts: 1,
+        lease_ms: 1,
+        reentry: Reentry::Allow,
+        supersede: Supersede::Never,
+        max_overlap: None,
+        audit: Audit::Off,
+    }
 }
 
 impl Callers {
@@ -110,8 +126,12 @@ impl Callers {
     }
 
     fn register(&mut self) {
-        let registration =
-            |job| Registration { spec_hash: self.spec(&job), schedule_hash: self.spec(&job), job, rules: None };
+        let registration = |job| Registration {
+            spec_hash: self.spec(&job),
+            schedule_hash: self.spec(&job),
+            job,
+            rules: Some(stored_schedules()),
+        };
         let jobs = self.jobs().into_iter().map(registration).collect();
         self.call(Register { runner: Incarnation(Uuid::nil()), jobs });
     }
@@ -153,7 +173,7 @@ impl Callers {
                 job: facts.job.clone(),
                 scope: Scope::global(),
                 spec_hash: self.spec(&facts.job),
-                schedule_hash: None,
+                schedule_hash: known.cursors.first().and_then(|cursor| cursor.schedule_hash.clone()),
                 expect,
                 to: step.to,
                 delay_ms: u64::try_from(facts.planner.delay.as_millis()).unwrap(),
@@ -215,7 +235,7 @@ impl Callers {
     }
 
     fn act(&mut self) {
-        match self.draw(29) {
+        match self.draw(30) {
             0..5 => self.claim(),
             5..9 => _ = self.lease().map(|lease| self.call(Start { leases: vec![lease] })),
             9..11 => _ = self.lease().map(|lease| self.call(Heartbeat { leases: vec![lease] })),
@@ -237,6 +257,7 @@ impl Callers {
             25 => _ = self.lock().map(|lock| self.call(RenewLock { lock })),
             27 if self.draw(4) == 0 => self.hold(),
             28 if self.draw(8) == 0 => self.trigger(),
+            29 if self.draw(6) == 0 => self.store_schedule(),
             26 if self.draw(2) == 0 => _ = self.lock().map(|lock| self.call(ReleaseLock { lock })),
             _ => self.pass_time(),
         }
@@ -252,6 +273,25 @@ impl Callers {
         } else {
             self.call(ResumeJob { job, scope, actor: None });
         }
+    }
+
+    /// Puts or removes a schedule, which has the slots of the job's; now and then expecting what is not there.
+    fn store_schedule(&mut self) {
+        let which = usize::try_from(self.draw(self.facts.jobs.len() as u64)).unwrap();
+        let facts = self.facts.jobs[which].clone();
+        let (job, scope) = (facts.job.clone(), Scope::global());
+        let expected = match self.draw(4) {
+            0 => Expected::Nothing,
+            1 => Expected::Revision(Revision(u32::try_from(1 + self.draw(3)).unwrap())),
+            _ => Expected::Anything,
+        };
+        if self.draw(4) == 0 {
+            self.call(RemoveSchedule { job, scope, expected, note: None, actor: None });
+            return;
+        }
+        let hash = SpecHash(format!("own {}", self.draw(3)).into());
+        let schedule = ScheduleData { hash, ..ScheduleData::of(&facts.planner.schedule).expect("a grid is data") };
+        self.call(PutSchedule { job, scope, schedule, expected, note: None, actor: None });
     }
 
     fn trigger(&mut self) {

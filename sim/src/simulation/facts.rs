@@ -133,7 +133,7 @@ fn with_room_for_ticks(bound: Duration, intervals: &[Duration]) -> Duration {
     }
 }
 
-/// `None` for a job whose scopes have schedules to themselves: which, only its function knows, at each moment. Its
+/// `None` for a job whose scopes have schedules to themselves: which, only its function knows, or the database, at each moment. Its
 /// executions are judged all the same, by the policy that each of them carries.
 fn job_facts(job: JobRules<'_>) -> Option<JobFacts> {
     let planner: Planner = job.planner()?;
