@@ -30,7 +30,8 @@ async fn connect() -> Outcome<PgStore> {
     Ok(PgStore::builder(&url).connect().await?)
 }
 
-/// The queue of all measurements, with its defaults unless the environment names others: `WORKERS`, `RETAIN=failures`.
+/// The queue of all measurements, with its defaults unless the environment names others: `WORKERS`, `RETAIN=failures`,
+/// `COALESCE`.
 pub(crate) fn queue() -> Queue<Parcel> {
     let queue = Queue::<Parcel>::new(QUEUE).run(|parcel: Parcel, _: Context| async move {
         parcel.run();
@@ -40,6 +41,7 @@ pub(crate) fn queue() -> Queue<Parcel> {
         Ok("failures") => queue.retain(Retention::Failures),
         _ => queue,
     };
+    let queue = if env::var_os("COALESCE").is_some() { queue.coalescing() } else { queue };
     match env::var("WORKERS").ok().and_then(|text| text.parse().ok()) {
         Some(workers) => queue.workers(workers),
         None => queue,

@@ -60,6 +60,9 @@ const OURS: System = System {
 /// With the defaults.
 const OURS_KEEPING: System = System { name: "ours, keeping", beside: Some(KEEPING.name), environment: &[], ..OURS };
 
+/// With producers whose callers share requests.
+const OURS_COALESCING: System = System { environment: &[("COALESCE", "1")], ..OURS };
+
 const DELETING: System = System {
     name: "ceiling, deleting",
     beside: None,
@@ -137,8 +140,11 @@ pub(crate) async fn report(plan: &Plan) -> Outcome<()> {
             }
         }
         for system in [&OURS, &DELETING] {
-            single(&server, system, plan, &mut sheet).await?;
+            single(&server, system, "enqueue, 16 callers", plan, &mut sheet).await?;
             latency(&server, system, plan, &mut sheet).await?;
+        }
+        for system in [&OURS_COALESCING, &DELETING] {
+            single(&server, system, "enqueue, 16 callers, coalescing", plan, &mut sheet).await?;
         }
         idle(&server, plan, &mut sheet).await?;
         sqlite(plan, &mut sheet).await?;
@@ -171,13 +177,13 @@ async fn drain(server: &Server, system: &System, processes: u32, plan: &Plan, sh
     Ok(())
 }
 
-async fn single(server: &Server, system: &System, plan: &Plan, sheet: &mut Sheet) -> Outcome<()> {
-    if !"enqueue, 16 callers".starts_with(&plan.only) {
+async fn single(server: &Server, system: &System, name: &str, plan: &Plan, sheet: &mut Sheet) -> Outcome<()> {
+    if !name.starts_with(&plan.only) {
         return Ok(());
     }
     let database = system.database(server).await?;
     let filled = system.finish(&["single", "8000", "16"], &database)?;
-    sheet.add("enqueue, 16 callers", "rows/s", system, field(&filled, "RATE "));
+    sheet.add(name, "rows/s", system, field(&filled, "RATE "));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{
+    coalesce::Coalescer,
     send::send,
     spec::{By, Producing, Queue, QueueError, key_of},
 };
@@ -136,6 +137,8 @@ struct Inner<T> {
     runtime: Runtime,
     rules: Producing<T>,
     closed: AtomicBool,
+    /// For single items of concurrent callers, if the queue wants that.
+    coalescer: Option<Arc<Coalescer>>,
     /// Says whether the scheduler behind it, if any, still takes items; wakes its worker.
     worker: Option<Worker>,
 }
@@ -173,7 +176,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
         rules: Producing<T>,
         worker: Option<Worker>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { store, runtime, rules, closed: AtomicBool::new(false), worker }) }
+        let coalescer = rules.coalesces.then(|| Coalescer::new(rules.name.clone(), rules.capacity));
+        Self { inner: Arc::new(Inner { store, runtime, rules, closed: AtomicBool::new(false), coalescer, worker }) }
     }
 
     /// The queue.
@@ -194,9 +198,19 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
     /// # Errors
     /// [`EnqueueError`].
     pub async fn enqueue_with(&self, item: &T, options: ItemOptions) -> Result<EnqueueOutcome, EnqueueError> {
-        match self.enqueue_all([(item, options)]).await?.first() {
+        let outcome = match &self.inner.coalescer {
+            None => self.enqueue_all([(item, options)]).await?.first().copied(),
+            Some(_) if self.is_closed() => return Err(EnqueueError::Closed(self.queue().clone())),
+            Some(coalescer) => {
+                let item = self.item(item, options)?;
+                let outcome = coalescer.enqueue(&self.inner.store, &self.inner.runtime, item).await?;
+                self.wake_for(&[outcome]);
+                Some(outcome)
+            }
+        };
+        match outcome {
             Some(EnqueueOutcome::Full) | None => Err(EnqueueError::Full(self.queue().clone())),
-            Some(outcome) => Ok(*outcome),
+            Some(outcome) => Ok(outcome),
         }
     }
 
@@ -224,12 +238,16 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
             return Err(EnqueueError::Closed(self.queue().clone()));
         }
         let outcomes = send(&self.inner.store, &self.inner.runtime, enqueue).await?.outcomes;
+        self.wake_for(&outcomes);
+        Ok(outcomes)
+    }
+
+    fn wake_for(&self, outcomes: &[EnqueueOutcome]) {
         if let Some(worker) = &self.inner.worker
             && outcomes.iter().any(|outcome| matches!(outcome, EnqueueOutcome::Enqueued(_)))
         {
             (worker.wake)();
         }
-        Ok(outcomes)
     }
 
     /// The verb that enqueues these items: for an enqueue in a transaction of the caller's own, which the databases'

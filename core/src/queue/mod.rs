@@ -11,6 +11,7 @@
 //! | [`Queue::capacity`] | live items | all replicas, by a locked row |
 //! | [`Unique`] | live items with one key | the database, by a unique index (G11) |
 
+mod coalesce;
 mod enqueuer;
 mod operator;
 mod send;

@@ -98,6 +98,7 @@ impl<T> Unique<T> {
 /// | backoff | 10 s, doubled each time up to 48 h, ±10 % |
 /// | audit | exceptions |
 /// | retain | everything, until it is pruned |
+/// | coalescing | no: each enqueue is a request |
 /// | time to live, capacity, concurrency, unique | no limit |
 ///
 /// ```
@@ -131,6 +132,7 @@ pub struct Queue<T> {
     priority: i16,
     audit: Audit,
     retain: Retention,
+    coalesces: bool,
     unique: Option<Unique<T>>,
     handler: Option<Handler<T>>,
     probe: Option<ProbeFn>,
@@ -168,6 +170,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             priority: 0,
             audit: Audit::default(),
             retain: Retention::default(),
+            coalesces: false,
             unique: None,
             handler: None,
             probe: None,
@@ -317,6 +320,15 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         Self { retain, ..self }
     }
 
+    /// Lets concurrent callers of [`Enqueuer::enqueue`](super::Enqueuer::enqueue) share requests: what comes while one is
+    /// under way goes with the next, as one transaction, and each caller gets the outcome of its own item. Many callers of one
+    /// producer, or of its clones, are then as quick as a batch; one alone is as quick as ever. While the database does not
+    /// answer, all wait for the same request. An item whose caller ceases to wait may be stored, as without it.
+    #[must_use]
+    pub fn coalescing(self) -> Self {
+        Self { coalesces: true, ..self }
+    }
+
     /// What makes an item a duplicate. Without it none is.
     #[must_use]
     pub fn unique(self, unique: Unique<T>) -> Self {
@@ -400,6 +412,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             unique: self.unique.clone(),
             heartbeat: attempts.heartbeat,
             retain: self.retain,
+            coalesces: self.coalesces,
             name,
             item: PhantomData,
         })
@@ -524,6 +537,7 @@ pub(crate) struct Producing<T> {
     /// How often a running attempt renews its lease.
     heartbeat: Duration,
     pub(crate) retain: Retention,
+    pub(crate) coalesces: bool,
     pub(crate) unique: Option<Unique<T>>,
     item: PhantomData<fn(T)>,
 }

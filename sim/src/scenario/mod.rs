@@ -26,5 +26,5 @@ pub use duration::{format_duration, parse_duration};
 pub use error::ScenarioError;
 pub use regression::regression_file;
 pub use shape::{
-    FaultMix, JobShape, Operates, Orders, Phases, QueueShape, Scenario, ScheduleShape, ServiceShape, Work,
+    Enqueues, FaultMix, JobShape, Operates, Orders, Phases, QueueShape, Scenario, ScheduleShape, ServiceShape, Work,
 };

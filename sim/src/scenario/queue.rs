@@ -12,7 +12,7 @@ use tourbillon::{
 use super::{
     error::ScenarioError,
     job::{idle, read_backoff, read_work},
-    shape::{Operates, QueueShape},
+    shape::{Enqueues, Operates, QueueShape},
     table::{Table, Value},
 };
 
@@ -27,6 +27,7 @@ pub(super) const QUEUE_KEYS: &[&str] = &[
     "counts",
     "period",
     "retain",
+    "enqueues",
     "capacity",
     "concurrency_per_key",
     "limit_keys",
@@ -68,6 +69,9 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
             value.one_of("what counts", &names)
         })?,
         period: table.or("period", None, within)?,
+        enqueues: table.or("enqueues", Enqueues::InBatches, |value| {
+            value.one_of("way", &[("in_batches", Enqueues::InBatches), ("by_callers", Enqueues::ByCallers)])
+        })?,
         retain: table.or("retain", Retention::Everything, |value| {
             let names = [
                 ("everything", Retention::Everything),

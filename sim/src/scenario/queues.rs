@@ -1,18 +1,22 @@
 //! The workload of queues: on every replica a producer, which enqueues through the faulty network, and a worker.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tourbillon::{
     driver::SchedulerBuilder,
     job::{BoxError, Completion, Context, HandlerError},
-    model::{JobName, State},
+    model::{ExecutionId, JobName, State},
     queue::{Enqueuer, ItemOptions, Operator, Queue, QueueError, Unique},
     service::{Service, Tick},
-    store::{Due, ListItems, Lives, UpdateItem},
+    store::{Due, EnqueueOutcome, ListItems, Lives, UpdateItem},
 };
 
-use super::{Operates, QueueShape, planned::perform, round};
+use super::{Enqueues, Operates, QueueShape, planned::perform, round};
 use crate::{chance, history::QueueFacts, world::Host};
 
 /// What is enqueued: who made it, and which of its items it is.
@@ -70,6 +74,9 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
         .lease(shape.lease)
         .retain(shape.retain)
         .backoff(shape.backoff.clone());
+    if shape.enqueues == Enqueues::ByCallers {
+        queue = queue.coalescing();
+    }
     if let Some(attempts) = shape.max_attempts {
         queue = queue.max_attempts(attempts);
     }
@@ -146,6 +153,7 @@ fn operating(shape: &QueueShape, every: Duration, host: Host) -> Service {
 /// One to three items a tick, keys drawn. Errors are the world's: the next tick goes on.
 fn producing(shape: &QueueShape, producer: Enqueuer<Parcel>, host: Host) -> Service {
     let (keys, lanes, delay) = (u64::from(shape.keys), u64::from(shape.limit_keys), shape.delay);
+    let enqueues = shape.enqueues;
     Service::new(&format!("producer of {}", shape.name))
         .every(shape.produce_every)
         .timeout(shape.produce_every.max(Duration::from_secs(30)))
@@ -164,8 +172,41 @@ fn producing(shape: &QueueShape, producer: Enqueuer<Parcel>, host: Host) -> Serv
                     let turn = draw("turn", parcel.number).checked_rem(lanes).unwrap_or(0).to_string();
                     (parcel, ItemOptions::new().delay(wait).key(&turn))
                 });
-                let outcomes = producer.enqueue_all(items).await?;
-                Ok::<u64, BoxError>(outcomes.len() as u64)
+                let made = match enqueues {
+                    Enqueues::InBatches => producer.enqueue_all(items).await?.len(),
+                    Enqueues::ByCallers => by_callers(&producer, &host, items).await,
+                };
+                Ok::<u64, BoxError>(made as u64)
             }
         })
+}
+
+/// Each item by a caller of its own, who must be told of that item and of no other's. Returns how many were told.
+async fn by_callers<'p>(
+    producer: &Enqueuer<Parcel>,
+    host: &Host,
+    items: impl Iterator<Item = (&'p Parcel, ItemOptions)>,
+) -> usize {
+    let mut callers: Vec<_> = items
+        .map(|(parcel, options)| {
+            let id = ExecutionId(host.runtime().uuid());
+            Box::pin(async move { (id, producer.enqueue_with(parcel, options.id(id)).await) })
+        })
+        .collect();
+    let mut made = 0;
+    poll_fn(|cx| {
+        callers.retain_mut(|caller| match caller.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready((own, told)) => {
+                if let Ok(EnqueueOutcome::Enqueued(id)) = told {
+                    assert_eq!(id, own, "a caller is told of its own item");
+                }
+                made += usize::from(told.is_ok());
+                false
+            }
+        });
+        if callers.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    made
 }

@@ -218,6 +218,8 @@ pub struct QueueShape {
     pub keys: u8,
     /// Which others count.
     pub counts: Counts,
+    /// How producers enqueue.
+    pub enqueues: Enqueues,
     /// What is kept of items whose ends are recorded.
     pub retain: Retention,
     /// Period of the keys.
@@ -246,6 +248,15 @@ pub struct QueueShape {
     pub backoff: Backoff,
     /// What the handler does.
     pub work: Work,
+}
+
+/// How the producers of a queue enqueue what a tick makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Enqueues {
+    /// As one batch.
+    InBatches,
+    /// Each item by a caller of its own, all at once; the callers share requests.
+    ByCallers,
 }
 
 /// What a scenario's handler does: waits, sends its effect, waits, returns. All drawn per attempt from the seed.
