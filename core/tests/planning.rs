@@ -12,6 +12,7 @@ use std::{
 
 use tourbillon::{
     driver::{Running, ScheduleEdit, Scheduler, SchedulerBuilder, Triggered},
+    health::{Bounds, Freshness},
     job::{BoxError, HandlerError, Job, ScopedSchedule},
     model::{JobName, Json, RequestId, Scope, SkipReason, State, Timestamp},
     plan::{Cadence, CatchUp, Cron, Hook},
@@ -213,6 +214,10 @@ async fn schedules_in_the_database_are_followed_from_their_edit_on() {
     assert_eq!(bench.slots("export", &Scope::global()).await, [""; 0], "it runs for what has a schedule");
     let told: BTreeSet<_> = bench.ledger().await.into_iter().map(|entry| entry.scope.id().to_owned()).collect();
     assert_eq!(told, BTreeSet::from(["edited".to_owned()]));
+    let report = operator.health(&Bounds::default()).await.expect("judged");
+    let kept = report.jobs[0].scopes.iter().find(|health| health.scope == scope("kept")).expect("it has a cursor");
+    let next_due = kept.next_due_at.map(|at| at.to_string()[11..16].to_owned());
+    assert_eq!((kept.freshness, next_due.as_deref()), (Freshness::Fresh, Some("01:10")));
     let all = operator.schedules(Some("export"), ScheduleFilter::All).await.expect("listed");
     assert_eq!(all.iter().map(|edit| edit.revision.0).collect::<Vec<_>>(), [1, 2, 3, 1, 1]);
     assert!(all.iter().all(|edit| edit.edited_by == "ada"));

@@ -300,6 +300,7 @@ fn runner() -> Incarnation {
 fn rules() -> RegisteredRules {
     RegisteredRules {
         stored_schedules: false,
+        delay_ms: 0,
         schedule: "every 300s".to_owned(),
         planner: Some(planner()),
         priority: 0,

@@ -1,10 +1,15 @@
 //! Gathers the rows that health is judged by. Reads; judges nothing.
 
+use std::collections::BTreeMap;
+
 use super::{JobOperator, OperatorError, job_operator::pages};
 use crate::{
     health::{Bounds, Facts, JobFacts, Report, ScopeFacts, judge},
-    model::{JobName, Lock, Timestamp},
-    store::{ListLocks, ListRecent, MAX_BATCH, ReadStats, ScopeEntry, StoreError},
+    model::{JobName, Lock, Scope, Timestamp},
+    plan::Schedule,
+    store::{
+        JobEntry, ListLocks, ListRecent, MAX_BATCH, ReadStats, ScheduleFilter, ScopeEntry, StoreError, StoredSchedule,
+    },
 };
 
 /// Pages of scopes of one job, and pages of locks, at most: 10,000 rows.
@@ -16,7 +21,7 @@ const MAX_SEARCHES: usize = 100;
 impl JobOperator {
     /// How the database fares: each job's last success against its schedule, what is due and waits, who holds which lock,
     /// what is paused; and what of it wants a person. Some reads, of the newest state each, not one snapshot: two queries, and
-    /// two for each job or more where it has more than 1,000 scopes.
+    /// two for each job, three where its schedules are in the database, or more where it has more than 1,000 scopes.
     ///
     /// Of one job the first 10,000 scopes are judged, and 100 of all that never succeeded; the report says how many were not.
     ///
@@ -41,6 +46,7 @@ impl JobOperator {
         let mut searches = 0;
         for entry in self.jobs().await? {
             let mut scopes = Vec::new();
+            let mut stored = self.stored_schedules(&entry).await?;
             for scope in self.pages_of_scopes(&entry.job, MAX_PAGES).await? {
                 let is_judged = scope.last_success.is_some() || scope.cursor.newest_slot.is_none();
                 let first_slot_at = if is_judged || searches == MAX_SEARCHES {
@@ -49,13 +55,24 @@ impl JobOperator {
                     searches += 1;
                     self.first_slot(&entry.job, &scope, bounds).await?
                 };
-                scopes.push(ScopeFacts { entry: scope, first_slot_at });
+                let stored = stored.remove(&scope.cursor.scope);
+                scopes.push(ScopeFacts { entry: scope, first_slot_at, stored });
             }
             jobs.push(JobFacts { entry, scopes });
         }
         let locks = self.some_locks().await?;
         let stats = self.ask(ReadStats {}).await?;
         Ok(judge(&Facts { now: stats.now, jobs, live: stats.jobs, locks }, bounds))
+    }
+
+    /// The schedules that the database keeps for a job that has them there.
+    async fn stored_schedules(&self, entry: &JobEntry) -> Result<BTreeMap<Scope, Schedule>, StoreError> {
+        if !entry.rules.as_ref().is_some_and(|rules| rules.stored_schedules) {
+            return Ok(BTreeMap::new());
+        }
+        let stored = self.pages_of_schedules(Some(&entry.job), ScheduleFilter::InForce, MAX_PAGES).await?;
+        let readable = |stored: StoredSchedule| Some((stored.scope, stored.schedule?.schedule().ok()?));
+        Ok(stored.into_iter().filter_map(readable).collect())
     }
 
     async fn some_locks(&self) -> Result<Vec<Lock>, StoreError> {

@@ -6,7 +6,7 @@ use crate::{
     plan::Schedule,
     store::{
         Expected, ListSchedules, MAX_BATCH, PutOutcome, PutSchedule, RemoveOutcome, RemoveSchedule, ScheduleData,
-        ScheduleFilter, StoredSchedule,
+        ScheduleFilter, StoreError, StoredSchedule,
     },
 };
 
@@ -83,11 +83,20 @@ impl JobOperator {
         which: ScheduleFilter,
     ) -> Result<Vec<StoredSchedule>, OperatorError> {
         let job = job.map(JobName::new).transpose()?;
+        Ok(self.pages_of_schedules(job.as_ref(), which, usize::MAX).await?)
+    }
+
+    pub(super) async fn pages_of_schedules(
+        &self,
+        job: Option<&JobName>,
+        which: ScheduleFilter,
+        max: usize,
+    ) -> Result<Vec<StoredSchedule>, StoreError> {
         let list = |after| {
-            let list = ListSchedules { job: job.clone(), scope: None, which, after, limit: MAX_BATCH };
+            let list = ListSchedules { job: job.cloned(), scope: None, which, after, limit: MAX_BATCH };
             async { Ok(self.ask(list).await?.schedules) }
         };
         let place = |last: &StoredSchedule| (last.job.clone(), last.scope.clone(), last.revision);
-        Ok(pages(usize::MAX, place, list).await?)
+        pages(max, place, list).await
     }
 }

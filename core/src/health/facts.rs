@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     model::{JobName, Lock, Timestamp},
+    plan::Schedule,
     store::{JobEntry, JobStats, ScopeEntry},
 };
 
@@ -53,4 +54,7 @@ pub struct ScopeFacts {
     /// The oldest slot of which an execution was found, where no success is known; `None`: none was looked for, or there is
     /// none. A scope that never succeeded is judged from here.
     pub first_slot_at: Option<Timestamp>,
+    /// The schedule that the database keeps for it, of its job's kind; `None`: none was looked for, there is none, or this
+    /// program cannot read it.
+    pub stored: Option<Schedule>,
 }

@@ -1,13 +1,15 @@
 //! Owns the rules: from rows and the database's time to findings. A schedule is walked slot by slot and never further than
 //! [`MOST_COUNTED`], so that a judgement costs the same a year after the last success.
 
+use std::time::Duration;
+
 use super::{
     Bounds, Cause, Facts, Finding, Freshness, JobFacts, JobHealth, LockHealth, QueueHealth, Report, ScopeFacts,
     ScopeHealth, report::MOST_COUNTED,
 };
 use crate::{
     model::{JobName, Lock, Timestamp},
-    plan::Planner,
+    plan::{Begin, CatchUp, Planner, Schedule},
     store::{JobStats, Success},
 };
 
@@ -88,7 +90,8 @@ impl Look<'_> {
     fn scope(&self, scope: &ScopeFacts) -> ScopeHealth {
         let cursor = &scope.entry.cursor;
         // The job's planner says nothing of a scope that has a schedule to itself.
-        let planner = self.planner.as_ref().filter(|_| cursor.schedule_hash.is_none());
+        let own = scope.stored.clone().map(|schedule| self.own(schedule));
+        let planner = own.as_ref().or_else(|| self.planner.as_ref().filter(|_| cursor.schedule_hash.is_none()));
         let is_paused = self.job.entry.paused_at.is_some() || scope.entry.paused_at.is_some();
         let freshness = match planner {
             _ if is_paused => Freshness::Paused,
@@ -104,6 +107,13 @@ impl Look<'_> {
             next_due_at: planner.filter(|_| !is_paused).and_then(next),
             freshness,
         }
+    }
+
+    /// By when slots of a schedule in the database are due. What becomes of missed ones does not matter here.
+    fn own(&self, schedule: Schedule) -> Planner {
+        let delay_ms = self.job.entry.rules.as_ref().map_or(0, |rules| rules.delay_ms);
+        let (delay, begin) = (Duration::from_millis(delay_ms), Begin::default());
+        Planner { schedule, delay, catch_up: CatchUp::LatestOnly, max_lateness: None, begin }
     }
 
     fn freshness(&self, planner: &Planner, scope: &ScopeFacts) -> Freshness {
@@ -168,12 +178,12 @@ fn lock_health(lock: &Lock, now: Timestamp) -> LockHealth {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::{
         model::{Audit, Epoch, Incarnation, Json, LockName, Reentry, Scope, Supersede, Token},
-        plan::{Begin, Cadence, CatchUp, Cron, Schedule},
+        plan::{Cadence, Cron},
         store::{Cursor, JobEntry, RegisteredRules, ScopeEntry, SpecHash},
     };
 
@@ -197,6 +207,7 @@ mod tests {
             Planner { schedule, delay, catch_up: CatchUp::LatestOnly, max_lateness: None, begin: Begin::default() };
         RegisteredRules {
             stored_schedules: false,
+            delay_ms: 0,
             schedule: words,
             planner: Some(Json::new(&serde_json::to_value(&planner).unwrap()).unwrap()),
             priority: 0,
@@ -230,7 +241,7 @@ mod tests {
             last_success,
         };
         let scope = ScopeEntry { cursor, paused_at: None, last_success };
-        JobFacts { entry, scopes: vec![ScopeFacts { entry: scope, first_slot_at: None }] }
+        JobFacts { entry, scopes: vec![ScopeFacts { entry: scope, first_slot_at: None, stored: None }] }
     }
 
     fn facts(now: i64, job: JobFacts) -> Facts {
@@ -253,6 +264,29 @@ mod tests {
         }
         assert_eq!(freshness(4 * HOUR, job(4 * HOUR, Some(HOUR))), stale(4 * HOUR, 2, Cause::NotSucceeding));
         assert_eq!(freshness(9 * HOUR, job(9 * HOUR, Some(HOUR))), stale(4 * HOUR, 7, Cause::NotSucceeding));
+    }
+
+    #[test]
+    fn a_scope_is_judged_by_the_schedule_that_the_database_keeps_for_it() {
+        let stored = |edited_at: i64, delay_ms| {
+            let mut job = job(9 * HOUR, None);
+            let rules = job.entry.rules.as_mut().unwrap();
+            (rules.planner, rules.stored_schedules, rules.delay_ms) = (None, true, delay_ms);
+            let scope = &mut job.scopes[0];
+            scope.stored = Some(hourly());
+            let cursor = &mut scope.entry.cursor;
+            (cursor.at, cursor.edited_at) = (at(edited_at), Some(at(edited_at)));
+            cursor.schedule_hash = Some(SpecHash("own".into()));
+            job
+        };
+        // Put at half past five, and nobody planned it: 6:00 and 7:00 had their periods.
+        let nobody = stored(5 * HOUR + HOUR / 2, 0);
+        assert_eq!(freshness(8 * HOUR, nobody.clone()), stale(8 * HOUR, 2, Cause::NotPlanned));
+        assert_eq!(freshness(8 * HOUR - 1, nobody), Freshness::Fresh);
+        assert_eq!(freshness(8 * HOUR + 1, stored(5 * HOUR + HOUR / 2, 60_000)), Freshness::Fresh, "a minute more");
+        let mut removed = stored(5 * HOUR, 0);
+        (removed.scopes[0].stored, removed.scopes[0].entry.cursor.schedule_hash) = (None, None);
+        assert_eq!(freshness(9 * HOUR, removed), Freshness::Unknown);
     }
 
     #[test]

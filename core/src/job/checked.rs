@@ -188,6 +188,7 @@ impl CheckedJob {
             schedule,
             planner: self.fixed_planner().and_then(|planner| described(&planner)),
             stored_schedules: matches!(self.targets, Targets::Stored),
+            delay_ms: self.delay_ms(),
             priority: self.priority,
             max_attempts: self.max_attempts,
             lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),

@@ -57,6 +57,7 @@ fn stored_schedules() -> RegisteredRules {
         schedule: String::new(),
         planner: None,
         stored_schedules: true,
+        delay_ms: 0,
         priority: 0,
         max_attempts: 1,
         lease_ms: 1,

@@ -458,6 +458,7 @@ pub(crate) fn scope(id: &str) -> Scope {
 pub(crate) fn rules() -> RegisteredRules {
     RegisteredRules {
         stored_schedules: true,
+        delay_ms: 60_000,
         schedule: "0 8 * * * Europe/Zürich \"täglich\"".to_owned(),
         planner: Some(Json::from_stored(r#"{"schedule":"ü"}"#)),
         priority: -1,

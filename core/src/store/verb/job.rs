@@ -57,6 +57,9 @@ pub struct RegisteredRules {
     /// Whether its schedules are those that the database keeps, one for each scope.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stored_schedules: bool,
+    /// A slot at t is due at t + this, in milliseconds; zero when whoever registered did not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delay_ms: u64,
     /// Lower runs first.
     pub priority: i16,
     /// Charged attempts allowed, 1 or more.
@@ -71,6 +74,11 @@ pub struct RegisteredRules {
     pub max_overlap: Option<u32>,
     /// Which transitions are told.
     pub audit: Audit,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_zero(delay_ms: &u64) -> bool {
+    *delay_ms == 0
 }
 
 impl RegisteredRules {
