@@ -117,6 +117,22 @@ const REASONS: &[(&str, &str)] = &[
         "between the two looks nothing awaits, and the simulation has one thread; a race of a real runtime",
     ),
     (
+        "a handler has recorded its end itself",
+        "handlers of scenario files leave that to the driver; `sim/tests/own_tables.rs` has one that does not",
+    ),
+    (
+        "an attempt ended in its handler's own transaction is not held to what drivers are told",
+        "handlers of scenario files leave that to the driver; `sim/tests/own_tables.rs` has one that does not",
+    ),
+    (
+        "an effect is excused because a fail-over lost the taking of its work",
+        "the fail-over column of `sim table` has it, with a fail-over aimed at that commit; hand-written histories, too",
+    ),
+    (
+        "a renewal is answered when the lock is given up",
+        "who gives a lock up ends the renewal with it; it is there for a process that stands still just between the two",
+    ),
+    (
         "a tick is not begun because of a shutdown",
         "the loop of a service ends with the drain: only a tick on demand can come later, and scenarios have none",
     ),

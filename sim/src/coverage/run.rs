@@ -18,12 +18,18 @@ use crate::{
     zoo::{self, Cage},
 };
 
+/// Files of branches that are met by chance, and seldom, begin so.
+const SELDOM: &str = "seldom";
+/// How many times as many seeds they get.
+const MORE: u64 = 20;
+
 /// What is run.
 #[derive(Clone, Debug)]
 pub struct Cover {
     /// Scenario and regression files, in the order of reports.
     pub scenarios: Vec<PathBuf>,
-    /// Seeds of each scenario: 0, 1, …; one that names its own seed has that one alone.
+    /// Seeds of each scenario: 0, 1, …; one that names its own seed has that one alone, and one of what happens seldom, by the
+    /// beginning of its file's name, twenty times as many.
     pub seeds: u64,
     /// Whether every single fault at every request of `exhaustive.toml` is run, too.
     pub is_exhaustive: bool,
@@ -158,7 +164,9 @@ pub fn cover(
     for (n, path) in what.scenarios.iter().enumerate() {
         told(&shown(path));
         let scenario = Scenario::load(path).map_err(|error| error.to_string())?;
-        let (first, count) = scenario.seed.map_or((0, what.seeds), |seed| (seed, 1));
+        let is_seldom = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SELDOM));
+        let many = if is_seldom { what.seeds * MORE } else { what.seeds };
+        let (first, count) = scenario.seed.map_or((0, many), |seed| (seed, 1));
         seeds(what.threads, &sum, (n, &shown(path), None), &scenario, (first, count), engine)?;
     }
     if what.is_exhaustive {
