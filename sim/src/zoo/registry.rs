@@ -39,6 +39,8 @@ const LOST: &str = "zoo/lost.toml";
 const SLOTS: &str = "zoo/slots.toml";
 const LOCKS: &str = "zoo/locks.toml";
 const NOTICES: &str = "wake-ups.toml";
+/// Replicas that are told of nothing.
+const TOLD: &str = "zoo/told.toml";
 const TRUST: &str = "zoo/trust.toml";
 const LEADERS: &str = "leader-handover.toml";
 const FORGETFUL: &str = "forgetful-items.toml";
@@ -121,7 +123,7 @@ pub const fn cage(mutant: Mutant) -> Cage {
         },
         B28 => by("G7", LEADERS),
         B29 => by("G12", BOOT),
-        B30 => by("G14", NOTICES),
+        B30 => by("G14", TOLD),
         B31 => Cage::Outside {
             test: "tests/src/races/mod.rs::opposite_batches_do_not_deadlock",
             why: "the simulation applies one verb at a time: there are no row locks to order",
