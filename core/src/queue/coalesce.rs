@@ -74,8 +74,10 @@ impl Coalescer {
         let (mut batch, mut later, mut seen) = (Vec::new(), VecDeque::new(), BTreeSet::new());
         while let Some(one) = line.waiting.pop_front() {
             if one.tell.is_closed() {
-                sometimes!("a caller ceases to wait before its item is sent");
-            } else if batch.len() < MAX_BATCH as usize && seen.insert(one.item.id) {
+                // Nobody wants it any more, and it was not sent.
+                continue;
+            }
+            if batch.len() < MAX_BATCH as usize && seen.insert(one.item.id) {
                 batch.push(one);
             } else {
                 later.push_back(one);
@@ -103,7 +105,6 @@ impl Server {
                 self.has_ended = true;
                 return;
             }
-            sometimes!("enqueues of several callers share a request", batch.len() > 1);
             let (items, tells): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.item, one.tell)).unzip();
             let told = match self.send(store, runtime, items.clone()).await {
                 // What was refused as a whole is not the fault of each.

@@ -173,14 +173,13 @@ impl Shadow {
 
     /// Nothing is kept of a first life that no schedule made, if its queue says so of ends like this one.
     fn is_forgotten(&self, retain: Retention, row: &Row<'_>) -> bool {
-        let is_kept = match (retain, self.stage) {
-            (Retention::Nothing, Stage::Ended(_)) | (Retention::Failures, Stage::Ended(State::Succeeded)) => {
-                row.slot_at.is_some() || self.generation != Generation::FIRST
+        let may_go = row.slot_at.is_none() && self.generation == Generation::FIRST;
+        may_go
+            && match (retain, self.stage) {
+                (Retention::Nothing, Stage::Ended(_)) => true,
+                (Retention::Failures, Stage::Ended(state)) => state == State::Succeeded,
+                _ => false,
             }
-            _ => true,
-        };
-        sometimes!("nothing is kept of an execution whose end is recorded", !is_kept);
-        !is_kept
     }
 
     fn rest(&mut self, state: State, until: Timestamp) {
