@@ -1,4 +1,4 @@
-//! The zoo's registry is complete, and a few of its bugs are caught. Here and not beside the
+//! The zoo's registry is complete, its matrix is of this registry, and a few of its bugs are caught. Here and not beside the
 //! registry, so that what needs planted bugs is one build, of core and the simulator alone.
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
@@ -8,7 +8,7 @@ use tourbillon_sim::{
     operator::loops::Loop,
     scenario::Scenario,
     world::engine,
-    zoo::{self, Cage, Limits, Matrix, Mutant, SUBSET, cage},
+    zoo::{self, Cage, Limits, Line, Matrix, Mutant, SUBSET, cage},
 };
 
 fn root() -> &'static Path {
@@ -56,6 +56,27 @@ fn every_scenario_of_the_zoo_has_a_bug() {
         let name = file.unwrap().file_name().into_string().unwrap();
         assert!(!name.ends_with(".toml") || used.contains(&*name), "no bug is hunted in scenarios/zoo/{name}");
     }
+}
+
+/// Whoever adds a bug, or moves one, hunts it: `sim zoo --out scenarios/zoo --mutant <id>`.
+#[test]
+fn the_matrix_that_is_committed_is_of_this_zoo() {
+    let text = fs::read_to_string(root().join("scenarios/zoo/matrix.json")).unwrap();
+    let lines: Vec<Line> = serde_json::from_str(&text).unwrap();
+    let told: Vec<_> = lines.iter().map(|line| (&*line.mutant, &*line.about, line.property.as_deref())).collect();
+    let registered = Mutant::ALL.iter().map(|mutant| match cage(*mutant) {
+        Cage::Hunted { by, .. } => (mutant.id(), mutant.about(), Some(by)),
+        Cage::Outside { .. } | Cage::Impossible { .. } => (mutant.id(), mutant.about(), None),
+    });
+    assert_eq!(told, registered.collect::<Vec<_>>());
+    for line in lines.iter().filter(|line| line.property.is_some()) {
+        let is_there =
+            matches!(cage(line.mutant.parse().unwrap()), Cage::Hunted { scenario, .. } if scenario == line.place);
+        assert!(is_there, "{} is not hunted in {} any more", line.mutant, line.place);
+        assert!(line.starts.1 >= 20, "{}: {} starts", line.mutant, line.starts.1);
+    }
+    let page = fs::read_to_string(root().join("scenarios/zoo/matrix.md")).unwrap();
+    assert!(page == Matrix::of(lines).markdown(), "scenarios/zoo/matrix.md is not the page of matrix.json");
 }
 
 #[test]
