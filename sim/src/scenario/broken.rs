@@ -175,6 +175,10 @@ fn every_broken_rule_is_named_at_its_place() {
             "[[job]]\nname = \"rollup\"\nevery = \"1m\"",
             "job `rollup`: defined twice: give each job a name of its own",
         ),
+        (
+            "[[queue]]\nname = \"push\"\nretain = \"nothing\"\nenqueues = \"by_callers\"",
+            "queue `push`: callers know their items by ids, which a queue that forgets does not take: retain everything, or enqueue in batches",
+        ),
         ("[driver]\npoll_interval = \"1ms\"", "setting `poll_interval` is 1ms, allowed are 10ms to 3600s"),
         ("[faults]\nkinds = [\"puase\"]", "unknown fault kind `puase`"),
         ("[faults]\nkinds = \"some\"", "unknown choice `some`"),

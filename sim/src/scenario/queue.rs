@@ -96,6 +96,11 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
         backoff: table.or("backoff", Backoff::exponential(Duration::from_secs(10)), read_backoff)?,
         work: table.or("work", idle(), read_work)?,
     };
+    if shape.enqueues == Enqueues::ByCallers && !shape.retain.is_everything() {
+        // Each would be refused, and a scenario without items breaks nothing.
+        let mend = "callers know their items by ids, which a queue that forgets does not take: retain everything, or enqueue in batches";
+        return Err(table.error_at("enqueues", format!("{}: {mend}", table.what)));
+    }
     super::queues::check(&shape).map_err(|error| named.error(error.to_string()))?;
     Ok(shape)
 }
