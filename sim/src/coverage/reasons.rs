@@ -126,7 +126,7 @@ const REASONS: &[(&str, &str)] = &[
     ),
     (
         "an effect is excused because a fail-over lost the taking of its work",
-        "the fail-over column of `sim table` has it, with a fail-over aimed at that commit; hand-written histories, too",
+        "a fail-over must lose the one commit by which a handler took its work; hand-written histories have it",
     ),
     (
         "a renewal is answered when the lock is given up",
