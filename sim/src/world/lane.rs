@@ -139,3 +139,31 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::panics;
+
+    #[test]
+    fn a_program_that_panics_has_ended_and_can_be_started_again_on_both_lanes() {
+        for lane in [Lane::Event, Lane::Turmoil { tick: Some(Duration::from_millis(1)) }] {
+            let attention = Attention::default();
+            let watch = panics::Watch::start(Arc::clone(&attention));
+            let Ready { mut carrier, .. } = lane.build(0, &attention);
+            let replica = HostId::Replica(0);
+            carrier.add(replica, Box::new(|| Box::pin(async { panic!("the program's own bug") })));
+            for boot in 1..=2u64 {
+                let until = Duration::from_millis(10 * boot);
+                while carrier.elapsed() < until && carrier.is_running(replica) {
+                    carrier.step(until).unwrap_or_else(|error| panic!("{lane}, boot {boot}: {error}"));
+                }
+                let heard = watch.take();
+                assert_eq!(heard.len(), 1, "{lane}, boot {boot}: {heard:?}");
+                assert!(heard[0].contains("the program's own bug"), "{lane}, boot {boot}: {heard:?}");
+                assert!(!carrier.is_running(replica), "{lane}, boot {boot}");
+                carrier.restart(replica, None);
+            }
+        }
+    }
+}

@@ -1,9 +1,12 @@
 //! The turmoil lane: every host a turmoil host, RPC over turmoil's TCP, fixed ticks. Slow and close to the wire.
 
 use std::{
+    future::poll_fn,
     io,
     net::{IpAddr, Ipv4Addr},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -62,10 +65,16 @@ impl TurmoilLane {
     }
 }
 
+/// A program that panics has ended, like any process that does; turmoil would end the whole run. What it said is in the
+/// history: the hook hears it before it is caught here.
+async fn until_panic(mut running: BoxFuture<'static, ()>) {
+    poll_fn(|cx| catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))).unwrap_or(Poll::Ready(()))).await;
+}
+
 impl Carrier for TurmoilLane {
     fn add(&mut self, host: HostId, software: Software) {
         self.sim.host(host.to_string(), move || {
-            let running = software();
+            let running = until_panic(software());
             async move {
                 running.await;
                 Ok(())

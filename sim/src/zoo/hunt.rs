@@ -139,7 +139,10 @@ pub(super) fn hunt(mutant: Mutant, by: &str, scenario: &Scenario, limits: Limits
                             told.shrunk = Some(shrink(mutant, by, scenario, &verdict, limits.shrink_runs, &engine));
                         }
                         if start < limits.turmoils {
-                            told.turmoil = Some(on_turmoil(mutant, by, scenario, seed, &engine));
+                            match on_turmoil(mutant, by, scenario, seed, &engine) {
+                                Ok(is_caught) => told.turmoil = Some(is_caught),
+                                Err(error) => told.broken = Some(error),
+                            }
                         }
                         break;
                     }
@@ -154,11 +157,22 @@ pub(super) fn hunt(mutant: Mutant, by: &str, scenario: &Scenario, limits: Limits
 
 /// Whether one of a few seeds breaks the property there too: faults and loads are the same, the order of what happens at
 /// nearly the same time is not.
-fn on_turmoil(mutant: Mutant, by: &str, scenario: &Scenario, seed: u64, engine: &EngineFactory) -> bool {
+fn on_turmoil(
+    mutant: Mutant,
+    by: &str,
+    scenario: &Scenario,
+    seed: u64,
+    engine: &EngineFactory,
+) -> Result<bool, String> {
     let overrides = Overrides { lane: Some(Lane::Turmoil { tick: Some(TURMOIL_TICK) }), plan: None };
-    (seed..seed + TURMOIL_SEEDS).any(|seed| {
-        run_on(Some(mutant), scenario, seed, &overrides, engine).is_ok_and(|(verdict, _)| verdict.breaks(by))
-    })
+    for seed in seed..seed + TURMOIL_SEEDS {
+        let (verdict, _) = run_on(Some(mutant), scenario, seed, &overrides, engine)
+            .map_err(|error| format!("seed {seed} on the turmoil lane: {error}"))?;
+        if verdict.breaks(by) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn shrink(
