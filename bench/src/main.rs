@@ -19,7 +19,8 @@ use std::{error::Error, process::ExitCode, time::Duration};
 
 const USAGE: &str = "\
 usage: tourbillon-bench report [--rounds N] [--jobs N] [--only BENCH] [--json]
-       tourbillon-bench [ceiling] setup | bulk N BATCH | single N CALLERS | worker | lat N GAP_MS   (of DATABASE_URL)";
+       tourbillon-bench [ceiling] setup | bulk N BATCH | single N CALLERS | worker | lat N GAP_MS   (of DATABASE_URL)
+       tourbillon-bench replica JOBS QUEUES   (of DATABASE_URL)";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -46,6 +47,7 @@ async fn run(words: &[&str]) -> Result<(), Box<dyn Error + Send + Sync>> {
         (Some("bulk"), true) => ceiling::bulk(number(1, 20_000), number(2, 1_000)).await,
         (Some("single"), false) => ours::single(number(1, 2_000), number(2, 1)).await,
         (Some("single"), true) => ceiling::single(number(1, 2_000), number(2, 1)).await,
+        (Some("replica"), false) => ours::replica(number(1, 100), number(2, 20)).await,
         (Some("worker"), false) => ours::worker().await,
         (Some("worker"), true) => ceiling::worker().await,
         (Some("lat"), false) => ours::latency(number(1, 300), gap).await,

@@ -56,6 +56,21 @@ async fn serve() -> Outcome<Running> {
     Ok(Scheduler::builder(connect().await?).queue(queue()).build()?.start())
 }
 
+/// A replica with periodic jobs, none of which is due soon, and empty queues, until the process is killed.
+pub(crate) async fn replica(jobs: u64, queues: u64) -> Outcome<()> {
+    let mut builder = Scheduler::builder(connect().await?);
+    for number in 0..jobs {
+        let job = Job::new(&format!("job {number}")).every(Duration::from_secs(86_400)).begin_with_next_slot();
+        builder = builder.job(job.run(|_| async { Ok::<_, HandlerError>(()) }));
+    }
+    for number in 0..queues {
+        let queue = Queue::<Parcel>::new(&format!("queue {number}"));
+        builder = builder.queue(queue.run(|_, _: Context| async { Ok::<_, HandlerError>(()) }));
+    }
+    let _running = builder.build()?.start();
+    std::future::pending().await
+}
+
 /// Makes the schema.
 pub(crate) async fn setup() -> Outcome<()> {
     connect().await?.migrate().await?;

@@ -198,23 +198,36 @@ async fn latency(server: &Server, system: &System, plan: &Plan, sheet: &mut Shee
     Ok(())
 }
 
-/// One worker process with nothing to do.
+/// One process with nothing to do: a worker of the one queue, and a replica with many jobs and queues.
 async fn idle(server: &Server, plan: &Plan, sheet: &mut Sheet) -> Outcome<()> {
-    const SECONDS: u64 = 20;
+    const MANY: &str = "idle, 100 jobs and 20 queues";
     if !"idle".starts_with(&plan.only) {
         return Ok(());
     }
-    for system in [&OURS, &DELETING] {
+    for (name, system, words) in [
+        ("idle", &OURS, OURS.words(&["worker"])),
+        ("idle", &DELETING, DELETING.words(&["worker"])),
+        (MANY, &OURS, OURS.words(&["replica", "100", "20"])),
+        // It knows one queue.
+        (MANY, &DELETING, DELETING.words(&["worker"])),
+    ] {
         let mut database = system.database(server).await?;
-        let _worker = Worker::spawn(&system.words(&["worker"]), system.environment, &database.url)?;
-        pause(Duration::from_secs(3)).await;
-        let before = database.cost().await?.statements;
-        pause(Duration::from_secs(SECONDS)).await;
-        let after = database.cost().await?.statements;
-        // Those with which the costs were asked are three.
-        sheet.add("idle", "statements/s", system, (after - before - 3) as f64 / SECONDS as f64);
+        let _process = Worker::spawn(&words, system.environment, &database.url)?;
+        sheet.add(name, "statements/s", system, statements(&mut database).await?);
     }
     Ok(())
+}
+
+/// Statements a second of a process that was just started.
+async fn statements(database: &mut Database) -> Outcome<f64> {
+    // Probes, readings of cursors and rescues come every 15 to 30 s.
+    const SECONDS: u64 = 60;
+    pause(Duration::from_secs(3)).await;
+    let before = database.cost().await?.statements;
+    pause(Duration::from_secs(SECONDS)).await;
+    let after = database.cost().await?.statements;
+    // Those with which the costs were asked are three.
+    Ok((after - before - 3) as f64 / SECONDS as f64)
 }
 
 /// On a file, with and without a flush for each commit.

@@ -30,6 +30,7 @@ pub(crate) fn statements(
         Verb::ReadClock(_) => vec![at(&sql.read_clock, now)],
         Verb::Register(verb) => register(sql, now, verb),
         Verb::ReadCursors(verb) => vec![at(&sql.read_cursors, now).bind(names(&verb.jobs))],
+        Verb::ReadDue(verb) => vec![at(&sql.read_due, now).bind(names(&verb.jobs))],
         Verb::Plan(verb) => vec![plan(sql, now, id, verb)?],
         // Its locks, which say what time it is, come first: see `queue`; or a whole transaction of its own: `migrate`;
         // or an answer of many lines: `claim`.

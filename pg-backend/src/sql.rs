@@ -147,6 +147,7 @@ statements![
     prune_history,
     read_clock,
     read_cursors,
+    read_due,
     read_queue_stats,
     read_stats,
     register_jobs,

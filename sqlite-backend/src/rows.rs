@@ -1,6 +1,9 @@
 //! Owns row access inside one transaction. Decides nothing; begins and ends no transaction.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use rusqlite::{CachedStatement, Connection, Params, Row, params_from_iter, types::ToSqlOutput};
 use tourbillon::{
@@ -67,6 +70,11 @@ impl SqliteRows<'_> {
         first.map(read).transpose().map_err(|error| self.fail(error))
     }
 
+    /// The next priority after `visited`, upwards, that any claimable row has.
+    fn next_priority(&self, visited: i64) -> Result<Option<i64>, StoreError> {
+        self.first(sql::SELECT_NEXT_PRIORITY, [visited], |row| row.get(0)).map(Option::flatten)
+    }
+
     fn insert_into(&self, statement: &str, row: &Execution) -> Result<(), StoreError> {
         let columns = row::fixed(row)?.into_iter().chain(row::changeable(row)?);
         self.execute(statement, params_from_iter(columns)).map(drop)
@@ -118,15 +126,25 @@ impl Rows for SqliteRows<'_> {
         let mut rows = Vec::new();
         let mut visited = i64::MIN;
         while rows.len() < limit as usize {
-            let next: Option<i64> =
-                self.first(sql::SELECT_NEXT_PRIORITY, [visited], |row| row.get(0)).map(Option::flatten)?;
-            let Some(priority) = next else { break };
+            let Some(priority) = self.next_priority(visited)? else { break };
             let room = limit as usize - rows.len();
             let params = (&names, now.as_micros(), priority, room as i64);
             rows.extend(self.live_rows(sql::SELECT_CLAIMABLE, params)?);
             visited = priority;
         }
         Ok(rows)
+    }
+
+    fn due_jobs(&mut self, jobs: &[JobName], now: Timestamp) -> Result<Vec<JobName>, StoreError> {
+        let names = json_array(jobs.iter().map(JobName::as_str));
+        let mut due = BTreeSet::new();
+        let mut visited = i64::MIN;
+        while let Some(priority) = self.next_priority(visited)? {
+            let params = (&names, now.as_micros(), priority);
+            due.extend(self.all(sql::SELECT_DUE_JOBS, params, |row| Columns::new(row).job())?);
+            visited = priority;
+        }
+        Ok(due.into_iter().collect())
     }
 
     fn running_with_limit(&mut self, key: &str) -> Result<u32, StoreError> {

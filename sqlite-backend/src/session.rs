@@ -195,6 +195,7 @@ const fn only_reads(verb: &Verb) -> bool {
         verb,
         Verb::ReadClock(_)
             | Verb::ReadCursors(_)
+            | Verb::ReadDue(_)
             | Verb::ListExecutions(_)
             | Verb::ListSkipped(_)
             | Verb::ListAudit(_)

@@ -46,6 +46,7 @@ statements! {
     SELECT_CLAIMABLE = "select_claimable";
     SELECT_CURSOR = "select_cursor";
     SELECT_CURSORS = "select_cursors";
+    SELECT_DUE_JOBS = "select_due_jobs";
     SELECT_ENDED_ITEMS = "select_ended_items";
     SELECT_FINISHED_WITH_KEY = "select_finished_with_key";
     SELECT_FINISHED = "select_finished";

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use super::{
     Shared,
     ahead::Ready,
+    poller::spread,
     queue::{self, Crew},
     runner,
     settler::{self, Settler},
@@ -18,9 +19,9 @@ use crate::{
     store::{Claim, ErrorKind, Start, StoreError},
 };
 
-/// How long a claim whose outcome is unknown is asked about again. Rows that it took wait meanwhile; after that
+/// How long a claim, or a look, whose outcome is unknown is asked about again. Rows that it took wait meanwhile; after that
 /// they expire and are claimed again at no charge.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how long a crew hears no notice after a claim that failed, or whose rows it gave back. That it did is noticed by
 /// all, and whoever took them again at once would give them back again, and so on for as long as the reason lasts.
@@ -41,18 +42,18 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
                 Some(DEAF)
             }
         };
-        // Spread around the interval, so that replicas started together do not stay in step.
-        let poll = crew.poll;
-        let wait = poll * 9 / 10 + shared.runtime.random_below(poll / 5);
         let told = async {
             if let Some(deaf) = deaf {
                 shared.runtime.sleep(deaf).await;
             }
             crew.noticed.notified().await;
         };
-        let wait = if planted!(B30) { Duration::from_secs(86_400) } else { wait };
-        let wake = first(first(crew.wake.notified(), told), shared.runtime.sleep(wait));
-        if first(shared.stop.reached(Stage::Drain), wake).await.is_ok() {
+        let poll = if planted!(B30) { Duration::from_secs(86_400) } else { spread(&shared.runtime, crew.poll) };
+        crew.next_look.set(Some(shared.runtime.monotonic() + poll));
+        shared.waits.notify_one();
+        let is_over = first(shared.stop.reached(Stage::Drain), first(crew.wake.notified(), told)).await.is_ok();
+        crew.next_look.set(None);
+        if is_over {
             break;
         }
     }
@@ -90,7 +91,7 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
     let verb = Claim { runner: shared.incarnation, jobs: crew.jobs.clone(), limit, charge: crew.charge };
     crew.tally.checked(shared.runtime.monotonic());
     crew.ahead.round_begins(shared.runtime.monotonic());
-    let give_up_at = shared.runtime.monotonic() + CLAIM_PATIENCE;
+    let give_up_at = shared.runtime.monotonic() + PATIENCE;
     let answered = shared.caller.until(verb, give_up_at).await?;
     let claimed = answered.reply;
     let is_full = claimed.executions.len() >= limit as usize;

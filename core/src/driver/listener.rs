@@ -119,8 +119,7 @@ async fn gather(shared: &Shared, listener: &mut dyn Listener, first: Notice) -> 
 }
 
 fn wake(shared: &Shared, notice: &Notice) {
-    let crews = std::iter::once(&*shared.crew).chain(shared.queues.crews());
-    for crew in crews.filter(|crew| notice.concerns(&crew.jobs)) {
+    for crew in shared.crews().filter(|crew| notice.concerns(&crew.jobs)) {
         sometimes!("a notice wakes a crew");
         crew.noticed.notify_one();
     }

@@ -7,6 +7,7 @@
 //!     │  "made slots" └──▶ store ◀────────────┘ ◀─────────────────────┘ ◀────────────────┘ ◀──────────────────┘
 //!     └──────────────────────▶ wakes the claimer ──▶ runner (workers; rows may wait for one) ──▶ settler
 //!            listener, on notices ──────▲
+//!            poller, on read_due ───────┘
 //! ```
 //!
 //! Each loop has its own task, so that none can starve another (B8, B22). Every store call has a deadline and
@@ -27,6 +28,7 @@ mod listener;
 mod measure;
 mod part;
 mod planner;
+mod poller;
 mod queue;
 mod rules;
 mod runner;
@@ -77,6 +79,8 @@ struct Shared {
     /// Claims for the planned jobs.
     crew: Arc<queue::Crew>,
     queues: queue::Queues,
+    /// Tells the poller that a crew begins to wait.
+    waits: tokio::sync::Notify,
     stop: stop::Stop,
     runners: Runners,
     unreleased: Unreleased,
@@ -85,6 +89,11 @@ struct Shared {
 impl Shared {
     fn job(&self, name: &JobName) -> Option<&CheckedJob> {
         self.jobs.get(name)
+    }
+
+    /// All crews, that of the planned jobs first.
+    fn crews(&self) -> impl Iterator<Item = &queue::Crew> {
+        std::iter::once(&*self.crew).chain(self.queues.crews())
     }
 
     fn work(&self, name: &JobName) -> Option<&Work> {

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Running, Shared, ahead::Ahead, stop::Stage};
+use super::{Running, Shared, ahead::Ahead, poller::NextLook, stop::Stage};
 use crate::{
     job::Delivery,
     model::{Execution, ExecutionId, JobName, transition::Charge},
@@ -32,6 +32,7 @@ pub(super) struct Crew {
     /// Somebody says that there may be work.
     pub(super) noticed: tokio::sync::Notify,
     pub(super) poll: Duration,
+    pub(super) next_look: NextLook,
     pub(super) batch: u32,
     pub(super) probe: Option<ProbeFn>,
     pub(super) tally: Tally,
@@ -48,7 +49,8 @@ impl Crew {
         // Planned jobs are few and slow; a replica takes what it can run.
         let ahead = Ahead::new(workers, 0);
         let (probe, tally, charge) = (None, Tally::default(), Charge::AtStart);
-        Self { jobs, room, workers, wake, noticed, poll, batch, probe, tally, charge, ahead }
+        let next_look = NextLook::default();
+        Self { jobs, room, workers, wake, noticed, poll, next_look, batch, probe, tally, charge, ahead }
     }
 
     pub(super) fn of_queue(queue: &CheckedQueue, poll: Duration) -> Self {

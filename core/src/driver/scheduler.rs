@@ -9,7 +9,7 @@ use super::{
     call::Caller,
     claimer, heartbeater, keeper,
     lease::Leases,
-    listener, measure, planner,
+    listener, measure, planner, poller,
     queue::{self, Crew, Queues, Registered},
     service,
     settler::settler,
@@ -127,6 +127,7 @@ impl Scheduler {
             works,
             crew,
             queues,
+            waits: tokio::sync::Notify::new(),
             stop: Stop::new(),
             runners: Runners::default(),
             unreleased: Unreleased::default(),
@@ -146,7 +147,12 @@ impl Scheduler {
             runtime.spawn("rescuer", keeper::rescue(share())),
             runtime.spawn("pruner", keeper::prune(share())),
         ];
-        loops.extend(crews.into_iter().enumerate().map(|(n, crew)| {
+        if poller::is_wanted(&shared) {
+            loops.push(runtime.spawn("poller", poller::run(share())));
+        }
+        // Without jobs there is nothing to claim for them.
+        let crews = crews.into_iter().enumerate().filter(|(_, crew)| !crew.jobs.is_empty());
+        loops.extend(crews.map(|(n, crew)| {
             let name = if n == 0 { "claimer".to_owned() } else { format!("claimer of queue {}", crew.jobs[0]) };
             runtime.spawn(&name, claimer::run(share(), settler.clone(), crew))
         }));

@@ -8,7 +8,7 @@ mod schedule;
 mod schema;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -217,6 +217,12 @@ impl Rows for Tables {
         let rows = due.filter_map(|((_, _, id), _)| self.live.get(id));
         let rows = rows.filter(|row| !self.is_blocked(row) && !self.is_held(row));
         Ok(page(rows.cloned(), limit))
+    }
+
+    fn due_jobs(&mut self, jobs: &[JobName], now: Timestamp) -> Result<Vec<JobName>, StoreError> {
+        let due = self.claimable.iter().filter(|((_, at, _), job)| *at <= now && jobs.contains(job));
+        let names: BTreeSet<_> = due.map(|(_, job)| job.clone()).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn running_with_limit(&mut self, key: &str) -> Result<u32, StoreError> {

@@ -203,6 +203,7 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
             distinct(name, "job", v.jobs.iter().map(|job| &job.job))
         }
         Verb::ReadCursors(v) => batch("jobs", v.jobs.len()),
+        Verb::ReadDue(v) => batch("jobs", v.jobs.len()),
         Verb::Plan(v) => {
             batch("entries", v.entries.len())?;
             batch("slots", v.entries.iter().map(|entry| entry.slots.len()).sum())?;

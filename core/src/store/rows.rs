@@ -41,6 +41,9 @@ pub trait Rows: AuditRows + JobRows + LockRows + PauseRows + QueueRows + Schedul
     /// rows with a limit key that is full are left out unless they are running themselves, and so are rows with a slot
     /// whose job or scope is paused.
     fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError>;
+    /// Which of these jobs have a live row with `claimable_at` ≤ `now`, whatever keeps it from being claimed; by name, each
+    /// once.
+    fn due_jobs(&mut self, jobs: &[JobName], now: Timestamp) -> Result<Vec<JobName>, StoreError>;
     /// How many rows with this limit key are running.
     fn running_with_limit(&mut self, key: &str) -> Result<u32, StoreError>;
     /// Up to `limit` running rows with no `claimable_at` and a lease that expired before `now`, ordered by

@@ -7,6 +7,7 @@ mod forwarding;
 mod noticing;
 #[path = "../services/paused.rs"]
 mod paused;
+mod polling;
 mod producing;
 mod retaining;
 mod stage;

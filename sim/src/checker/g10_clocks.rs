@@ -41,6 +41,7 @@ fn answered_now(reply: &Reply) -> Option<Timestamp> {
     match reply {
         Reply::ClockRead(reply) => Some(reply.now),
         Reply::CursorsRead(reply) => Some(reply.now),
+        Reply::DueRead(reply) => Some(reply.now),
         Reply::Planned(reply) => Some(reply.now),
         Reply::Enqueued(reply) => Some(reply.now),
         Reply::Claimed(reply) => Some(reply.now),

@@ -169,6 +169,7 @@ fn applied(request: &Request, reply: &Reply, names: &mut Subjects) -> (PointKind
         (
             Verb::ReadClock(_)
             | Verb::ReadCursors(_)
+            | Verb::ReadDue(_)
             | Verb::ReadStats(_)
             | Verb::ReadQueueStats(_)
             | Verb::ListExecutions(_)

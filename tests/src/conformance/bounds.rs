@@ -7,7 +7,7 @@ use tourbillon::{
     },
     store::{
         Cancel, ErrorKind, Heartbeat, ListExecutions, ListSkipped, MAX_BATCH, Plan, PlanEntry, PlanOutcome, Prune,
-        ReadCursors, ReadStats, Register, Registration, Requeue, Rescue, Settle, Settlement, Start, Verb,
+        ReadCursors, ReadDue, ReadStats, Register, Registration, Requeue, Rescue, Settle, Settlement, Start, Verb,
     },
 };
 
@@ -54,6 +54,7 @@ async fn empty_batches_are_accepted(s: &Subject) {
     assert!(s.call(Plan { entries: Vec::new() }).await.outcomes.is_empty());
     assert!(s.call(Register { runner: runner(), jobs: Vec::new() }).await.outcomes.is_empty());
     assert!(s.call(ReadCursors { jobs: Vec::new() }).await.jobs.is_empty());
+    assert!(s.call(ReadDue { jobs: Vec::new() }).await.jobs.is_empty());
     assert!(s.call(Start { leases: Vec::new() }).await.outcomes.is_empty());
     assert!(s.call(Heartbeat { leases: Vec::new() }).await.outcomes.is_empty());
     assert!(s.call(Settle { settlements: Vec::new() }).await.outcomes.is_empty());

@@ -16,9 +16,9 @@ use tourbillon::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Expected,
         Heartbeat, ItemOrder, ListAudit, ListExecutions, ListItems, ListJobs, ListLocks, ListPauses, ListRecent,
         ListSchedules, ListScopes, ListSkipped, Lives, MAX_BATCH, ManualClock, MemoryStore, NewItem, PauseFilter,
-        PauseJob, Plan, PlanEntry, Prune, PutSchedule, ReadClock, ReadCursors, ReadQueueStats, ReadStats, Register,
-        Registration, ReleaseLock, RemoveSchedule, RenewLock, Reply, Request, Requeue, Rescue, ResumeJob, Revision,
-        ScheduleFilter, Settle, Settlement, Start, Store, TriggerJob, Unique, UpdateItem, Verb,
+        PauseJob, Plan, PlanEntry, Prune, PutSchedule, ReadClock, ReadCursors, ReadDue, ReadQueueStats, ReadStats,
+        Register, Registration, ReleaseLock, RemoveSchedule, RenewLock, Reply, Request, Requeue, Rescue, ResumeJob,
+        Revision, ScheduleFilter, Settle, Settlement, Start, Store, TriggerJob, Unique, UpdateItem, Verb,
     },
 };
 use uuid::Uuid;
@@ -429,6 +429,7 @@ impl Pair {
             self.ask(ListItems::new(queue, MAX_BATCH)).await?;
         }
         self.ask(ListLocks { after: None, limit: MAX_BATCH }).await?;
+        self.ask(ReadDue { jobs: JOBS.map(job).to_vec() }).await?;
         self.ask(ReadCursors { jobs: JOBS.map(job).to_vec() }).await.map(drop)
     }
 }

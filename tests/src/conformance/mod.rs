@@ -40,6 +40,7 @@ mod cancel;
 mod claim;
 mod claim_end;
 mod clock_steps;
+mod due;
 mod enqueue;
 mod enqueue_unique;
 mod fixture;
@@ -117,6 +118,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("schedules", schedules::CASES),
     ("claim", claim::CASES),
     ("claim", claim_end::CASES),
+    ("claim", due::CASES),
     ("start", start::CASES),
     ("heartbeat", heartbeat::CASES),
     ("settle", settle::CASES),

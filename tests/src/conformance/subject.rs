@@ -22,9 +22,9 @@ use tourbillon::{
         Cancel, Claim, Claimed, Due, Enqueue, EnqueueOutcome, Heartbeat, ListAudit, ListExecutions, ListItems,
         ListJobs, ListLocks, ListPauses, ListRecent, ListSchedules, ListScopes, ListSkipped, Listener, MAX_BATCH,
         ManualClock, MemoryStore, NewItem, Operation, PauseFilter, Plan, PlanEntry, PlanOutcome, ReadCursors,
-        ReadQueueStats, ReadStats, Register, RegisterOutcome, RegisteredRules, Registration, Renewal, Reply, Request,
-        Requeue, RequeueOutcome, Rescue, Rescued, ScheduleFilter, Settle, Settlement, SpecHash, Start, Store,
-        StoreError, Verb,
+        ReadDue, ReadQueueStats, ReadStats, Register, RegisterOutcome, RegisteredRules, Registration, Renewal, Reply,
+        Request, Requeue, RequeueOutcome, Rescue, Rescued, ScheduleFilter, Settle, Settlement, SpecHash, Start,
+        Store, StoreError, Verb,
     },
 };
 use uuid::Uuid;
@@ -402,6 +402,7 @@ impl Subject {
         }
         for jobs in jobs.chunks(MAX_BATCH as usize) {
             self.call(ReadCursors { jobs: jobs.to_vec() }).await;
+            self.call(ReadDue { jobs: jobs.to_vec() }).await;
         }
     }
 }

@@ -15,11 +15,11 @@ mod schema;
 pub use schema::{next_step, require_complete};
 
 use super::{
-    AuditPage, CancelOutcomes, CancelRequest, ClockRead, Cursor, CursorsRead, ErrorKind, ExecutionPage, ItemPage,
-    JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, PausePage, Plan, PlanEntry, PlanOutcome, Planned,
-    Receipt, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply, Request,
-    RequeueOutcome, Requeued, Rescue, Rescued, Rows, SchedulePage, Settled, SkippedEntry, SkippedPage, SpecHash,
-    Started, Stats, StoreError, Verb, check, keeps_receipt,
+    AuditPage, CancelOutcomes, CancelRequest, ClockRead, Cursor, CursorsRead, DueRead, ErrorKind, ExecutionPage,
+    ItemPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, PausePage, Plan, PlanEntry, PlanOutcome,
+    Planned, Receipt, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply,
+    Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, SchedulePage, Settled, SkippedEntry, SkippedPage,
+    SpecHash, Started, Stats, StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
     self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, Retention, Scope, SkipReason,
@@ -100,6 +100,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
             let outcomes = each(&verb.ids, |id| requeue(rows, now, *id, verb.actor.as_ref()))?;
             Reply::Requeued(Requeued { outcomes })
         }
+        Verb::ReadDue(verb) => Reply::DueRead(DueRead { now, jobs: rows.due_jobs(&verb.jobs, now)? }),
         Verb::ListExecutions(filter) => Reply::ExecutionPage(ExecutionPage { now, executions: rows.list(filter)? }),
         Verb::ListSkipped(filter) => Reply::SkippedPage(SkippedPage { entries: rows.list_skipped(filter)? }),
         Verb::ListAudit(filter) => Reply::AuditPage(AuditPage { events: rows.list_audit(filter)? }),

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod audit;
+mod due;
 mod history;
 mod item;
 mod job;
@@ -21,6 +22,7 @@ pub use attempt::{
     Requeued, Rescue, Rescued, Settle, Settled, Settlement, Start, Started,
 };
 pub use audit::{AuditPage, ListAudit};
+pub use due::{DueRead, ReadDue};
 pub use history::{
     ExecutionPage, JobStats, ListExecutions, ListSkipped, Prune, Pruned, ReadStats, SkippedEntry, SkippedPage, Stats,
 };
@@ -126,6 +128,8 @@ verbs! {
     Plan => Planned as "plan";
     /// Makes items of a queue.
     Enqueue => Enqueued as "enqueue";
+    /// Reads which jobs and queues have due rows.
+    ReadDue => DueRead as "read_due";
     /// Takes leases on due rows.
     Claim => Claimed as "claim";
     /// Charges attempts just before their handlers run.

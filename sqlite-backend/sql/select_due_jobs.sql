@@ -1,0 +1,10 @@
+-- Purpose:    which of these jobs have due rows of one priority.
+-- Parameters: ?1 job names as a JSON array; ?2 now (microseconds since 1970); ?3 priority.
+-- Index:      execution_claim alone: the job is in it, so that no row is read.
+-- Why:        priority by priority, as a claim, so that rows that are not due yet are never walked over.
+select distinct job
+from execution indexed by execution_claim
+where priority = ?3
+    and claimable_at is not null
+    and claimable_at <= ?2
+    and job in (select value from json_each(?1))
