@@ -7,9 +7,16 @@
 -- $5 uuid         incarnation of the claimer
 -- $6 text         which attempts are charged here: none (those are charged at start), harmless (see
 --                  `can_lose_an_attempt` in transition.rs), all
+-- At a rate also:
+-- $7 bigint       microseconds from one turn of a key to the next
+-- $8 bigint       turns that a key may take at once after a rest
+-- $9 text         the limit key that all rows have in common, or null
+--
+-- Lines that end with [rate] are in the statement for queues with a rate alone, those with [no rate] in that for the others:
+-- who has no rate pays nothing for it.
 --
 -- Answers a line of its own, with the time and what was skipped, and one for each row taken, in no order: "position"
--- has that of the claim. A repetition answers "is_repeated" and takes nothing: see claim_again.sql.
+-- has that of the claim. At a rate each line also has when the next key gets a turn. A repetition answers "is_repeated" and takes nothing: see claim_again.sql.
 --
 -- Index: execution_claim, one range per distinct priority (the CTE priority is a loose index scan: one descent per
 -- distinct value). A single scan of (priority, claimable_at <= now) would walk all future rows of the index
@@ -42,6 +49,10 @@
 -- one while there is room. A gate that another transaction holds is passed over, so a claim never waits for a
 -- lock and is in no deadlock.
 --
+-- Rates: a gate has one instant, from when its next turn may be taken, and walk moves it with each row. The scan leaves out
+-- rows whose gate is shut, also running ones: to take one over is to run it again. Where all rows have one key a shut gate
+-- stops the scan before it begins, however deep the backlog. A gate that another claim holds is taken to be charged by it.
+--
 -- Two clocks: rows are due by the instant at which the scan began, and taken at one that is read behind the gates' locks.
 -- Who made room there has read the clock before: else a row would run from before the end of the one that left.
 with recursive
@@ -54,6 +65,8 @@ first as materialized (
 priority (value) as (
     (select e.priority from {schema}.execution e
      where e.claimable_at is not null and not exists (select from first)
+       and not exists (select from {schema}.limit_gate g where g.key = $9::text --[rate]
+           and least(g.opens_at, g.charged_at + $7::bigint * interval '1 microsecond') > (select now from began)) --[rate]
      order by e.priority limit 1)
     union all
     select (select e.priority from {schema}.execution e
@@ -75,6 +88,11 @@ due as materialized (
               and case when e.limit_key is null or e.state = 'running' or not exists (
                     select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max)
                   then 1 end is not null
+              and case when e.limit_key is null or not exists ( --[rate]
+                    select from {schema}.limit_gate g where g.key = e.limit_key --[rate]
+                      and least(g.opens_at, g.charged_at + $7::bigint * interval '1 microsecond') --[rate]
+                          > (select now from began)) --[rate]
+                  then 1 end is not null --[rate]
               and case when e.slot_at is null or not exists (
                     select from {schema}.pause p where p.job = e.job and p.resumed_at is null
                       and (p.scope_kind = '' or (p.scope_kind = e.scope_kind and p.scope_id = e.scope_id)))
@@ -90,7 +108,9 @@ due as materialized (
     limit $4::bigint
 ),
 gate as materialized (
-    select g.key, g.running from {schema}.limit_gate g
+    select g.key, g.running
+        , least(g.opens_at, g.charged_at + $7::bigint * interval '1 microsecond') as opens_at --[rate]
+    from {schema}.limit_gate g
     where g.key = any (array(select distinct d.limit_key from due d where d.limit_key is not null))
     order by g.key
     for update skip locked
@@ -117,23 +137,41 @@ judged as materialized (
     left join {schema}.cursor k
         on k.job = d.job and k.scope_kind = d.scope_kind and k.scope_id = d.scope_id
 ),
--- Rows that enter running (taken from waiting) or leave it (skipped while running): these change a gate.
+-- Rows that enter running (taken from waiting) or leave it (skipped while running): these change a gate. At a rate also those
+-- that are taken over, which need a turn and no room.
 passing as materialized (
-    select j.ord, j.limit_key, j.limit_max, j.state = 'running' as leaves
+    select j.ord, j.limit_key, j.limit_max, j.state = 'running' as leaves --[no rate]
+    select j.ord, j.limit_key, j.limit_max, j.skip_with is not null as leaves, j.state = 'running' as runs --[rate]
     from judged j
-    where j.limit_key is not null and (j.skip_with is null) = (j.state <> 'running')
+    where j.limit_key is not null and (j.skip_with is null) = (j.state <> 'running') --[no rate]
+    where j.limit_key is not null and (j.skip_with is null or j.state = 'running') --[rate]
 ),
 queue as materialized (
     select p.*, row_number() over (partition by p.limit_key order by p.ord) as step from passing p
 ),
-walk (limit_key, step, ord, running, passes) as (
-    select g.key, 0::bigint, null::bigint, g.running, false from gate g
-    union all
-    select w.limit_key, q.step, q.ord,
-        w.running + case when q.leaves then -1 when w.running < q.limit_max then 1 else 0 end,
-        q.leaves or w.running < q.limit_max
-    from walk w join queue q on q.limit_key = w.limit_key and q.step = w.step + 1
-),
+walk (limit_key, step, ord, running, passes) as ( --[no rate]
+    select g.key, 0::bigint, null::bigint, g.running, false from gate g --[no rate]
+    union all --[no rate]
+    select w.limit_key, q.step, q.ord, --[no rate]
+        w.running + case when q.leaves then -1 when w.running < q.limit_max then 1 else 0 end, --[no rate]
+        q.leaves or w.running < q.limit_max --[no rate]
+    from walk w join queue q on q.limit_key = w.limit_key and q.step = w.step + 1 --[no rate]
+), --[no rate]
+walk (limit_key, step, ord, running, passes, opens_at) as ( --[rate]
+    select g.key, 0::bigint, null::bigint, g.running, false, g.opens_at from gate g --[rate]
+    union all --[rate]
+    select w.limit_key, q.step, q.ord, --[rate]
+        w.running + case when q.leaves then -1 when may.be and not q.runs then 1 else 0 end, --[rate]
+        q.leaves or may.be, --[rate]
+        case when may.be and not q.leaves --[rate]
+            then greatest(w.opens_at, c.now - ($8::bigint - 1) * $7::bigint * interval '1 microsecond') --[rate]
+                + $7::bigint * interval '1 microsecond' --[rate]
+            else w.opens_at end --[rate]
+    from walk w join queue q on q.limit_key = w.limit_key and q.step = w.step + 1 --[rate]
+    cross join clock c --[rate]
+    cross join lateral ( --[rate]
+        select (q.runs or w.running < q.limit_max) and (w.opens_at > c.now) is not true as be) may --[rate]
+), --[rate]
 decided as materialized (
     select j.* from judged j
     where not exists (select from passing p where p.ord = j.ord)
@@ -189,14 +227,40 @@ told as (
     cross join clock c
     where {schema}.tells(t.audit, t.action)
 ),
+final as materialized ( --[rate]
+    select distinct on (w.limit_key) w.limit_key, w.running, w.opens_at from walk w --[rate]
+    order by w.limit_key, w.step desc --[rate]
+), --[rate]
 counted as (
     update {schema}.limit_gate g
     set running = f.running
-    from (select distinct on (w.limit_key) w.limit_key, w.running from walk w
-          order by w.limit_key, w.step desc) f
+        , queue = case when f.opens_at is distinct from was.opens_at then ($3::text[])[1] else g.queue end --[rate]
+        , charged_at = case when f.opens_at is distinct from was.opens_at then c.now else g.charged_at end --[rate]
+        , opens_at = case when f.opens_at is distinct from was.opens_at then f.opens_at else g.opens_at end --[rate]
+    from final f --[rate]
+    from (select distinct on (w.limit_key) w.limit_key, w.running from walk w --[no rate]
+          order by w.limit_key, w.step desc) f --[no rate]
     join gate was on was.key = f.limit_key
-    where g.key = f.limit_key and f.running <> was.running
+    cross join clock c --[rate]
+    where g.key = f.limit_key and f.running <> was.running --[no rate]
+    where g.key = f.limit_key and (f.running <> was.running or f.opens_at is distinct from was.opens_at) --[rate]
 ),
+opening as materialized ( --[rate]
+    select min(o.opens_at) as next_at --[rate]
+    from clock c cross join lateral ( --[rate]
+        select least(g.opens_at, g.charged_at + $7::bigint * interval '1 microsecond') as opens_at --[rate]
+        from {schema}.limit_gate g --[rate]
+        where g.queue = ($3::text[])[1] and g.opens_at > c.now --[rate]
+          and not exists (select from gate l where l.key = g.key) --[rate]
+        union all --[rate]
+        select f.opens_at from final f --[rate]
+        union all --[rate]
+        select c.now + $7::bigint * interval '1 microsecond' --[rate]
+        where exists (select from due d where d.limit_key is not null --[rate]
+            and not exists (select from gate l where l.key = d.limit_key)) --[rate]
+    ) o --[rate]
+    where o.opens_at > c.now --[rate]
+), --[rate]
 skipped as materialized (
     select json_agg(json_build_array(d.id, d.skip_with) order by d.ord)::text as skipped
     from decided d where d.skip_with is not null
@@ -210,6 +274,8 @@ kept as (
     where exists (select from decided)
 )
 select h.*, t.*
+    , o.next_at --[rate]
 from (select c.now, exists (select from first) as is_repeated, s.skipped, 0::bigint as position
       from skipped s cross join clock c) h
 full join taken t on t.position = h.position
+cross join opening o --[rate]

@@ -105,6 +105,11 @@ pub(crate) fn clamp_locks(sql: &Statements, now: Timestamp) -> Bound {
     at(&sql.clamp_locks, Some(now))
 }
 
+/// What comes before [`clamp`], in a transaction of its own.
+pub(crate) fn clamp_gates(sql: &Statements, now: Option<Timestamp>) -> Bound {
+    at(&sql.clamp_gates, now)
+}
+
 fn held(query: Bound, lock: &LockRef) -> Result<Bound, StoreError> {
     Ok(query.bind(lock.name.as_str().to_owned()).bind(Id::from(lock.token)).bind(int8("epoch", lock.epoch.0)?))
 }

@@ -7,13 +7,13 @@ use tourbillon::{
         Audit, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, Json, Lease, Limit, Policy, Reentry,
         RequestId, Scope, SkipReason, State, Supersede, Timestamp, Token, transition::Charge,
     },
-    store::{Claim, Claimed, Reply},
+    store::{Claim, Claimed, Reply, StoreError},
 };
 
 use crate::{
     error::Fault,
     line::{Line, Wrong},
-    parameter::{Bound, at, query},
+    parameter::{Bound, at, int8, query},
     session::Session,
     sql::Statements,
     store::{Inner, corrupt, decode},
@@ -29,9 +29,11 @@ struct Unreadable {
     reason: String,
 }
 
-fn claim(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Claim) -> Bound {
+/// # Errors
+/// `Invalid` when a number does not fit the database's 64 bits.
+fn claim(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Claim) -> Result<Bound, StoreError> {
     let jobs: Vec<_> = verb.jobs.iter().map(|job| job.as_str().to_owned()).collect();
-    at(sql.claim(verb.limit), now)
+    let bound = at(sql.claim(verb.limit, verb.rate.is_some()), now)
         .bind(Id::from(id))
         .bind(jobs)
         .bind(i64::from(verb.limit))
@@ -40,17 +42,21 @@ fn claim(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Claim) 
             Charge::AtStart => "none",
             Charge::AtClaimIfHarmless => "harmless",
             Charge::AtClaim => "all",
-        })
+        });
+    Ok(match &verb.rate {
+        None => bound,
+        Some(rate) => bound.bind(int8("turn_us", rate.turn_us)?).bind(i64::from(rate.burst)).bind(rate.key.clone()),
+    })
 }
 
 impl Inner {
     /// A claim. Should setting aside fail, the lease ends, and the next claim finds the row again.
     pub(crate) async fn claim(&self, session: &mut Session<'_>, id: RequestId, verb: &Claim) -> Result<Reply, Fault> {
-        let bound = claim(&self.statements, self.clock.fixed(), id, verb);
-        let mut answer = Answer::of(&session.lines(bound).await?, id).map_err(malformed)?;
+        let bound = claim(&self.statements, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
+        let mut answer = Answer::of(&session.lines(bound).await?, id, verb.rate.is_some()).map_err(malformed)?;
         if answer.is_repeated {
             let again = query(&self.statements.claim_again).bind(Id::from(id));
-            answer = Answer::of(&session.lines(again).await?, id).map_err(malformed)?;
+            answer = Answer::of(&session.lines(again).await?, id, false).map_err(malformed)?;
         }
         if !answer.unreadable.is_empty() {
             let (ids, reasons): (Vec<_>, Vec<_>) =
@@ -60,7 +66,8 @@ impl Inner {
         }
         answer.rows.sort_unstable_by_key(|(position, _)| *position);
         let executions = answer.rows.into_iter().map(|(_, row)| row).collect();
-        Ok(Reply::Claimed(Claimed { now: answer.now, executions, skipped: answer.skipped }))
+        let Answer { now, skipped, next_at, .. } = answer;
+        Ok(Reply::Claimed(Claimed { now, executions, skipped, next_at }))
     }
 }
 
@@ -73,12 +80,14 @@ struct Answer {
     now: Timestamp,
     is_repeated: bool,
     skipped: Vec<(ExecutionId, SkipReason)>,
+    next_at: Option<Timestamp>,
     rows: Vec<(i64, Execution)>,
     unreadable: Vec<Unreadable>,
 }
 
 impl Answer {
-    fn of(lines: &[PgRow], request: RequestId) -> Result<Self, Wrong> {
+    /// At a rate the last column of each line says when the next key gets a turn.
+    fn of(lines: &[PgRow], request: RequestId, has_rate: bool) -> Result<Self, Wrong> {
         let mut head = None;
         let (mut rows, mut unreadable) = (Vec::with_capacity(lines.len()), Vec::new());
         let mut names = Names::default();
@@ -87,7 +96,8 @@ impl Answer {
             if let Some(now) = columns.optional_instant()? {
                 let is_repeated: bool = columns.next()?;
                 let skipped: Option<&str> = columns.next()?;
-                head = Some((now, is_repeated, skipped.map_or_else(|| Ok(Vec::new()), decode)?));
+                let next_at = if has_rate { Line::from(line, line.len() - 1).optional_instant()? } else { None };
+                head = Some((now, is_repeated, skipped.map_or_else(|| Ok(Vec::new()), decode)?, next_at));
                 continue;
             }
             let position: i64 = line.try_get_unchecked(ROW - 1)?;
@@ -102,8 +112,8 @@ impl Answer {
                 }
             }
         }
-        let (now, is_repeated, skipped) = head.ok_or("no line has the time")?;
-        Ok(Self { now, is_repeated, skipped, rows, unreadable })
+        let (now, is_repeated, skipped, next_at) = head.ok_or("no line has the time")?;
+        Ok(Self { now, is_repeated, skipped, next_at, rows, unreadable })
     }
 }
 

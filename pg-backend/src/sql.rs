@@ -2,7 +2,7 @@
 //!
 //! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}`,
 //! `{pause_json:x}` and `{schedule_json:x}` are the fragments of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
-//! planner should know: see `claim_executions.sql`.
+//! planner should know, and the marks `--[rate]` and `--[no rate]` are for lines that only one of two claims has: see `claim_executions.sql`.
 
 use std::sync::Arc;
 
@@ -72,6 +72,11 @@ fn expand(text: &str, name: &str, fragment: &str) -> String {
     filled
 }
 
+/// The statement without the lines that have this mark.
+fn leave_out(text: &str, mark: &str) -> String {
+    text.lines().filter(|line| !line.ends_with(mark)).flat_map(|line| [line, "\n"]).collect()
+}
+
 macro_rules! statements {
     ($($name:ident),* $(,)?) => {
         /// One prepared text per file of `sql/`.
@@ -80,27 +85,36 @@ macro_rules! statements {
             $(pub(crate) $name: SqlStr,)*
             /// The claim for up to 10, 100, 1000 rows.
             claims: [(u32, SqlStr); 3],
+            /// The same at a rate.
+            rated: [(u32, SqlStr); 3],
         }
 
         impl Statements {
             pub(crate) fn new(schema: &Schema) -> Self {
                 let claim = include_str!("../sql/claim_executions.sql");
+                let claims = |without| {
+                    let claim = leave_out(claim, without);
+                    [10, 100, 1000].map(|page| (page, schema.fill(&claim.replace("{page}", &page.to_string()))))
+                };
                 Self {
                     $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)*
-                    claims: [10, 100, 1000].map(|page| (page, schema.fill(&claim.replace("{page}", &page.to_string())))),
+                    claims: claims("--[rate]"),
+                    rated: claims("--[no rate]"),
                 }
             }
 
-            /// The claim for up to `limit` rows.
-            pub(crate) fn claim(&self, limit: u32) -> &SqlStr {
-                let fitting = self.claims.iter().find(|(page, _)| limit <= *page);
-                &fitting.unwrap_or(&self.claims[2]).1
+            /// The claim for up to `limit` rows, at a rate or not.
+            pub(crate) fn claim(&self, limit: u32, has_rate: bool) -> &SqlStr {
+                let claims = if has_rate { &self.rated } else { &self.claims };
+                let fitting = claims.iter().find(|(page, _)| limit <= *page);
+                &fitting.unwrap_or(&claims[2]).1
             }
 
             pub(crate) fn get(&self, name: &str) -> Option<&str> {
                 match name {
-                    "claim_executions" => Some(self.claim(100).as_str()),
-                    "claim_executions_1000" => Some(self.claim(1000).as_str()),
+                    "claim_executions" => Some(self.claim(100, false).as_str()),
+                    "claim_executions_1000" => Some(self.claim(1000, false).as_str()),
+                    "claim_executions_at_a_rate" => Some(self.claim(100, true).as_str()),
                     $(stringify!($name) => Some(self.$name.as_str()),)*
                     _ => None,
                 }
@@ -108,7 +122,7 @@ macro_rules! statements {
 
             #[cfg(test)]
             fn all(&self) -> Vec<(&'static str, SqlStr)> {
-                let claims = self.claims.iter().map(|(_, sql)| ("claim_executions", sql.clone()));
+                let claims = self.claims.iter().chain(&self.rated).map(|(_, sql)| ("claim_executions", sql.clone()));
                 [$((stringify!($name), self.$name.clone()),)*].into_iter().chain(claims).collect()
             }
         }
@@ -120,6 +134,7 @@ statements![
     cancel_executions,
     claim_again,
     clamp_executions,
+    clamp_gates,
     clamp_locks,
     clean_items,
     delete_items,

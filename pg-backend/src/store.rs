@@ -227,6 +227,7 @@ impl Inner {
             now: tourbillon::model::Timestamp,
             clamped: Vec<ExecutionId>,
         }
+        session.ask(bind::clamp_gates(&self.statements, self.clock.fixed())).await?;
         session.begin().await?;
         let text = session.ask(bind::clamp(&self.statements, self.clock.fixed())).await?;
         let Clamped { now, clamped } = decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)?;

@@ -139,7 +139,8 @@ async fn drain(store: &impl Store, runner: u128) -> Result<usize, tourbillon::st
     let mut ask = async |verb: Verb| store.call(Request { id: RequestId(ids.next()), verb }).await;
     let mut settled = 0;
     loop {
-        let claim = Claim { runner: incarnation, jobs: vec![job()], limit: BATCH, charge: Charge::AtStart };
+        let claim =
+            Claim { runner: incarnation, jobs: vec![job()], limit: BATCH, charge: Charge::AtStart, rate: None };
         let Reply::Claimed(claimed) = ask(claim.into()).await? else { unreachable!("a claim is answered by rows") };
         if claimed.executions.is_empty() {
             return Ok(settled);

@@ -28,6 +28,7 @@ mod job_rows;
 mod lock_rows;
 mod pause_rows;
 mod queue_rows;
+mod rate_rows;
 mod row;
 mod rows;
 mod schedule_rows;

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{CachedStatement, Connection, Params, Row, params_from_iter, types::ToSqlOutput};
 use tourbillon::{
-    model::{Execution, ExecutionId, JobName, RequestId, Scope, SkipReason, State, Timestamp},
+    model::{Execution, ExecutionId, JobName, Rate, RequestId, Scope, SkipReason, State, Timestamp},
     store::{
         Cursor, ErrorKind, JobRecord, JobStats, ListExecutions, ListSkipped, Prune, Pruned, Receipt, Rows,
         SkippedEntry, SkippedSlots, SpecHash, StoreError,
@@ -121,15 +121,27 @@ impl Rows for SqliteRows<'_> {
         self.first(sql::SELECT_FINISHED, [id.0.as_bytes()], row::read)
     }
 
-    fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
+    fn claimable(
+        &mut self,
+        jobs: &[JobName],
+        now: Timestamp,
+        limit: u32,
+        rate: Option<&Rate>,
+    ) -> Result<Vec<Execution>, StoreError> {
         let names = json_array(jobs.iter().map(JobName::as_str));
         let mut rows = Vec::new();
         let mut visited = i64::MIN;
         while rows.len() < limit as usize {
             let Some(priority) = self.next_priority(visited)? else { break };
             let room = limit as usize - rows.len();
-            let params = (&names, now.as_micros(), priority, room as i64);
-            rows.extend(self.live_rows(sql::SELECT_CLAIMABLE, params)?);
+            let (now, room) = (now.as_micros(), room as i64);
+            rows.extend(match rate {
+                None => self.live_rows(sql::SELECT_CLAIMABLE, (&names, now, priority, room))?,
+                Some(rate) => {
+                    let params = (&names, now, priority, room, count("turn_us", rate.turn_us)?);
+                    self.live_rows(sql::SELECT_CLAIMABLE_AT_A_RATE, params)?
+                }
+            });
             visited = priority;
         }
         Ok(rows)

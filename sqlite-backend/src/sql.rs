@@ -44,12 +44,14 @@ statements! {
     REMOVE_LIVE = "remove_live";
     REVISE_EXECUTION = "revise_execution";
     SELECT_CLAIMABLE = "select_claimable";
+    SELECT_CLAIMABLE_AT_A_RATE = "select_claimable_at_a_rate";
     SELECT_CURSOR = "select_cursor";
     SELECT_CURSORS = "select_cursors";
     SELECT_DUE_JOBS = "select_due_jobs";
     SELECT_ENDED_ITEMS = "select_ended_items";
     SELECT_FINISHED_WITH_KEY = "select_finished_with_key";
     SELECT_FINISHED = "select_finished";
+    SELECT_GATE = "select_gate";
     SELECT_JOB = "select_job";
     SELECT_LAST_RESCUE = "select_last_rescue";
     SELECT_LAST_SUCCESS = "select_last_success";
@@ -63,10 +65,13 @@ statements! {
     SELECT_RECEIPT = "select_receipt";
     SELECT_RESCUABLE = "select_rescuable";
     SELECT_SCHEDULES = "select_schedules";
+    SELECT_SHUT_GATES = "select_shut_gates";
     SELECT_WITHDRAWN = "select_withdrawn";
+    SELECT_WITHDRAWN_GATES = "select_withdrawn_gates";
     SELECT_WITHDRAWN_LOCKS = "select_withdrawn_locks";
     UPDATE_EXECUTION = "update_execution";
     UPSERT_CURSOR = "upsert_cursor";
+    UPSERT_GATE = "upsert_gate";
     UPSERT_JOB = "upsert_job";
     UPSERT_LAST_RESCUE = "upsert_last_rescue";
     UPSERT_LOCK = "upsert_lock";
@@ -134,6 +139,7 @@ mod tests {
                         | "list_pauses"
                         | "list_schedules"
                         | "select_withdrawn"
+                        | "select_withdrawn_gates"
                         | "select_withdrawn_locks"
                         | "list_skipped"
                         | "exists_migration"
@@ -166,6 +172,7 @@ mod tests {
                     SELECT_LIVE,
                     SELECT_FINISHED,
                     SELECT_CLAIMABLE,
+                    SELECT_CLAIMABLE_AT_A_RATE,
                     SELECT_RESCUABLE,
                     SELECT_ENDED_ITEMS,
                     LIST_EXECUTIONS,

@@ -174,7 +174,9 @@ impl Pair {
         let runner = Incarnation(self.chance.uuid());
         let charge = self.chance.pick(&[Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim]);
         let limit = 1 + self.chance.below(5) as u32;
-        let Reply::Claimed(claimed) = self.ask(Claim { runner, jobs, limit, charge }) else { unreachable!() };
+        let Reply::Claimed(claimed) = self.ask(Claim { runner, jobs, limit, charge, rate: None }) else {
+            unreachable!()
+        };
         self.leases.extend(support::leases(&claimed.executions));
     }
 

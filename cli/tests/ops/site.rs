@@ -282,7 +282,7 @@ impl Past {
     }
 
     async fn claim(&mut self, job: &str, limit: u32) -> LeaseRef {
-        let claim = Claim { runner: runner(), jobs: vec![name(job)], limit, charge: Charge::AtStart };
+        let claim = Claim { runner: runner(), jobs: vec![name(job)], limit, charge: Charge::AtStart, rate: None };
         let claimed = self.ask(claim).await.executions;
         claimed[0].lease_ref().expect("just claimed")
     }

@@ -32,28 +32,18 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
         if first(room(&crew), shared.stop.reached(Stage::Drain)).await.is_err() {
             break;
         }
-        let deaf = match claim(&shared, &settler, &crew).await {
+        let (deaf, turn) = match claim(&shared, &settler, &crew).await {
             Ok(Found::More) => continue,
-            Ok(Found::Nothing) => None,
-            Ok(Found::Unwanted) => Some(DEAF),
+            Ok(Found::Nothing) => (None, None),
+            Ok(Found::Shut(wait)) => (None, Some(wait)),
+            Ok(Found::Unwanted) => (Some(DEAF), None),
             Err(error) => {
                 sometimes!("a claim fails for good");
                 tracing::warn!(%error, "claim failed; trying again");
-                Some(DEAF)
+                (Some(DEAF), None)
             }
         };
-        let told = async {
-            if let Some(deaf) = deaf {
-                shared.runtime.sleep(deaf).await;
-            }
-            crew.noticed.notified().await;
-        };
-        let poll = if planted!(B30) { Duration::from_secs(86_400) } else { spread(&shared.runtime, crew.poll) };
-        crew.next_look.set(Some(shared.runtime.monotonic() + poll));
-        shared.waits.notify_one();
-        let is_over = first(shared.stop.reached(Stage::Drain), first(crew.wake.notified(), told)).await.is_ok();
-        crew.next_look.set(None);
-        if is_over {
+        if wait(&shared, &crew, deaf, turn).await.is_err() {
             break;
         }
     }
@@ -64,6 +54,37 @@ pub(super) async fn run(shared: Arc<Shared>, settler: Settler, crew: Arc<Crew>) 
         settler::give_back(&settler, &left).await;
     }
 }
+
+/// Until there may be something to claim, or the drain begins. `deaf`: for how long no notice counts; `turn`: after how long some
+/// key that is shut gets a turn.
+async fn wait(shared: &Shared, crew: &Crew, deaf: Option<Duration>, turn: Option<Duration>) -> Result<(), Drained> {
+    let poll = if planted!(B30) { Duration::from_secs(86_400) } else { spread(&shared.runtime, crew.poll) };
+    let drained = shared.stop.reached(Stage::Drain);
+    if let Some(turn) = turn.filter(|_| crew.has_common_rate()) {
+        // There is nothing to take before, whoever says so. It asks after a poll all the same: the clock may have been set.
+        return first(drained, shared.runtime.sleep(turn.min(poll))).await.map_or(Ok(()), |()| Err(Drained));
+    }
+    let told = async {
+        if let Some(deaf) = deaf {
+            shared.runtime.sleep(deaf).await;
+        }
+        crew.noticed.notified().await;
+    };
+    let turn = async {
+        match turn {
+            Some(turn) => shared.runtime.sleep(turn).await,
+            None => std::future::pending().await,
+        }
+    };
+    crew.next_look.set(Some(shared.runtime.monotonic() + poll));
+    shared.waits.notify_one();
+    let is_over = first(drained, first(first(crew.wake.notified(), told), turn)).await.is_ok();
+    crew.next_look.set(None);
+    if is_over { Err(Drained) } else { Ok(()) }
+}
+
+/// Nothing more is claimed.
+struct Drained;
 
 /// Waits until a row more would be of use here.
 async fn room(crew: &Crew) {
@@ -81,6 +102,8 @@ enum Found {
     More,
     /// Nothing due.
     Nothing,
+    /// Nothing that may begin now; some key's next turn comes after this long.
+    Shut(Duration),
     /// Rows that had to be given back.
     Unwanted,
 }
@@ -88,17 +111,28 @@ enum Found {
 async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Result<Found, StoreError> {
     let asked = u32::try_from(crew.room.available_permits() + crew.ahead.room()).unwrap_or(u32::MAX);
     let limit = asked.clamp(1, crew.batch);
-    let verb = Claim { runner: shared.incarnation, jobs: crew.jobs.clone(), limit, charge: crew.charge };
+    let verb = Claim {
+        runner: shared.incarnation,
+        jobs: crew.jobs.clone(),
+        limit,
+        charge: crew.charge,
+        rate: crew.rate.clone(),
+    };
     crew.tally.checked(shared.runtime.monotonic());
     crew.ahead.round_begins(shared.runtime.monotonic());
     let give_up_at = shared.runtime.monotonic() + PATIENCE;
     let answered = shared.caller.until(verb, give_up_at).await?;
     let claimed = answered.reply;
+    let shut = claimed.next_at.map(|next_at| next_at.since(claimed.now));
     let is_full = claimed.executions.len() >= limit as usize;
     crew.ahead.round_ends(shared.runtime.monotonic(), is_full, crew.room.available_permits());
     if claimed.executions.is_empty() {
         sometimes!("a claim finds nothing but rows to skip", !claimed.skipped.is_empty());
-        return Ok(if claimed.skipped.is_empty() { Found::Nothing } else { Found::More });
+        return Ok(match shut {
+            _ if !claimed.skipped.is_empty() => Found::More,
+            Some(wait) => Found::Shut(wait),
+            None => Found::Nothing,
+        });
     }
     debug_assert!(
         claimed.executions.iter().all(|row| row.lease_ref().is_some_and(|l| l.token.0 == answered.request.0))
@@ -110,7 +144,8 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
         return Ok(Found::Unwanted);
     };
     start(shared, settler, crew, claimed.executions, answered.sent_at, &known).await;
-    Ok(Found::More)
+    // With one key for all there is nothing else to look for.
+    Ok(shut.filter(|_| crew.has_common_rate()).map_or(Found::More, Found::Shut))
 }
 
 /// Makes the starts durable that came not with the claim, then runs the handlers. A handler whose start is not known to

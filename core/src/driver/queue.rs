@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Running, Shared, ahead::Ahead, poller::NextLook, stop::Stage};
 use crate::{
     job::Delivery,
-    model::{Execution, ExecutionId, JobName, transition::Charge},
+    model::{Execution, ExecutionId, JobName, Rate, transition::Charge},
     queue::{CheckedQueue, Enqueuer, Operator, ProbeFn, Producing, Queue, QueueError, Tally, Worker, WorkerStats},
     runtime::Runtime,
     store::Store,
@@ -38,6 +38,8 @@ pub(super) struct Crew {
     pub(super) tally: Tally,
     /// When its attempts are charged.
     pub(super) charge: Charge,
+    /// How often it may claim.
+    pub(super) rate: Option<Rate>,
     /// What it has claimed beyond its room.
     pub(super) ahead: Ahead,
 }
@@ -49,8 +51,8 @@ impl Crew {
         // Planned jobs are few and slow; a replica takes what it can run.
         let ahead = Ahead::new(workers, 0);
         let (probe, tally, charge) = (None, Tally::default(), Charge::AtStart);
-        let next_look = NextLook::default();
-        Self { jobs, room, workers, wake, noticed, poll, next_look, batch, probe, tally, charge, ahead }
+        let (next_look, rate) = (NextLook::default(), None);
+        Self { jobs, room, workers, wake, noticed, poll, next_look, batch, probe, tally, charge, rate, ahead }
     }
 
     pub(super) fn of_queue(queue: &CheckedQueue, poll: Duration) -> Self {
@@ -60,7 +62,13 @@ impl Crew {
         // Whoever holds a row that does not run yet must be able to give it back, which at most once does not allow.
         let is_harmless = queue.probe.is_none() && queue.work.delivery == Delivery::AtLeastOnce;
         let charge = if is_harmless { Charge::AtClaimIfHarmless } else { Charge::AtStart };
-        Self { probe: queue.probe.clone(), charge, ahead: Ahead::new(queue.workers, most), ..crew }
+        let rate = queue.rate.clone();
+        Self { probe: queue.probe.clone(), charge, rate, ahead: Ahead::new(queue.workers, most), ..crew }
+    }
+
+    /// Whether all its items wait for the turns of one key.
+    pub(super) fn has_common_rate(&self) -> bool {
+        self.rate.as_ref().is_some_and(|rate| rate.key.is_some())
     }
 
     fn stats(&self) -> WorkerStats {

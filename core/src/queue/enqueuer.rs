@@ -79,7 +79,8 @@ impl ItemOptions {
         Self { priority: Some(priority), ..self }
     }
 
-    /// Whose turn it is: see [`Queue::concurrency_per_key`]. Without such a limit it has no meaning.
+    /// Whose turn it is: see [`Queue::concurrency_per_key`] and [`Queue::rate_limit_per_key`]. Without such a limit it has
+    /// no meaning.
     #[must_use]
     pub fn key(self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self }

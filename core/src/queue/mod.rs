@@ -8,12 +8,14 @@
 //! | [`Queue::workers`] | handlers running | one replica |
 //! | [`Queue::batch`] | items of one claim | one replica |
 //! | [`Queue::concurrency`], [`Queue::concurrency_per_key`] | running items | all replicas, by a locked row (G15) |
+//! | [`Queue::rate_limit`], [`Queue::rate_limit_per_key`] | items claimed per time | all replicas, by a locked row (G15) |
 //! | [`Queue::capacity`] | live items | all replicas, by a locked row |
 //! | [`Unique`] | live items with one key | the database, by a unique index (G11) |
 
 mod coalesce;
 mod enqueuer;
 mod operator;
+mod rate;
 mod send;
 mod spec;
 mod stats;
@@ -21,6 +23,7 @@ mod stats;
 pub(crate) use enqueuer::Worker;
 pub use enqueuer::{EnqueueError, Enqueuer, ItemOptions};
 pub use operator::Operator;
+pub use rate::RateLimit;
 pub(crate) use spec::{CheckedQueue, ProbeFn, Producing};
 pub use spec::{Queue, QueueError, QueueRule, Unique};
 pub(crate) use stats::Tally;

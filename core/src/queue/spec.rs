@@ -4,17 +4,23 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc, time::Dura
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::rate::RateLimit;
 use crate::{
     job::{
         AttemptReport, AttemptRule, Attempts, BoxError, Completion, Context, Delivery, HandlerError, ReportFn, Work,
     },
-    model::{Audit, ExecutionId, JobName, Json, Limit, NameError, Policy, Reentry, Retention, Supersede, wait_ms},
+    model::{
+        Audit, ExecutionId, JobName, Json, Limit, NameError, Policy, Rate, Reentry, Retention, Supersede, wait_ms,
+    },
     plan::Backoff,
     store::{BoxFuture, Counts},
 };
 
 /// Attempts of a queue that says nothing of them.
 const USUAL_ATTEMPTS: u32 = 10;
+
+/// Of a key that counts turns, and no running items.
+const NO_LIMIT: u32 = u32::MAX;
 
 /// Items claimed ahead of free workers.
 const USUAL_PREFETCH: u32 = 500;
@@ -99,7 +105,7 @@ impl<T> Unique<T> {
 /// | audit | exceptions |
 /// | retain | everything, until it is pruned |
 /// | coalescing | no: each enqueue is a request |
-/// | time to live, capacity, concurrency, unique | no limit |
+/// | time to live, capacity, concurrency, rate, unique | no limit |
 ///
 /// ```
 /// use std::time::Duration;
@@ -129,6 +135,8 @@ pub struct Queue<T> {
     capacity: Option<u64>,
     concurrency: Option<u32>,
     per_key: Option<u32>,
+    rate: Option<RateLimit>,
+    rate_per_key: Option<RateLimit>,
     priority: i16,
     audit: Audit,
     retain: Retention,
@@ -167,6 +175,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             capacity: None,
             concurrency: None,
             per_key: None,
+            rate: None,
+            rate_per_key: None,
             priority: 0,
             audit: Audit::default(),
             retain: Retention::default(),
@@ -227,7 +237,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     /// a shutdown gives them back. Only those that can lose an attempt without harm are charged before a worker is
     /// free: should the process die, each of them may have lost its first attempt, never its last, without having run.
     /// With [`Queue::concurrency`] or [`Queue::concurrency_per_key`] none: an item that waits would take a place from
-    /// one that could run elsewhere.
+    /// one that could run elsewhere; nor with a rate, whose turns would be used later than they were taken.
     #[must_use]
     pub fn prefetch(self, items: u32) -> Self {
         Self { prefetch: items, ..self }
@@ -297,6 +307,29 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     #[must_use]
     pub fn concurrency_per_key(self, running: u32) -> Self {
         Self { per_key: Some(running), ..self }
+    }
+
+    /// How often items begin, on all replicas together ([`RateLimit`]). What counts is the claim, of retries too: an item
+    /// that is given back before its handler ran has used its turn. Goes with [`Queue::concurrency`], which is about items
+    /// that run. It holds for items that a producer with this rule (or with [`Queue::concurrency`]) has enqueued: to put a rate on
+    /// a queue that has a backlog, start its producers with it first.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tourbillon::queue::{Queue, RateLimit};
+    /// // At most 100 a minute, and at most 5 at once.
+    /// let queue = Queue::<String>::new("mail").rate_limit(RateLimit::per(100, Duration::from_secs(60))).concurrency(5);
+    /// ```
+    #[must_use]
+    pub fn rate_limit(self, rate: RateLimit) -> Self {
+        Self { rate: Some(rate), ..self }
+    }
+
+    /// The same for the items of each [`ItemOptions::key`](super::ItemOptions::key) by themselves: a tenant, a receiver. Goes
+    /// with [`Queue::concurrency_per_key`]. Items without a key are not held up.
+    #[must_use]
+    pub fn rate_limit_per_key(self, rate: RateLimit) -> Self {
+        Self { rate_per_key: Some(rate), ..self }
     }
 
     /// Lower runs first, before other queues and jobs too; 0 is usual.
@@ -400,12 +433,12 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             lease_ms: wait_ms(attempts.lease),
             reentry: self.attempts.reentry(Reentry::Allow),
             supersede: Supersede::Never,
-            limit: self.concurrency.map(|max| Limit { key: key_of(&[name.as_str()]), max }),
+            limit: self.common_limit(&name),
             audit: self.audit,
         };
         Ok(Producing {
             policy,
-            per_key: self.per_key,
+            per_key: self.per_key.or(self.rate_per_key.map(|_| NO_LIMIT)),
             ttl_ms: self.ttl.map(wait_ms),
             capacity: self.capacity,
             priority: self.priority,
@@ -435,21 +468,36 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             retain: self.retain,
             report: report(self.reports),
         };
-        let is_limited = self.concurrency.is_some() || self.per_key.is_some();
+        let is_limited = producing.policy.limit.is_some() || producing.per_key.is_some();
+        let rate = self.rate.map(|rate| rate.rate(Some(key_of(&[name.as_str()]))));
+        let rate = rate.or(self.rate_per_key.map(|rate| rate.rate(None)));
         let checked = CheckedQueue {
             name,
             work,
             workers: self.workers,
             batch: self.batch.unwrap_or(crate::store::MAX_BATCH),
-            // A limit counts what is held, not what runs.
+            // A limit counts what is held, not what runs; and what waits here would begin whenever a worker is free.
             prefetch: if is_limited { 0 } else { self.prefetch },
+            rate,
             poll: self.poll,
             probe: self.probe,
         };
         Ok((checked, producing))
     }
 
+    /// What all its items count under.
+    fn common_limit(&self, name: &JobName) -> Option<Limit> {
+        let max = self.concurrency.or(self.rate.map(|_| NO_LIMIT))?;
+        Some(Limit { key: key_of(&[name.as_str()]), max })
+    }
+
     fn broken_rule(&self) -> Option<QueueRule> {
+        let rates = [self.rate, self.rate_per_key].into_iter().flatten();
+        let has_common = self.concurrency.is_some() || self.rate.is_some();
+        let has_keys = self.per_key.is_some() || self.rate_per_key.is_some();
+        if let Some(rule) = rates.into_iter().find_map(RateLimit::broken_rule) {
+            return Some(rule);
+        }
         Some(match self {
             _ if self.workers == 0 || self.workers > 10_000 => QueueRule::Workers(self.workers),
             _ if self.batch.is_some_and(|items| items == 0 || items > crate::store::MAX_BATCH) => QueueRule::Batch,
@@ -458,6 +506,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             _ if self.ttl.is_some_and(|ttl| ttl.is_zero()) => QueueRule::NoTtl,
             _ if self.concurrency == Some(0) || self.per_key == Some(0) => QueueRule::NoRoom,
             _ if self.concurrency.is_some() && self.per_key.is_some() => QueueRule::TwoLimits,
+            _ if has_common && has_keys => QueueRule::TwoKeys,
             _ if self
                 .unique
                 .as_ref()
@@ -516,6 +565,7 @@ pub(crate) struct CheckedQueue {
     pub(crate) workers: u32,
     pub(crate) batch: u32,
     pub(crate) prefetch: u32,
+    pub(crate) rate: Option<Rate>,
     pub(crate) poll: Option<Duration>,
     pub(crate) probe: Option<ProbeFn>,
 }
@@ -583,6 +633,20 @@ pub enum QueueRule {
     /// Both limits at once.
     #[error("`concurrency` and `concurrency_per_key`: an item counts under one limit; choose one")]
     TwoLimits,
+    /// A limit for the queue and one for each key.
+    #[error(
+        "one limit for the whole queue and one per key: an item counts under one key; let both be `…_per_key`, or neither"
+    )]
+    TwoKeys,
+    /// No item in a period.
+    #[error("a rate of 0 items: nothing could run; leave it out for no limit")]
+    NoTurn,
+    /// Nothing, or more than 366 days.
+    #[error("the period of its rate is zero, or longer than 366 days: say how many items in which time")]
+    RatePeriod,
+    /// None, or more than come in a period.
+    #[error("a burst of {0} at {1} items in a period: allowed are 1 (leave it out), for even turns, to {1}")]
+    Burst(u32, u32),
     /// Below one millisecond.
     #[error("the unique period is zero: leave `within` out for no period")]
     NoPeriod,

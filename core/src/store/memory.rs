@@ -4,6 +4,7 @@
 mod job;
 mod pause;
 mod queue;
+mod rate;
 mod schedule;
 mod schema;
 
@@ -19,8 +20,8 @@ use super::{
     SchemaRows, SkippedEntry, Store, StoreError, StoredSchedule, Verb, apply,
 };
 use crate::model::{
-    AuditEvent, AuditKey, Execution, ExecutionId, Generation, JobName, Lock, LockName, Pause, RequestId, Scope,
-    State, Timestamp, micros,
+    AuditEvent, AuditKey, Execution, ExecutionId, Gate, Generation, JobName, Lock, LockName, Pause, Rate, RequestId,
+    Scope, State, Timestamp, micros,
 };
 use std::time::Duration;
 
@@ -91,6 +92,7 @@ struct Tables {
     live: BTreeMap<ExecutionId, Execution>,
     claimable: BTreeMap<ClaimKey, JobName>,
     running_by_limit: BTreeMap<String, u32>,
+    gates: BTreeMap<String, Gate>,
     /// What the databases have a unique index for.
     live_keys: BTreeMap<String, ExecutionId>,
     history: BTreeMap<(ExecutionId, Generation), Execution>,
@@ -212,10 +214,17 @@ impl Rows for Tables {
         Ok(generations.next_back().map(|(_, row)| row.clone()))
     }
 
-    fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError> {
+    fn claimable(
+        &mut self,
+        jobs: &[JobName],
+        now: Timestamp,
+        limit: u32,
+        rate: Option<&Rate>,
+    ) -> Result<Vec<Execution>, StoreError> {
         let due = self.claimable.iter().filter(|((_, at, _), job)| *at <= now && jobs.contains(job));
         let rows = due.filter_map(|((_, _, id), _)| self.live.get(id));
-        let rows = rows.filter(|row| !self.is_blocked(row) && !self.is_held(row));
+        let rows =
+            rows.filter(|row| !self.is_blocked(row) && !self.is_held(row) && !self.has_no_turn(row, rate, now));
         Ok(page(rows.cloned(), limit))
     }
 

@@ -15,6 +15,7 @@ mod memory;
 mod notice;
 mod pause_rows;
 mod queue_rows;
+mod rate_rows;
 mod receipt;
 mod rows;
 mod schedule_rows;
@@ -37,6 +38,7 @@ pub use memory::MemoryStore;
 pub use notice::{Listener, Notice};
 pub use pause_rows::PauseRows;
 pub use queue_rows::QueueRows;
+pub use rate_rows::RateRows;
 pub use receipt::{ClaimReceipt, Receipt};
 pub use rows::{JobRecord, Rows};
 pub use schedule_rows::ScheduleRows;
@@ -222,6 +224,9 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         }
         Verb::Claim(v) => {
             batch("jobs", v.jobs.len())?;
+            if let Some(wrong) = v.rate.as_ref().and_then(|rate| rate.broken(v.jobs.len())) {
+                return Err(StoreError::new(ErrorKind::Invalid, format!("{name}: {wrong}")));
+            }
             limit(v.limit)
         }
         Verb::Start(Start { leases }) | Verb::Heartbeat(Heartbeat { leases }) => {

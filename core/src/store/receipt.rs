@@ -30,7 +30,7 @@ impl Receipt {
     /// Of this reply.
     pub fn of(reply: &Reply) -> Self {
         match reply {
-            Reply::Claimed(Claimed { now, executions, skipped }) => Self::Claimed(ClaimReceipt {
+            Reply::Claimed(Claimed { now, executions, skipped, .. }) => Self::Claimed(ClaimReceipt {
                 now: *now,
                 taken: executions.iter().map(|row| row.id).collect(),
                 skipped: skipped.clone(),

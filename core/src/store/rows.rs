@@ -2,9 +2,9 @@
 
 use super::{
     AuditRows, Cursor, JobRows, JobStats, ListExecutions, ListSkipped, LockRows, PauseRows, Prune, Pruned, QueueRows,
-    Receipt, RegisteredRules, ScheduleRows, SchemaRows, SkippedEntry, SpecHash, StoreError,
+    RateRows, Receipt, RegisteredRules, ScheduleRows, SchemaRows, SkippedEntry, SpecHash, StoreError,
 };
-use crate::model::{Execution, ExecutionId, JobName, RequestId, Scope, Timestamp};
+use crate::model::{Execution, ExecutionId, JobName, Rate, RequestId, Scope, Timestamp};
 use std::collections::BTreeMap;
 
 /// What is kept of a registered job.
@@ -25,7 +25,9 @@ pub struct JobRecord {
 ///
 /// # Errors
 /// All methods: whatever the database says; the transaction is then rolled back as a whole.
-pub trait Rows: AuditRows + JobRows + LockRows + PauseRows + QueueRows + ScheduleRows + SchemaRows {
+pub trait Rows:
+    AuditRows + JobRows + LockRows + PauseRows + QueueRows + RateRows + ScheduleRows + SchemaRows
+{
     /// The live row, if any.
     fn live(&mut self, id: ExecutionId) -> Result<Option<Execution>, StoreError>;
     /// Stores a new live row. Its id is neither live nor finished (but for the next generation of a finished one).
@@ -39,8 +41,14 @@ pub trait Rows: AuditRows + JobRows + LockRows + PauseRows + QueueRows + Schedul
 
     /// Up to `limit` live rows of these jobs with `claimable_at` ≤ `now`, ordered by (`priority`, `claimable_at`, `id`);
     /// rows with a limit key that is full are left out unless they are running themselves, and so are rows with a slot
-    /// whose job or scope is paused.
-    fn claimable(&mut self, jobs: &[JobName], now: Timestamp, limit: u32) -> Result<Vec<Execution>, StoreError>;
+    /// whose job or scope is paused, and rows whose limit key has no turn at this rate.
+    fn claimable(
+        &mut self,
+        jobs: &[JobName],
+        now: Timestamp,
+        limit: u32,
+        rate: Option<&Rate>,
+    ) -> Result<Vec<Execution>, StoreError>;
     /// Which of these jobs have a live row with `claimable_at` ≤ `now`, whatever keeps it from being claimed; by name, each
     /// once.
     fn due_jobs(&mut self, jobs: &[JobName], now: Timestamp) -> Result<Vec<JobName>, StoreError>;

@@ -13,7 +13,7 @@ use tourbillon::{
     job::{Context, HandlerError},
     model::{Execution, State},
     plan::Backoff,
-    queue::{Delivery, ItemOptions, Queue},
+    queue::{Delivery, ItemOptions, Queue, RateLimit},
 };
 
 use crate::stage::Stage;
@@ -60,13 +60,15 @@ async fn a_backlog_of_quick_items_takes_few_claims() {
 
 #[tokio::test(start_paused = true)]
 async fn without_prefetch_under_limits_and_for_slow_handlers_a_replica_holds_what_it_runs() {
-    let quick = |queue: Queue<u32>| queue.run(|_, _: Context| async { Ok::<_, HandlerError>(()) });
-    let quick = [queue().prefetch(0), queue().concurrency(1_000), queue().concurrency_per_key(1_000)].map(quick);
+    let quick_handler = |queue: Queue<u32>| queue.run(|_, _: Context| async { Ok::<_, HandlerError>(()) });
+    let quick = [queue().prefetch(0), queue().concurrency(1_000), queue().concurrency_per_key(1_000)];
+    let rate = RateLimit::per(1_000_000, Duration::from_secs(1)).burst(1_000_000);
+    let quick = quick.into_iter().chain([queue().rate_limit(rate)]).map(quick_handler);
     let slow = queue().run(|_, ctx: Context| async move {
         ctx.sleep(ROUND_TRIP * 20).await;
         Ok::<_, HandlerError>(())
     });
-    for queue in quick.into_iter().chain([slow]) {
+    for queue in quick.chain([slow]) {
         let (stage, running) = backlog(queue, 60).await;
         loop {
             let live = stage.live().await;

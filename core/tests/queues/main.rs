@@ -9,6 +9,7 @@ mod noticing;
 mod paused;
 mod polling;
 mod producing;
+mod rates;
 mod retaining;
 mod stage;
 mod working;

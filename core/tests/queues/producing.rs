@@ -6,7 +6,7 @@ use tourbillon::{
     job::{Context, HandlerError},
     model::{Limit, Scope, Timestamp},
     plan::Backoff,
-    queue::{Delivery, EnqueueError, Enqueuer, ItemOptions, Queue, Unique},
+    queue::{Delivery, EnqueueError, Enqueuer, ItemOptions, Queue, RateLimit, Unique},
     store::{Counts, EnqueueOutcome},
 };
 
@@ -149,6 +149,28 @@ fn each_broken_rule_has_its_own_error() {
         (
             q().concurrency(1).concurrency_per_key(1),
             "queue `q`: `concurrency` and `concurrency_per_key`: an item counts under one limit; choose one",
+        ),
+        (
+            q().rate_limit(RateLimit::per(1, s(1))).concurrency_per_key(1),
+            "queue `q`: one limit for the whole queue and one per key: an item counts under one key; let both be \
+             `…_per_key`, or neither",
+        ),
+        (
+            q().rate_limit(RateLimit::per(1, s(1))).rate_limit_per_key(RateLimit::per(1, s(1))),
+            "queue `q`: one limit for the whole queue and one per key: an item counts under one key; let both be \
+             `…_per_key`, or neither",
+        ),
+        (
+            q().rate_limit(RateLimit::per(0, s(1))),
+            "queue `q`: a rate of 0 items: nothing could run; leave it out for no limit",
+        ),
+        (
+            q().rate_limit_per_key(RateLimit::per(1, s(0))),
+            "queue `q`: the period of its rate is zero, or longer than 366 days: say how many items in which time",
+        ),
+        (
+            q().rate_limit(RateLimit::per(5, s(1)).burst(6)),
+            "queue `q`: a burst of 6 at 5 items in a period: allowed are 1 (leave it out), for even turns, to 5",
         ),
         (
             q().unique(Unique::by_payload().within(s(0))),

@@ -192,7 +192,8 @@ impl Callers {
             _ => Charge::AtStart,
         };
         let limit = u32::try_from(1 + self.draw(3)).unwrap();
-        let (id, reply) = self.call(Claim { runner: Incarnation(Uuid::nil()), jobs: self.jobs(), limit, charge });
+        let (id, reply) =
+            self.call(Claim { runner: Incarnation(Uuid::nil()), jobs: self.jobs(), limit, charge, rate: None });
         let Reply::Claimed(claimed) = reply else { panic!("{reply:?}") };
         let lease =
             |row: &tourbillon::model::Execution| LeaseRef { id: row.id, token: Token(id.0), fence: row.fence };

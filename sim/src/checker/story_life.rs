@@ -52,16 +52,16 @@ impl Story {
         row.attempt += u32::from(is_charged);
         row.lease = Some(Lease { token, runner, claimed_at: now, started_at, heartbeat_at: now, expires_at });
         row.updated_at = now;
-        let claimed = Claimed { now, executions: vec![row.clone()], skipped: Vec::new() };
-        self.exchange(&[], Claim { runner, jobs: vec![job()], limit: 1, charge }, Reply::Claimed(claimed))
+        let claimed = Claimed { now, executions: vec![row.clone()], skipped: Vec::new(), next_at: None };
+        self.exchange(&[], Claim { runner, jobs: vec![job()], limit: 1, charge, rate: None }, Reply::Claimed(claimed))
     }
 
     pub(super) fn skip(&mut self, n: u8, reason: SkipReason) -> &mut Self {
         let (now, runner) = (self.now(), incarnation(self.replica));
         let row = self.row(n);
         (row.state, row.skip_reason) = (State::Skipped, Some(reason));
-        let claimed = Claimed { now, executions: Vec::new(), skipped: vec![(row.id, reason)] };
-        let verb = Claim { runner, jobs: vec![job()], limit: 1, charge: Charge::AtStart };
+        let claimed = Claimed { now, executions: Vec::new(), skipped: vec![(row.id, reason)], next_at: None };
+        let verb = Claim { runner, jobs: vec![job()], limit: 1, charge: Charge::AtStart, rate: None };
         self.exchange(&[], verb, Reply::Claimed(claimed))
     }
 

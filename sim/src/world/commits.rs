@@ -111,8 +111,13 @@ mod tests {
     #[test]
     fn what_changed_nothing_is_lost_with_what_came_before() {
         let runner = Incarnation(Uuid::nil());
-        let claim = Claim { runner, jobs: Vec::new(), limit: 1, charge: Charge::AtStart };
-        let empty = Reply::Claimed(Claimed { now: Timestamp::EPOCH, executions: Vec::new(), skipped: Vec::new() });
+        let claim = Claim { runner, jobs: Vec::new(), limit: 1, charge: Charge::AtStart, rate: None };
+        let empty = Reply::Claimed(Claimed {
+            now: Timestamp::EPOCH,
+            executions: Vec::new(),
+            skipped: Vec::new(),
+            next_at: None,
+        });
         let mut log = commits([write(), write(), (claim.into(), empty)]);
         assert_eq!(log.lose(1), [1, 2]);
     }

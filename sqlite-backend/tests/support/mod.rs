@@ -132,7 +132,7 @@ pub(crate) fn plan(chance: &mut Chance, name: &str, scope: &str, rows: usize) ->
 
 pub(crate) fn claim(chance: &mut Chance, name: &str, limit: u32) -> Request {
     let runner = Incarnation(chance.uuid());
-    chance.request(Claim { runner, jobs: vec![job(name)], limit, charge: Charge::AtStart })
+    chance.request(Claim { runner, jobs: vec![job(name)], limit, charge: Charge::AtStart, rate: None })
 }
 
 pub(crate) fn claimed(reply: Reply) -> Claimed {

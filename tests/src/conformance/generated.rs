@@ -9,8 +9,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use tourbillon::{
     model::{
         Audit, Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef,
-        NewExecution, Outcome, Policy, Reentry, RequestId, Retention, Retry, Scope, SkipReason, SkippedSlots, State,
-        Supersede, Timestamp, Token,
+        NewExecution, Outcome, Policy, Rate, Reentry, RequestId, Retention, Retry, Scope, SkipReason, SkippedSlots,
+        State, Supersede, Timestamp, Token,
     },
     store::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Expected,
@@ -145,10 +145,16 @@ impl Pair {
                 let items = distinct(items, |item: &NewItem| item.id);
                 self.ask(Enqueue { queue: job_of(*job), max_items: *max_items, items }).await?
             }
-            Step::Claim { jobs, limit, charge } => {
-                let jobs = jobs.iter().map(|n| job_of(*n)).collect();
+            Step::Claim { jobs, limit, charge, rate } => {
+                let claimed = if rate.is_some() { &jobs[..1] } else { jobs };
+                let jobs = claimed.iter().map(|n| job_of(*n)).collect();
                 let runner = Incarnation(self.uuid());
-                self.ask(Claim { runner, jobs, limit: *limit, charge: *charge }).await?
+                let rate = rate.map(|(is_common, turn_ms, burst)| Rate {
+                    key: is_common.then(|| "limit 0".to_owned()),
+                    turn_us: turn_ms * 1_000,
+                    burst,
+                });
+                self.ask(Claim { runner, jobs, limit: *limit, charge: *charge, rate }).await?
             }
             Step::Start(picks) => {
                 let leases = self.leases(picks);

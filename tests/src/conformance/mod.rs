@@ -57,6 +57,7 @@ mod notices;
 mod pauses;
 mod plan;
 mod prune;
+mod rates;
 mod receipts;
 mod register;
 mod requeue;
@@ -127,6 +128,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("cancel", cancel::CASES),
     ("requeue", requeue::CASES),
     ("limits", limits::CASES),
+    ("rates", rates::CASES),
     ("receipts", receipts::CASES),
     ("clock_steps", clock_steps::CASES),
     ("audit", audit::CASES),

@@ -93,6 +93,8 @@ pub(super) enum Step {
         jobs: Vec<u8>,
         limit: u32,
         charge: Charge,
+        /// A rate for the first job alone: whether all have one key, milliseconds of a turn, burst.
+        rate: Option<(bool, u64, u32)>,
     },
     Start(Vec<Pick>),
     Heartbeat(Vec<Pick>),
@@ -184,6 +186,13 @@ pub(super) enum Step {
     },
 }
 
+fn claim() -> impl Strategy<Value = Step> {
+    let charge = select(vec![Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim]);
+    let rate = (any::<bool>(), select(vec![1, 999, 5_000, 30_000]), 1..4u32);
+    (vec(0..3u8, 1..4), 1..5u32, charge, proptest::option::weighted(0.3, rate))
+        .prop_map(|(jobs, limit, charge, rate)| Step::Claim { jobs, limit, charge, rate })
+}
+
 pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
     vec(step(), 1..60)
 }
@@ -198,8 +207,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => plan(),
         6 => (0..3u8, proptest::option::weighted(0.3, 0..4u64), vec(item(), 1..4))
             .prop_map(|(job, max_items, items)| Step::Enqueue { job, max_items, items }),
-        8 => (vec(0..3u8, 1..4), 1..5u32, select(vec![Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim]))
-            .prop_map(|(jobs, limit, charge)| Step::Claim { jobs, limit, charge }),
+        8 => claim(),
         6 => vec(pick(), 1..4).prop_map(Step::Start),
         3 => vec(pick(), 1..4).prop_map(Step::Heartbeat),
         6 => vec((pick(), ending(), retention()), 1..4).prop_map(Step::Settle),

@@ -410,7 +410,7 @@ impl Subject {
 /// A claim of these jobs that charges at start.
 pub(crate) fn claim_of(jobs: &[&JobName], limit: u32) -> Claim {
     let jobs = jobs.iter().map(|job| (*job).clone()).collect();
-    Claim { runner: runner(), jobs, limit, charge: Charge::AtStart }
+    Claim { runner: runner(), jobs, limit, charge: Charge::AtStart, rate: None }
 }
 
 /// See [`Subject::row`].

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use tourbillon::{
     model::{
         Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, LeaseRef, Limit, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, Supersede, transition::Charge,
+        Outcome, Policy, Rate, Reentry, RequestId, Retry, Scope, Supersede, transition::Charge,
     },
     store::{
         Cancel, Claim, Heartbeat, Plan, PlanEntry, ReadClock, Register, Registration, Reply, Request, Requeue,
@@ -37,6 +37,7 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
             jobs: vec![job.clone()],
             limit: ROWS,
             charge: Charge::AtStart,
+            rate: None,
         };
         let Reply::Claimed(claimed) = send(arena, 0, &mut chance, claim).await? else {
             return Err("no claim".into());
@@ -55,8 +56,14 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
             Settle { settlements: leases.iter().map(release).collect() }.into(),
             Cancel { ids: ids.iter().step_by(9).copied().collect(), actor: None }.into(),
             Requeue { ids: ids.clone(), actor: None }.into(),
-            Claim { runner: Incarnation(chance.uuid()), jobs: vec![job.clone()], limit: 9, charge: Charge::AtStart }
-                .into(),
+            Claim {
+                runner: Incarnation(chance.uuid()),
+                jobs: vec![job.clone()],
+                limit: 9,
+                charge: Charge::AtStart,
+                rate: Some(Rate { key: None, turn_us: 100, burst: 2 }),
+            }
+            .into(),
             Settle { settlements: reversed.iter().map(fail).collect() }.into(),
             Rescue { limit: ROWS }.into(),
         ];

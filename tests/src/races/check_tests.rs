@@ -61,7 +61,13 @@ impl Book {
     }
 
     fn claim(&mut self) -> Vec<LeaseRef> {
-        let claim = Claim { runner: Incarnation(Uuid::nil()), jobs: vec![job()], limit: 10, charge: Charge::AtStart };
+        let claim = Claim {
+            runner: Incarnation(Uuid::nil()),
+            jobs: vec![job()],
+            limit: 10,
+            charge: Charge::AtStart,
+            rate: None,
+        };
         let leases: Vec<LeaseRef> = self.call(claim).executions.iter().filter_map(Execution::lease_ref).collect();
         self.call(Start { leases: leases.clone() });
         leases

@@ -210,6 +210,7 @@ impl Actor {
             jobs: vec![self.queue.clone()],
             limit: 3,
             charge: Charge::AtStart,
+            rate: None,
         };
         let Some((span, claimed)) = self.call(claim).await else { return };
         let leases: Vec<_> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();

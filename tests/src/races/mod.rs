@@ -28,6 +28,7 @@ mod locks;
 mod log;
 mod permute;
 mod race;
+mod rates;
 mod scene;
 mod scene_locks;
 mod stage;
@@ -69,6 +70,12 @@ pub fn trials(listing: bool) -> Vec<Trial> {
     trials.push(Trial::test("sqlite::producers_share_keys_and_room", || {
         block_on(async { keys::run(&Arena::sqlite(SQLITE_HANDLES), LASTING / 2).await }).map_err(Failed::from)
     }));
+    trials.push(Trial::test("memory::turns_of_a_key_are_shared", || {
+        block_on(async { rates::run(&Arena::memory(), LASTING / 4).await }).map_err(Failed::from)
+    }));
+    trials.push(Trial::test("sqlite::turns_of_a_key_are_shared", || {
+        block_on(async { rates::run(&Arena::sqlite(SQLITE_HANDLES), LASTING / 2).await }).map_err(Failed::from)
+    }));
     trials.push(Trial::test("memory::a_lock_has_one_holder_per_epoch", || {
         block_on(async { locks::run(&Arena::memory(), LASTING / 4).await }).map_err(Failed::from)
     }));
@@ -94,6 +101,12 @@ const POSTGRES: &[(&str, OnPostgres)] = &[
         block_on(async {
             let arena = Arena::postgres(cluster.fresh_database(), POSTGRES_HANDLES).await;
             keys::run(&arena, LASTING).await
+        })
+    }),
+    ("postgres::turns_of_a_key_are_shared", |cluster| {
+        block_on(async {
+            let arena = Arena::postgres(cluster.fresh_database(), POSTGRES_HANDLES).await;
+            rates::run(&arena, LASTING / 2).await
         })
     }),
     ("postgres::a_lock_has_one_holder_per_epoch", |cluster| {

@@ -402,7 +402,7 @@ fn ids(side: Side) -> Vec<ExecutionId> {
 
 fn claim(limit: u32, side: Side) -> Claim {
     let jobs = ROWS.iter().map(|row| row_job(row.number)).chain([name("planned"), name("fresh")]).collect();
-    Claim { runner: runner(side), jobs, limit, charge: Charge::AtStart }
+    Claim { runner: runner(side), jobs, limit, charge: Charge::AtStart, rate: None }
 }
 
 fn claim_half(side: Side) -> Claim {
@@ -626,7 +626,7 @@ impl Maker {
     ) -> BTreeMap<ExecutionId, LeaseRef> {
         let rows: Vec<_> = ROWS.iter().filter_map(|row| Some((row.number, chosen(row.becomes)?))).collect();
         let jobs = rows.iter().map(|(number, _)| row_job(*number)).collect();
-        let verb = Claim { runner: runner(Side::A), jobs, limit: MAX_BATCH, charge: Charge::AtStart };
+        let verb = Claim { runner: runner(Side::A), jobs, limit: MAX_BATCH, charge: Charge::AtStart, rate: None };
         let claimed = self.send(store, verb).executions;
         assert_eq!(claimed.len(), rows.len(), "all chosen rows are claimable");
         let leases: BTreeMap<_, _> = claimed.iter().filter_map(|row| Some((row.id, row.lease_ref()?))).collect();

@@ -84,7 +84,7 @@ impl Twins<'_> {
         let mut leases: Vec<LeaseRef> = Vec::new();
         // Each copy may lock rows that the other passes over; those of the copy that loses are free again.
         for _ in 0..ROWS {
-            let claim = Claim { runner, jobs: vec![job.clone()], limit: 10, charge: Charge::AtStart };
+            let claim = Claim { runner, jobs: vec![job.clone()], limit: 10, charge: Charge::AtStart, rate: None };
             let Reply::Claimed(claimed) = self.twice(claim).await? else { return Err("no claim".to_owned()) };
             leases.extend(claimed.executions.iter().filter_map(Execution::lease_ref));
             if leases.len() == ROWS {

@@ -228,7 +228,7 @@ impl Worker {
             1..=3 => Charge::AtClaimIfHarmless,
             _ => Charge::AtStart,
         };
-        let claim = Claim { runner: self.me, jobs: self.jobs.clone(), limit, charge };
+        let claim = Claim { runner: self.me, jobs: self.jobs.clone(), limit, charge, rate: None };
         let Some(claimed) = self.call(claim).await else { return };
         self.remember(claimed.executions.iter().map(|row| row.id));
         let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
@@ -313,7 +313,8 @@ impl Worker {
 
     /// Works off what is due, obediently.
     pub(crate) async fn drain(&mut self) {
-        let claim = Claim { runner: self.me, jobs: self.jobs.clone(), limit: 200, charge: Charge::AtStart };
+        let claim =
+            Claim { runner: self.me, jobs: self.jobs.clone(), limit: 200, charge: Charge::AtStart, rate: None };
         if let Some(claimed) = self.call(claim).await {
             let leases: Vec<_> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();
             self.call(Start { leases: leases.clone() }).await;

@@ -12,6 +12,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     ("claim_reads_due_rows_only", claim_reads_due_rows_only),
+    ("claim_at_a_rate_reads_one_gate_while_it_is_shut", claim_at_a_rate_reads_one_gate_while_it_is_shut),
     ("large_claim_of_a_small_backlog_sorts_nothing", large_claim_of_a_small_backlog_sorts_nothing),
 ];
 
@@ -56,6 +57,53 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
 
 const CLAIM: &str = "execute claim_executions \
     (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), 'all')";
+
+/// However deep the backlog; and while it is open, no more is read than without a rate.
+fn claim_at_a_rate_reads_one_gate_while_it_is_shut(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        let mut connection = crate::connect(&url).await?;
+        let fill = format!(
+            "insert into tourbillon.execution (id, generation, job, scope_kind, scope_id, due_at, priority, max_attempts,
+                 lease_ms, reentry, supersede, state, claimable_at, attempt, fence, created_at, updated_at, limit_key, limit_max)
+             select gen_random_uuid(), 1, 'job', 'global', 'global', now(), 0, 3, 1000, 'allow', 'never', 'scheduled',
+                 now() - n * interval '1 millisecond', 0, 0, now(), now(), 'all', 4294967295
+             from generate_series(1, {FUTURE_ROWS}) n"
+        );
+        sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
+        // Gates of other keys, of which the queue's own are the fewest.
+        let gates = "insert into tourbillon.limit_gate (key, queue, charged_at, opens_at)
+                select 'key ' || n, 'other', now(), now() + n * interval '1 second' from generate_series(1, 10000) n;
+            insert into tourbillon.limit_gate (key, queue, charged_at, opens_at)
+                values ('all', 'job', now(), now() + interval '1 hour')";
+        sqlx::raw_sql(gates).execute(&mut connection).await?;
+        let types = "(timestamptz, uuid, text[], bigint, uuid, text, bigint, bigint, text)";
+        prepare(&mut connection, &store, ("claim_executions_at_a_rate", types)).await?;
+        for settings in WAYS_TO_PLAN {
+            run_each(&mut connection, settings).await?;
+            let shut = explain(&mut connection, CLAIM_AT_A_RATE).await?;
+            if pages_touched(&shut) > MAX_PAGES_SHUT {
+                return Err(format!("{settings}: more than {MAX_PAGES_SHUT} pages while it is shut\n{shut}").into());
+            }
+        }
+        run_each(&mut connection, "update tourbillon.limit_gate set opens_at = now() where key = 'all'").await?;
+        for settings in WAYS_TO_PLAN {
+            run_each(&mut connection, settings).await?;
+            let open = explain(&mut connection, CLAIM_AT_A_RATE).await?;
+            if let Some(wrong) = judge(&open, MAX_PAGES_BUSY) {
+                return Err(format!("{settings}: {wrong}\n{open}").into());
+            }
+        }
+        Ok(())
+    })
+}
+
+const MAX_PAGES_SHUT: u64 = 40;
+
+const CLAIM_AT_A_RATE: &str = "execute claim_executions_at_a_rate \
+    (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), 'none', 3600000000, 1, 'all')";
 
 /// A queue's claim ahead, of so many rows that to sort what is due once looks no dearer than to follow the index.
 fn large_claim_of_a_small_backlog_sorts_nothing(cluster: &'static Cluster) -> Result<(), Failed> {

@@ -273,7 +273,7 @@ impl World {
                     _ => Charge::AtStart,
                 };
                 let runner = Incarnation(self.dice.uuid());
-                Claim { runner, jobs, limit: 1 + self.dice.below(8) as u32, charge }.into()
+                Claim { runner, jobs, limit: 1 + self.dice.below(8) as u32, charge, rate: None }.into()
             }
             13..=16 => Start { leases: self.held() }.into(),
             17..=18 => Heartbeat { leases: self.held() }.into(),

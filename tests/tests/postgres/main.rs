@@ -140,7 +140,7 @@ fn slot(id: ExecutionId, policy: &Policy) -> NewExecution {
 async fn claim(store: &PgStore, job: &str, limit: u32) -> Result<Vec<LeaseRef>, Failed> {
     let jobs = vec![JobName::new(job)?];
     let runner = Incarnation(Uuid::from_u128(7));
-    match store.call(request(Claim { runner, jobs, limit, charge: Charge::AtClaim })).await? {
+    match store.call(request(Claim { runner, jobs, limit, charge: Charge::AtClaim, rate: None })).await? {
         Reply::Claimed(claimed) => Ok(claimed.executions.iter().filter_map(Execution::lease_ref).collect()),
         other => Err(format!("claimed: {other:?}").into()),
     }

@@ -55,6 +55,7 @@ fn copies_of_a_request_in_flight_have_one_outcome(cluster: &'static Cluster) -> 
                 jobs: vec![JobName::new("job")?],
                 limit: 1,
                 charge: Charge::AtClaim,
+                rate: None,
             });
             let claims = four_copies(&store, claim).await?;
             all_equal(&claims)?;

@@ -75,6 +75,7 @@ impl Set {
             jobs: vec![self.orders.queue().clone()],
             limit: 1,
             charge: Charge::AtStart,
+            rate: None,
         };
         let claimed = ask(&self.store, self.request(), claim).await?;
         let lease = claimed.executions[0].lease_ref().ok_or("not running")?;

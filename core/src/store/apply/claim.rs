@@ -1,6 +1,6 @@
 //! Owns what a claim does, and what it answers when it is repeated.
 
-use super::store;
+use super::{rate, store};
 use crate::{
     model::{
         Execution, State, Timestamp, Token,
@@ -11,8 +11,13 @@ use crate::{
 };
 
 pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &Claim) -> Result<Claimed, StoreError> {
-    let mut claimed = Claimed { now, executions: Vec::new(), skipped: Vec::new() };
-    for was in rows.claimable(&verb.jobs, now, verb.limit)? {
+    let mut claimed = Claimed { now, executions: Vec::new(), skipped: Vec::new(), next_at: None };
+    let rate = verb.rate.as_ref();
+    let page = match rate::is_shut(rows, verb, now)? {
+        true => Vec::new(),
+        false => rows.claimable(&verb.jobs, now, verb.limit, rate)?,
+    };
+    for was in page {
         let newest = rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot);
         let is_behind = was.state == State::Retryable && was.slot_at.is_some_and(|slot| newest > Some(slot));
         if is_behind && planted!(A8) {
@@ -24,7 +29,8 @@ pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &C
                 transition::skip(&mut row, reason, now);
                 claimed.skipped.push((row.id, reason));
             }
-            Verdict::Run if has_room(rows, &was)? => {
+            Verdict::Run if has_room(rows, &was)? && rate::has_turn(rows, rate, &was, now)? => {
+                rate::charge(rows, rate, &was, now)?;
                 transition::claim(&mut row, token, verb.runner, verb.charge, now);
                 claimed.executions.push(row.clone());
                 if was.updated_at == was.created_at && planted!(A32) {
@@ -36,6 +42,7 @@ pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &C
         }
         store(rows, now, &was, &row, By::Claimer)?;
     }
+    claimed.next_at = rate::next_at(rows, rate, &verb.jobs, now)?;
     Ok(claimed)
 }
 
@@ -58,5 +65,5 @@ pub(super) fn again(rows: &mut impl Rows, token: Token, kept: ClaimReceipt) -> R
     for id in taken {
         executions.extend(rows.live(id)?.filter(is_held));
     }
-    Ok(Claimed { now, executions, skipped })
+    Ok(Claimed { now, executions, skipped, next_at: None })
 }

@@ -9,6 +9,7 @@ mod job;
 mod lock;
 mod pause;
 mod queue;
+mod rate;
 mod schedule;
 mod schema;
 
@@ -453,6 +454,7 @@ fn rescue(rows: &mut impl Rows, now: Timestamp, verb: &Rescue) -> Result<Rescued
             }
         }
         clamped_locks = lock::clamp(rows, now)?;
+        rate::clamp(rows, now)?;
     }
     let mut ended = Vec::new();
     for was in rows.rescuable(now, verb.limit)? {

@@ -3,15 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, OperatorName, Outcome, Retention,
-    SkipReason, State, Timestamp,
+    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, OperatorName, Outcome, Rate,
+    Retention, SkipReason, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
 
 /// Takes leases on up to `limit` due rows, ordered by (priority, claimable since, id).
 ///
 /// The first `limit` due rows whose overlap limit leaves room are looked at; late and superseded ones among them
-/// end as skipped; of several rows with one limit key only as many are taken as there is room.
+/// end as skipped; of several rows with one limit key only as many are taken as there is room. With a rate, rows whose
+/// key has no turn are not looked at either, and each row that is taken takes one; rows without a limit key need none.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Claim {
     /// Who claims.
@@ -22,6 +23,9 @@ pub struct Claim {
     pub limit: u32,
     /// When the attempts are charged.
     pub charge: Charge,
+    /// How often rows of one limit key may be claimed, by whomever; then `jobs` is one queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// Reply to [`Claim`]. The token of every row is the request id.
@@ -33,6 +37,11 @@ pub struct Claimed {
     pub executions: Vec<Execution>,
     /// Rows ended unstarted, in claim order.
     pub skipped: Vec<(ExecutionId, SkipReason)>,
+    /// With a rate: the earliest instant, after `now`, at which a key of the queue that has no turn left gets one, whether a
+    /// row waits for it or not. `None` when all have, and in the answer to a repetition. A hint: where claims meet, it may be
+    /// as late as one turn from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
 }
 
 /// Charges attempts. A handler must not run before its row's start is known to be durable.

@@ -1,0 +1,19 @@
+//! Owns row access to the turns of limit keys: plain, no decisions.
+
+use super::StoreError;
+use crate::model::{Gate, JobName, Timestamp};
+
+/// The part of [`Rows`](super::Rows) that concerns rates.
+///
+/// # Errors
+/// All methods: whatever the database says; the transaction is then rolled back as a whole.
+pub trait RateRows {
+    /// The turns of this limit key, if one was ever taken.
+    fn gate(&mut self, key: &str) -> Result<Option<Gate>, StoreError>;
+    /// Replaces them.
+    fn put_gate(&mut self, gate: &Gate) -> Result<(), StoreError>;
+    /// Gates whose last turn a row of this queue took, and that have `opens_at > now`, ordered by (`opens_at`, `key`).
+    fn shut_gates(&mut self, queue: &JobName, now: Timestamp) -> Result<Vec<Gate>, StoreError>;
+    /// Gates with `charged_at > now`, ordered by key.
+    fn withdrawn_gates(&mut self, now: Timestamp) -> Result<Vec<Gate>, StoreError>;
+}
