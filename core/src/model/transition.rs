@@ -439,3 +439,71 @@ pub(crate) fn after_ms(now: Timestamp, ms: u64) -> Timestamp {
 fn elapsed_ms(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{Audit, ExecutionId, JobName, NewExecution, Policy, Scope};
+
+    const NOON: Timestamp = Timestamp::from_micros(43_200_000_000);
+    const SECOND_US: i64 = 1_000_000;
+
+    fn due_at(at: Timestamp) -> Execution {
+        let policy = Policy {
+            max_attempts: 3,
+            lease_ms: 30_000,
+            reentry: Reentry::Allow,
+            supersede: Supersede::Never,
+            limit: None,
+            audit: Audit::Exceptions,
+        };
+        let new = NewExecution {
+            id: ExecutionId(Uuid::from_u128(1)),
+            slot_at: None,
+            due_at: at,
+            expires_at: None,
+            priority: 0,
+            payload: None,
+            unique_key: None,
+            policy,
+        };
+        Execution::fresh(JobName::new("mail").expect("short"), Scope::global(), new, NOON)
+    }
+
+    #[test]
+    fn a_row_may_be_claimed_from_its_instant_on_and_no_sooner() {
+        let row = due_at(NOON);
+        assert!(!is_claimable(&row, NOON.offset_micros(-1)));
+        assert!(is_claimable(&row, NOON));
+        assert!(!is_claimable(&Execution { claimable_at: None, ..row }, NOON), "nothing is due that has ended");
+    }
+
+    #[test]
+    fn a_claim_is_asked_whether_it_charged_by_how_it_charges() {
+        let mut row = due_at(NOON);
+        claim(&mut row, Token(Uuid::from_u128(2)), Incarnation(Uuid::from_u128(3)), Charge::AtStart, NOON);
+        assert_eq!(
+            [Charge::AtStart, Charge::AtClaim, Charge::AtClaimIfHarmless].map(|charge| charge.has_charged(&row)),
+            [false, true, false]
+        );
+        let lease = row.lease_ref().expect("just claimed");
+        start(&mut row, &lease, NOON).expect("held");
+        assert!(Charge::AtClaimIfHarmless.has_charged(&row));
+    }
+
+    #[test]
+    fn only_a_row_from_a_withdrawn_future_is_moved_and_only_while_it_lives() {
+        let mut row = due_at(NOON);
+        for now in [NOON, NOON.offset_micros(SECOND_US)] {
+            assert!(!clamp_to_present(&mut row, now), "written at {NOON}, and it is {now}");
+            assert_eq!(row, due_at(NOON));
+        }
+        let mut ended = Execution { state: State::Succeeded, claimable_at: None, ..due_at(NOON) };
+        assert!(!clamp_to_present(&mut ended, NOON.offset_micros(-SECOND_US)), "what has ended never changes");
+        let earlier = NOON.offset_micros(-SECOND_US);
+        assert!(clamp_to_present(&mut row, earlier));
+        assert_eq!((row.claimable_at, row.updated_at), (Some(earlier), earlier), "due at once stays due at once");
+    }
+}

@@ -15,7 +15,7 @@ macro_rules! mutants {
             /// All of them, in the order of their ids.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// `A1` … `D15`.
+            /// `A1` … `D18`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -123,6 +123,8 @@ mutants! {
     D13 "a queue that forgets what succeeded forgets what failed, too"
     D14 "an edit of a stored schedule leaves the cursor to whichever planner notices"
     D15 "an edited schedule goes on from where the one before it was planned"
+    D17 "a claim's answer says that its rows were touched when those of the claim before it were"
+    D18 "a process starts a task past its spawner"
 }
 
 impl FromStr for Mutant {

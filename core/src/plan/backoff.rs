@@ -195,6 +195,34 @@ mod tests {
         assert_eq!(Backoff::table([]).check(), Err(BackoffError::EmptyTable));
     }
 
+    #[test]
+    fn a_line_grows_by_the_same_and_a_constant_does_not() {
+        assert_eq!(Backoff::of(Curve::Linear(minutes(5))).preview(3), [minutes(5), minutes(10), minutes(15)]);
+        assert_eq!(Backoff::of(Curve::Constant(minutes(5))).preview(3), [minutes(5); 3]);
+    }
+
+    #[test]
+    fn jitter_reaches_both_ends_of_its_width_and_the_middle() {
+        let backoff = Backoff::of(Curve::Constant(minutes(10))).with_jitter_percent(20);
+        assert_eq!(backoff.delay(1, 0), minutes(8));
+        assert_eq!(backoff.delay(1, 1 << 63), minutes(10));
+        let longest = minutes(12) - backoff.delay(1, u64::MAX);
+        assert!(longest <= Duration::from_micros(1), "{longest:?} less than twelve minutes");
+        assert_eq!(backoff.delay(0, 0), minutes(8), "attempt 0 counts as the first");
+    }
+
+    #[test]
+    fn what_is_set_is_what_is_kept_and_only_what_can_be_is_allowed() {
+        let backoff = Backoff::exponential(minutes(1)).capped_at(minutes(9)).with_jitter_percent(30);
+        assert_eq!((backoff.cap(), backoff.jitter_percent(), backoff.check()), (minutes(9), 30, Ok(())));
+        let widest = backoff.clone().capped_at(MAX_BACKOFF).with_jitter_percent(100);
+        assert_eq!(widest.check(), Ok(()));
+        let too_long = MAX_BACKOFF + Duration::from_nanos(1);
+        assert_eq!(backoff.clone().capped_at(too_long).check(), Err(BackoffError::CapTooLong(too_long)));
+        assert_eq!(backoff.with_jitter_percent(101).check(), Err(BackoffError::JitterTooWide(101)));
+        assert_eq!(Backoff::table([minutes(1)]).check(), Ok(()));
+    }
+
     proptest! {
         // P-65
         #[test]

@@ -79,6 +79,8 @@ mod tests {
             prop_assert_eq!(cadence.floor(slot), slot);
             prop_assert_eq!(cadence.count(slot, cadence.next_after(slot)), 1);
             prop_assert_eq!(cadence.count(at, at), 0);
+            prop_assert_eq!(cadence.count(slot, slot.offset_micros(3 * every)), 3);
+            prop_assert_eq!(cadence.every(), Duration::from_micros(every.unsigned_abs()));
         }
     }
 

@@ -179,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_is_known_by_its_version_alone() {
+        let hook = listed(vec![1]);
+        assert_eq!((hook.version(), format!("{hook:?}").as_str()), ("listed", "Hook(\"listed\")"));
+        assert_eq!(hook, listed(vec![2]));
+        assert_ne!(hook, Hook::new("other", |_, _, _| Vec::new()));
+        assert_eq!(serde_json::to_value(&hook).ok(), Some("listed".into()));
+        let refused = serde_json::from_str::<Hook>("\"listed\"").expect_err("code cannot be read");
+        assert!(refused.to_string().contains("hook `listed` is code"), "{refused}");
+    }
+
+    #[test]
     fn an_answer_out_of_order_or_range_is_put_right() {
         let hook = Hook::new("careless", |_, _, _| [9, 3, 3, 700, 5].map(Timestamp::from_micros).to_vec());
         let at = Timestamp::from_micros;

@@ -165,5 +165,7 @@ pub const fn cage(mutant: Mutant) -> Cage {
         D12 => by("G2", AHEAD),
         D13 => by("G5", FORGETFUL),
         D14 | D15 => by("G6", SCHEDULES),
+        D17 => by("G10", ATTEMPTS),
+        D18 => by("PANIC", ATTEMPTS),
     }
 }

@@ -34,6 +34,8 @@ struct Caged {
     has_lost_entry: bool,
     /// What ran at the last rescue.
     ran: Vec<Execution>,
+    /// When the last claim was carried out.
+    claimed_at: Timestamp,
 }
 
 impl Engine for Caged {
@@ -92,14 +94,28 @@ fn seconds_us(seconds: u64) -> i64 {
 impl Caged {
     fn new(engine: Box<dyn Engine + Send>) -> Self {
         let never = Timestamp::EPOCH;
-        Self { engine, planned_at: never, migrated_at: never, has_lost_entry: false, ran: Vec::new() }
+        Self {
+            engine,
+            planned_at: never,
+            migrated_at: never,
+            has_lost_entry: false,
+            ran: Vec::new(),
+            claimed_at: never,
+        }
     }
 
     fn claim(&mut self, now: Timestamp, request: &Request, verb: &Claim) -> Result<Reply, StoreError> {
         let began_at = self.planned_at;
         let is_late = !verb.jobs.is_empty() && began_at < now && now < began_at + Duration::from_secs(60);
         let at = if is_late && is_planted(Mutant::A2) { began_at } else { now };
-        self.engine.apply(at, request)
+        let mut reply = self.engine.apply(at, request)?;
+        if let Reply::Claimed(claimed) = &mut reply {
+            let before = std::mem::replace(&mut self.claimed_at, now);
+            for row in claimed.executions.iter_mut().filter(|_| before < now && is_planted(Mutant::D17)) {
+                row.updated_at = before;
+            }
+        }
+        Ok(reply)
     }
 
     /// Tells of rows by what was read at the rescue before.

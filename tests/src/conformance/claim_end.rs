@@ -19,6 +19,7 @@ super::cases! {
     slot_of_another_scope_supersedes_nothing,
     edit_of_the_schedule_supersedes_nothing,
     cursor_that_moved_without_a_slot_supersedes_nothing,
+    newest_slot_stays_the_newest_when_the_cursor_moves_on_without_one,
     late_row_is_skipped,
     row_is_not_late_at_its_last_instant,
     failed_row_is_never_late,
@@ -161,6 +162,17 @@ async fn cursor_that_moved_without_a_slot_supersedes_nothing(s: &Subject) {
     let id = slot(s, &name, s.after(-2_000), |_| {}).await;
     s.plan(s.entry(&name, Some(s.after(-2_000)), s.now(), Vec::new())).await;
     assert_eq!(s.claim_one(&name).await.0.id, id);
+}
+
+async fn newest_slot_stays_the_newest_when_the_cursor_moves_on_without_one(s: &Subject) {
+    let name = job("rollup");
+    s.register(&name).await;
+    let old = slot(s, &name, s.after(-3_000), |_| {}).await;
+    let new = slot(s, &name, s.after(-2_000), |_| {}).await;
+    s.plan(s.entry(&name, Some(s.after(-2_000)), s.now(), Vec::new())).await;
+    let claimed = s.claim(&name).await;
+    assert_eq!(claimed.skipped, [(old, SkipReason::Superseded)]);
+    assert_eq!(claimed.executions.iter().map(|row| row.id).collect::<Vec<_>>(), [new]);
 }
 
 /// P-14, G5.

@@ -394,7 +394,8 @@ async fn trigger_is_told_under_the_operator_s_name(s: &Subject) {
 
 async fn trigger_of_an_id_that_is_taken_makes_nothing(s: &Subject) {
     let name = planned(s).await;
-    let live = s.add_one(&name, |_| {}).await;
+    // Of which no audit event tells.
+    let live = s.add_one(&name, |row| row.policy.audit = tourbillon::model::Audit::Off).await;
     let wish = TriggerJob { id: live, ..trigger(s, &name) };
     assert_eq!(s.call(wish).await.outcome, TriggerOutcome::Duplicate);
     s.cancel(live).await;

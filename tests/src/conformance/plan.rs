@@ -334,9 +334,10 @@ async fn missing_slot_is_made_after_a_backward_step(s: &Subject) {
     let between = made[0].1.offset_micros(500_000);
     let (id, outcome) = plan_slot(s, &name, between).await;
     assert_eq!(outcome, PlanOutcome::Made(vec![id]));
-    let both = vec![slot(s, made[1].1), slot(s, made[1].1.offset_micros(1)), slot(s, made[2].1)];
-    let new = both[1].id;
-    assert_eq!(s.plan(s.entry(&name, Some(between), made[2].1, both)).await, PlanOutcome::Made(vec![new]));
+    let (second, third) = (made[1].1, made[2].1);
+    let slots = [second, second.offset_micros(1), second.offset_micros(2), third].map(|at| slot(s, at)).to_vec();
+    let new = vec![slots[1].id, slots[2].id];
+    assert_eq!(s.plan(s.entry(&name, Some(between), third, slots)).await, PlanOutcome::Made(new));
 }
 
 /// P-13, G6.

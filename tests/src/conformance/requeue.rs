@@ -1,7 +1,10 @@
 //! Cases of requeue: the next life of a finished execution.
 
 use tourbillon::{
-    model::{Fence, Generation, Outcome, Reentry, SkipReason, State, Supersede, transition::Refusal},
+    model::{
+        Fence, Generation, Json, Outcome, Reentry, SkipReason, State, Supersede,
+        transition::{Cancelled, Refusal},
+    },
     store::{Requeue, RequeueOutcome},
 };
 
@@ -41,12 +44,26 @@ async fn requeued_row_is_due_now_under_the_next_generation(s: &Subject) {
 }
 
 async fn requeued_row_starts_with_a_clean_record(s: &Subject) {
-    let id = s.ended(&job("digest"), succeeded()).await;
-    s.requeue(id).await;
-    let row = s.get(id).await;
-    assert_eq!((row.attempt, row.lease, row.error, row.result), (0, None, None, None));
-    assert_eq!((row.finished_at, row.duration_ms, row.rows_affected), (None, None, None));
-    assert_eq!((row.cancel_requested_at, row.skip_reason), (None, None));
+    let name = job("digest");
+    let result = Json::new(&serde_json::json!({ "sent": 3 })).expect("small");
+    let succeeded = s.ended(&name, Outcome::Succeeded { result, rows_affected: Some(3) }).await;
+    let cancelled = s.running(&name, |_| {}).await;
+    assert_eq!(s.cancel(cancelled.id).await, Cancelled::Requested);
+    assert_eq!(s.settle(cancelled, failed(0)).await, Ok(State::Cancelled));
+    let late = s.add_one(&name, |row| row.expires_at = Some(s.after(-1))).await;
+    assert_eq!(s.claim(&name).await.skipped.len(), 1);
+    let before = [s.get(succeeded).await, s.get(cancelled.id).await, s.get(late).await];
+    assert!(before[0].rows_affected.is_some() && before[0].duration_ms.is_some(), "{:?}", before[0]);
+    assert!(before[1].error.is_some() && before[1].cancel_requested_at.is_some(), "{:?}", before[1]);
+    assert!(before[2].skip_reason.is_some() && before[2].expires_at.is_some(), "{:?}", before[2]);
+
+    for id in [succeeded, cancelled.id, late] {
+        s.requeue(id).await;
+        let row = s.get(id).await;
+        assert_eq!((row.attempt, row.lease, row.error, row.result), (0, None, None, None));
+        assert_eq!((row.finished_at, row.duration_ms, row.rows_affected), (None, None, None));
+        assert_eq!((row.cancel_requested_at, row.skip_reason, row.expires_at), (None, None, None));
+    }
 }
 
 /// G3: per generation.
