@@ -92,7 +92,8 @@ impl PgStore {
         Self::builder(url).connect().await
     }
 
-    /// Settings for the server at `url` (`postgres://user:password@host:port/database`).
+    /// Settings for the server at `url` (`postgres://user:password@host:port/database`, with
+    /// `?sslmode=verify-full&sslrootcert=FILE` for TLS, which is the feature `tls`).
     pub fn builder(url: &str) -> PgStoreBuilder {
         PgStoreBuilder {
             url: url.to_owned(),

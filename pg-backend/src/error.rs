@@ -2,7 +2,7 @@
 //!
 //! `Unknown` whenever the statement may have been committed, `Unavailable` only when it certainly was not.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
 use tourbillon::store::{ErrorKind, StoreError};
@@ -57,8 +57,22 @@ impl Place {
                 (ErrorKind::Unavailable, message)
             }
             (sqlx::Error::PoolClosed, _) => (ErrorKind::Unavailable, "the connection pool is closed".to_owned()),
+            (sqlx::Error::Tls(reason), _) if !cfg!(feature = "tls") && reason.to_string().contains("without TLS") => {
+                let mend = "build `tourbillon-pg` with its feature `tls`, or write `sslmode=disable`";
+                (
+                    ErrorKind::Invalid,
+                    format!("the URL of {} asks for TLS, which is not built in: {mend}", self.server),
+                )
+            }
             (sqlx::Error::Configuration(_) | sqlx::Error::Tls(_), _) => {
                 (ErrorKind::Invalid, format!("connection settings for {} do not work: {error}", self.server))
+            }
+            // What a handshake says of a certificate that it does not trust.
+            (sqlx::Error::Io(reason), _)
+                if phase == Phase::Connect && reason.kind() == io::ErrorKind::InvalidData =>
+            {
+                let mend = "name the root that signed its certificate (`sslrootcert=FILE`), and the host as it does";
+                (ErrorKind::Invalid, format!("{} is not trusted ({reason}): {mend}", self.server))
             }
             (sqlx::Error::Encode(_), _) => (ErrorKind::Invalid, format!("request cannot be sent: {error}")),
             (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => {
@@ -90,6 +104,11 @@ impl Place {
     fn database_error(&self, phase: Phase, code: &str, text: &str) -> (ErrorKind, String) {
         let Self { server, user, schema } = self;
         match code {
+            // The server lets that user in with TLS alone.
+            "28000" if text.ends_with("no encryption") => {
+                let mend = "write `sslmode=verify-full` into the URL";
+                (ErrorKind::Invalid, format!("user `{user}` may not log in to {server} unencrypted ({text}): {mend}"))
+            }
             "28P01" | "28000" => (ErrorKind::Invalid, format!("user `{user}` may not log in to {server}: {text}")),
             "3D000" => (ErrorKind::Invalid, format!("there is no such database at {server}: {text}")),
             "3F000" | "42P01" | "42703" | "42883" => {

@@ -5,6 +5,9 @@
 //! own: the statements follow `tourbillon::store::apply` and `tourbillon::model::transition` to the letter, and the
 //! conformance suite compares them.
 //!
+//! TLS is the feature `tls`, off by default; the URL's `sslmode` and `sslrootcert` say what is asked of the server. Without
+//! `sslmode` a connection is encrypted where the server can, and the server is not verified: write `sslmode=verify-full`.
+//!
 //! Nothing but transaction-level state is used, so a transaction pooler may stand between: [`Pooler::Transaction`].
 //! [`SessionLocker`] and listening to notices have connections of their own, and need a way past it:
 //! [`PgStoreBuilder::direct_url`].

@@ -176,6 +176,18 @@ impl Cluster {
         self.own()?.control(&["-m", "immediate", "restart"])
     }
 
+    /// Lets `change` write into the server's directory (its settings are in `data`), for the user that runs it, and starts
+    /// it again.
+    ///
+    /// # Errors
+    /// [`NoPostgres`] when the server is not ours, does not start again, or `change` fails.
+    pub(crate) fn reconfigure<T>(&self, change: impl FnOnce(&Path, User) -> io::Result<T>) -> Result<T, NoPostgres> {
+        let own = self.own()?;
+        let changed = change(&own.directory, own.user).map_err(|error| missing(error.to_string()))?;
+        own.control(&["-m", "fast", "restart"])?;
+        Ok(changed)
+    }
+
     fn own(&self) -> Result<&Own, NoPostgres> {
         match &self.server {
             Server::Own(own) => Ok(own),

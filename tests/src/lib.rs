@@ -1,6 +1,7 @@
 //! Tests across crates: the store conformance suite, races on real connections, what they run on, and a browser.
 
 pub mod browser;
+pub mod certificate;
 pub mod cluster;
 pub mod conformance;
 pub mod engines;

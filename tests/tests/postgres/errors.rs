@@ -58,6 +58,10 @@ fn settings_that_cannot_work_are_invalid(_shared: &'static Cluster) -> Result<()
         told(PgStore::connect(&at("nobody_here", "postgres")).await, ErrorKind::Invalid, "nobody_here");
         told(PgStore::connect(&at("postgres", "nowhere")).await, ErrorKind::Invalid, "/nowhere");
         told(PgStore::connect("mysql://a:hunter2@b").await, ErrorKind::Invalid, "postgres://");
+        if !cfg!(feature = "tls") {
+            let encrypted = format!("{}?sslmode=require", at("postgres", "postgres"));
+            told(PgStore::connect(&encrypted).await, ErrorKind::Invalid, "with its feature `tls`");
+        }
         let no_name = PgStore::builder(&cluster.url()).schema("").connect().await;
         told(no_name, ErrorKind::Invalid, "schema name");
         let none = PgStore::builder(&cluster.url()).max_connections(0).connect().await;

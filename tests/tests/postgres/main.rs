@@ -13,6 +13,7 @@ mod notices;
 mod pooler;
 mod race;
 mod session_lock;
+mod tls;
 mod transaction;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +68,15 @@ fn main() {
     let trials = CASES.iter().copied().flatten().map(|(name, case)| trial(cluster.clone(), name, *case));
     let behind = Pooler::available().and(cluster.clone());
     let pooled = pooler::CASES.iter().map(|(name, case)| trial(behind.clone(), name, *case));
-    libtest_mimic::run(&arguments, trials.chain(pooled).collect()).exit();
+    let encrypted = tls::CASES.iter().map(|(name, case)| {
+        let name = format!("tls::{name}");
+        if cfg!(feature = "tls") {
+            return trial(cluster.clone(), &name, *case);
+        }
+        let kind = "built without TLS: `--features tourbillon-tests/tls`";
+        Trial::test(name, || Ok(())).with_kind(kind).with_ignored_flag(true)
+    });
+    libtest_mimic::run(&arguments, trials.chain(pooled).chain(encrypted).collect()).exit();
 }
 
 /// Runs `work` on a runtime of its own.
