@@ -253,4 +253,12 @@ mod tests {
         story.make(1).claim(1).start(1).wait(31).rescue(1, State::Retryable).claim(1);
         story.flagged_by(&["G1", "G2"]);
     }
+
+    #[test]
+    fn what_was_lost_once_and_may_not_run_again_is_not_claimed_ever_after() {
+        let mut story = Story::with(forbid);
+        story.make(1).claim(1).start(1).wait(31).claim(1).wait(31).claim(1);
+        story.flagged_by(&["G1"]);
+        assert_eq!(story.violations().len(), 2);
+    }
 }

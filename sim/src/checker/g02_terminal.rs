@@ -218,6 +218,8 @@ fn final_rows(docket: &mut Docket, track: &Track<'_>, lives: &[(usize, Shadow)])
 
 #[cfg(test)]
 mod removal_tests {
+    use tourbillon::store::{Reply, UpdateOutcome};
+
     use super::super::story::Story;
 
     #[test]
@@ -258,6 +260,12 @@ mod removal_tests {
         let mut story = Story::new();
         story.enqueue_within(9, &[1], None).run(1).put_off(1, 5_000);
         story.flagged_by(&["G2"]);
+        story.forge(|_, reply| {
+            if let Reply::ItemUpdated(updated) = reply {
+                updated.outcome = UpdateOutcome::Running;
+            }
+        });
+        story.is_fine();
     }
 }
 
@@ -380,6 +388,16 @@ mod tests {
         story.claim(1);
         story.flagged_by(&["G2"]);
         let mut story = ended();
+        story.start(1).forge(|_, reply| {
+            if let Reply::Started(started) = reply {
+                started.outcomes[0] = Ok(1);
+            }
+        });
+        story.flagged_by(&["G2"]);
+        let mut story = ended();
+        story.clamp(1);
+        story.flagged_by(&["G2"]);
+        let mut story = ended();
         story.wait(31).rescue(1, State::Dead);
         story.flagged_by(&["G2"]);
         let mut story = ended();
@@ -392,6 +410,14 @@ mod tests {
         let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
         story.make(1).claim(1).start(1).wait(29).rescue(1, State::Dead);
         story.flagged_by(&["G2"]);
+        // A lease is held through its last instant.
+        let rescued_after = |ms| {
+            let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
+            story.make(1).claim(1).start(1).wait_ms(ms).rescue(1, State::Dead);
+            story
+        };
+        rescued_after(30_000).flagged_by(&["G2"]);
+        rescued_after(30_001).is_fine();
         let mut story = Story::with(|facts| facts.jobs[0].reentry = Reentry::Forbid);
         story.make(1).claim(1).start(1).wait(31).rescue(1, State::Retryable);
         story.flagged_by(&["G2"]);
@@ -502,6 +528,19 @@ mod tests {
         let mut story = Story::new();
         story.make(1).run(1).effect(1).succeed(1);
         story.history.events.retain(|event| !matches!(&event.what, What::Invoked { verb, .. } if verb == "settle"));
+        story.succeed(1);
+        refused(&mut story);
+        story.is_fine();
+        // Likewise under a request of the application's.
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).succeed(1);
+        for event in &mut story.history.events {
+            if let What::Invoked { verb, .. } = &mut event.what
+                && verb == "settle"
+            {
+                "pay".clone_into(verb);
+            }
+        }
         story.succeed(1);
         refused(&mut story);
         story.is_fine();

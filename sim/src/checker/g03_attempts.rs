@@ -180,4 +180,32 @@ mod tests {
         story.make(1).claim(1).start(1).wait(31).rescue(1, State::Dead);
         story.flagged_by(&["G3"]);
     }
+
+    #[test]
+    fn a_claim_shows_as_many_attempts_as_were_charged() {
+        let shows = |attempt| {
+            let mut story = Story::new();
+            story.make(1).claim(1).forge(|_, reply| {
+                if let Reply::Claimed(claimed) = reply {
+                    claimed.executions[0].attempt = attempt;
+                }
+            });
+            story
+        };
+        shows(0).is_fine();
+        shows(1).flagged_by(&["G3"]);
+    }
+
+    #[test]
+    fn a_row_that_the_history_did_not_make_is_judged_by_what_its_claim_shows() {
+        let lost = |max_attempts| {
+            let mut story = Story::with(|facts| facts.jobs[0].max_attempts = max_attempts);
+            story.make(1).history.events.truncate(1);
+            story.claim(1).start(1).wait(31).claim(1);
+            story
+        };
+        lost(2).is_fine();
+        lost(1).flagged_by(&["G3"]);
+        lost(1).says("(job job for global/global, slot 2008-01-10T21:20:00Z)");
+    }
 }

@@ -182,7 +182,7 @@ mod tests {
 
     use super::super::story::{Story, incarnation};
     use crate::{
-        history::{HostId, What},
+        history::{HostId, ReceiverFacts, RunFacts, What},
         world::application::{ApplicationReply, ApplicationRequest},
     };
 
@@ -211,6 +211,69 @@ mod tests {
         let mut story = Story::new();
         story.make(1).claim_with(1, Charge::AtClaim).handler(1).effect(1).succeed(1).end();
         story.is_fine();
+    }
+
+    #[test]
+    fn a_charge_that_a_claim_made_and_a_fail_over_lost_is_excused() {
+        let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
+        story.make(1);
+        let unclaimed = story.row(1).clone();
+        story.claim_with(1, Charge::AtClaim).handler(1).effect(1).lose(1);
+        *story.row(1) = unclaimed;
+        story.wait(31).run(1).effect(1).succeed(1);
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_lost_charge_that_was_made_up_for_excuses_nothing() {
+        let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
+        story.make(1).claim(1);
+        let unstarted = story.row(1).clone();
+        story.start(1).lose(1);
+        *story.row(1) = unstarted;
+        story.start(1).handler(1).wait(31).run(1);
+        story.flagged_by(&["G3", "G4"]);
+    }
+
+    #[test]
+    fn a_start_has_as_many_effects_as_its_job_says() {
+        let mut story = Story::with(|facts| facts.jobs[0].effects_per_start = 2);
+        story.make(1).run(1).effect(1).effect(1).succeed(1);
+        story.is_fine();
+        story.effect(1).flagged_by(&["G4"]);
+    }
+
+    fn unfenced(facts: &mut RunFacts) {
+        facts.receivers = vec![ReceiverFacts { receiver: "mail".to_owned(), fences: false }];
+    }
+
+    #[test]
+    fn how_many_effects_items_have_is_known_of_scenarios_only() {
+        let sent_twice = |change: fn(&mut RunFacts)| {
+            let mut story = Story::with(change);
+            story.enqueue_within(9, &[1], None).run(1).effect(1).effect(1);
+            story
+        };
+        sent_twice(|_| {}).flagged_by(&["G4"]);
+        sent_twice(unfenced).is_fine();
+    }
+
+    #[test]
+    fn claim_order_is_demanded_of_what_a_fencing_receiver_accepts() {
+        let overtaken = |change: fn(&mut RunFacts)| {
+            let mut story = Story::with(change);
+            story.make(1).run(1).wait(31).by(1).run(1).receive_as(1, Fence(2)).receive_as(1, Fence(1));
+            story
+        };
+        overtaken(|_| {}).flagged_by(&["G4"]);
+        overtaken(unfenced).is_fine();
+        let mut refused = overtaken(|_| {});
+        if let Some(What::EffectReceived { accepted, .. }) =
+            refused.history.events.last_mut().map(|event| &mut event.what)
+        {
+            *accepted = false;
+        }
+        refused.is_fine();
     }
 
     #[test]
@@ -255,6 +318,10 @@ mod tests {
         let mut story = Story::new();
         story.make(1).claim(1).start(1).by(1).handler(1);
         story.flagged_by(&["G4"]);
+        // Also when that other process has asked for the start itself.
+        let mut story = Story::new();
+        story.make(1).claim(1).by(1).start(1).handler(1);
+        story.flagged_by(&["G4"]);
     }
 
     #[test]
@@ -271,6 +338,10 @@ mod tests {
         story.is_fine();
         let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
         story.make(1).run(1).wait(31).run(1);
+        story.flagged_by(&["G3", "G4"]);
+        // What was given back unstarted gives no right to another start.
+        let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
+        story.make(1).claim(1).settle(1, Outcome::Released).run(1).wait(31).run(1);
         story.flagged_by(&["G3", "G4"]);
     }
 

@@ -57,6 +57,10 @@ mod tests {
         let mut story = Story::new();
         story.make(1).claim(1).unheard().start(1).handler(1);
         story.flagged_by(&["G4"]);
+        // An answer to something else says nothing of it.
+        let mut story = Story::new();
+        story.make(1).claim(1).unheard().start(1).heartbeat(1).handler(1);
+        story.flagged_by(&["G4"]);
         let mut story = Story::new();
         let request = story.make(1).claim(1).unheard().start(1).repeat().last_request();
         story.answer(request, "start", Answer::Reply).handler(1).effect(1).succeed(1);

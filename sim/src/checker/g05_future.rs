@@ -38,7 +38,10 @@ pub(super) fn cursor(
 mod tests {
     use super::super::story::{Story, failed};
     use crate::history::Phase;
-    use tourbillon::model::Retry;
+    use tourbillon::{
+        model::{Retry, State, transition::Cancelled},
+        store::Due,
+    };
 
     /// Zoo C8.
     #[test]
@@ -63,5 +66,60 @@ mod tests {
         story.step_clock(86_400).make(1).run(1).effect(1).succeed(1).step_clock(-86_400);
         story.phase(Phase::Heal).wait(301).end();
         story.flagged_by(&["G5"]);
+    }
+
+    /// Twice as many seconds as rows have to settle, with a slot now and then.
+    fn calm(story: &mut Story) {
+        story.phase(Phase::Heal);
+        for n in 11..21 {
+            story.make(n).cancel(n, Cancelled::Now).wait(60);
+        }
+        story.end();
+    }
+
+    #[test]
+    fn an_update_that_moves_nothing_is_written_in_its_time_too() {
+        let updated_tomorrow = |clamped: bool| {
+            let mut story = Story::new();
+            let later = Story::EPOCH.offset_micros(5_000_000_000);
+            story.enqueue_as(1, |item| item.due = Due::At(later));
+            story.step_clock(86_400).put_off(1, 0).with_due(None).step_clock(-86_400);
+            if clamped {
+                story.clamp(1);
+            }
+            calm(&mut story);
+            story
+        };
+        updated_tomorrow(true).is_fine();
+        updated_tomorrow(false).flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn a_time_that_an_operator_gave_is_moved_for_a_retry_alone() {
+        let put_off_tomorrow = |retried: bool| {
+            let mut story = Story::new();
+            story.enqueue_within(9, &[1], None);
+            if retried {
+                story.run(1).effect(1).settle(1, failed(Retry::AfterMs(0)));
+            }
+            let tomorrow = Story::EPOCH.offset_micros(86_410_000_000);
+            story.step_clock(86_400).put_off(1, 10_000).with_due(Some(Due::At(tomorrow)));
+            story.step_clock(-86_400).clamp(1).wait(20).claim(1);
+            story
+        };
+        put_off_tomorrow(true).is_fine();
+        put_off_tomorrow(false).flagged_by(&["G3"]);
+    }
+
+    #[test]
+    fn a_second_request_to_cancel_writes_nothing() {
+        let asked_again_tomorrow = |rescued_after| {
+            let mut story = Story::new();
+            story.make(1).run(1).cancel(1, Cancelled::Requested).step_clock(86_400).cancel(1, Cancelled::Requested);
+            story.step_clock(-86_400).clamp(1).wait(rescued_after).rescue(1, State::Cancelled);
+            story
+        };
+        asked_again_tomorrow(31).is_fine();
+        asked_again_tomorrow(29).flagged_by(&["G2"]);
     }
 }

@@ -164,7 +164,10 @@ fn partial_windows<'h>(track: &Track<'h>) -> Vec<Window<'h>> {
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::model::{SkipReason, transition::Cancelled};
+    use tourbillon::{
+        model::{SkipReason, transition::Cancelled},
+        store::{Counts, TriggerOutcome},
+    };
 
     use super::super::story::Story;
     use crate::history::Phase;
@@ -261,5 +264,104 @@ mod tests {
         story.row(1).error = None;
         story.end();
         story.flagged_by(&["G5"]);
+    }
+
+    /// The bound of a story is 300 s and a granularity of 100 ms.
+    #[test]
+    fn a_row_may_wait_until_the_bound_is_over_and_no_longer() {
+        let waited = |ms| {
+            let mut story = Story::new();
+            story.make(1).wait_ms(ms).end();
+            story
+        };
+        waited(300_100).is_fine();
+        waited(300_101).flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn a_heal_is_given_the_whole_bound() {
+        let healed_for = |ms| {
+            let mut story = Story::new();
+            story.phase(Phase::Chaos).make(1).wait(50).phase(Phase::Heal).wait_ms(ms).end();
+            story
+        };
+        healed_for(300_099).is_fine();
+        healed_for(300_100).flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn the_clock_of_a_replica_delays_no_bound() {
+        let mut story = Story::new();
+        story.make(1).wait(200).drift(0).wait(200).end();
+        story.flagged_by(&["G5"]);
+        let mut story = Story::new();
+        story.phase(Phase::PartialHeal).make(1).wait(200).drift(0).wait(101).phase(Phase::Heal);
+        story.flagged_by(&["G5"]);
+        let mut story = Story::new();
+        story.phase(Phase::PartialHeal).make(1).wait(200).step_clock(0).wait(101).phase(Phase::Heal);
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_partial_heal_is_judged_by_the_database_clock_of_its_end() {
+        let enqueued_after = |wait| {
+            let mut story = Story::new();
+            story.step_clock(10_000).phase(Phase::PartialHeal).wait(wait).enqueue(1, "key", Counts::Live);
+            story.wait(301 - wait).phase(Phase::Heal).run(1).succeed(1);
+            story
+        };
+        enqueued_after(0).flagged_by(&["G5"]);
+        enqueued_after(150).is_fine();
+    }
+
+    #[test]
+    fn the_bound_of_another_life_or_of_a_retry_begins_anew() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).succeed(1);
+        through(&mut story, 2..6);
+        story.requeue(1, 2);
+        through(&mut story, 6..10);
+        story.end();
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).fail(1, 0);
+        through(&mut story, 2..6);
+        story.run(1).effect(1).fail(1, 0).claim(1);
+        through(&mut story, 6..10);
+        story.end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn pruning_excuses_what_ended_before_its_bound() {
+        let pruned = |history_ms| {
+            let mut story = Story::new();
+            story.make(1).run(1).effect(1).succeed(1).wait(100).prune(history_ms).rows.clear();
+            story.end();
+            story
+        };
+        pruned(99_999).is_fine();
+        pruned(100_000).flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn a_skipped_row_says_why() {
+        let mut story = Story::new();
+        story.make(1).wait(60).make(2).skip(1, SkipReason::Superseded).cancel(2, Cancelled::Now);
+        story.row(1).skip_reason = None;
+        story.end();
+        story.flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn a_trigger_that_was_refused_makes_nothing() {
+        let triggered = |outcome| {
+            let mut story = Story::new();
+            story.trigger_as(1, outcome).rows.clear();
+            story.end();
+            story
+        };
+        triggered(TriggerOutcome::UnknownJob).is_fine();
+        triggered(TriggerOutcome::Triggered).flagged_by(&["G5"]);
     }
 }

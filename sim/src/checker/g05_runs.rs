@@ -105,7 +105,7 @@ mod tests {
             Outcome, Scope, SkipReason,
             transition::{Cancelled, Charge},
         },
-        store::RegisterOutcome,
+        store::{RegisterOutcome, ResumeOutcome},
     };
 
     use super::super::story::Story;
@@ -171,5 +171,22 @@ mod tests {
             story.step_clock(-3_600).resume_job(scope).claim(1);
             story.is_fine();
         }
+    }
+
+    /// A slot of a withdrawn future supersedes others until something withdraws it, too.
+    #[test]
+    fn an_edit_of_its_own_schedule_withdraws_a_slot_and_what_concerns_others_does_not() {
+        let made_tomorrow = || {
+            let mut story = Story::new();
+            story.edit_scope(Some("own")).wait(60).make(1);
+            story.step_clock(3_600).make(2).cancel(2, Cancelled::Now).step_clock(-3_600);
+            story
+        };
+        made_tomorrow().claim(1).flagged_by(&["G5"]);
+        made_tomorrow().edit_scope(Some("other")).claim(1).is_fine();
+        made_tomorrow().resume_job(Some(Scope::global())).claim(1).is_fine();
+        let elsewhere = Scope::new("tenant", "elsewhere").unwrap();
+        made_tomorrow().resume_job(Some(elsewhere)).claim(1).flagged_by(&["G5"]);
+        made_tomorrow().resume_job_as(None, ResumeOutcome::NotPaused).claim(1).flagged_by(&["G5"]);
     }
 }

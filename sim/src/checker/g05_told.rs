@@ -111,4 +111,29 @@ mod tests {
         refused(ErrorKind::Invalid).flagged_by(&["G5"]);
         refused(ErrorKind::Unavailable).is_fine();
     }
+
+    /// It has two minutes.
+    #[test]
+    fn an_end_may_be_told_until_nobody_has_the_patience_any_more() {
+        let untold_for = |ms| {
+            let mut story = Story::new();
+            story.make(1).run(1).effect(1).handler_ends(1, HandlerEnd::Failed).wait_ms(ms).step_clock(0);
+            story
+        };
+        untold_for(120_000).is_fine();
+        untold_for(120_001).flagged_by(&["G5"]);
+    }
+
+    #[test]
+    fn an_end_is_not_awaited_of_who_was_held_up_or_lost_its_lease_or_has_told_it() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).handler_ends(1, HandlerEnd::Failed).pause().wait(121).resume();
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).handler_ends(1, HandlerEnd::LeaseLost).wait(121).step_clock(0);
+        story.is_fine();
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).succeed(1).handler_ends(1, HandlerEnd::Succeeded).wait(121).step_clock(0);
+        story.is_fine();
+    }
 }

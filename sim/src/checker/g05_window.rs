@@ -92,6 +92,13 @@ mod tests {
 
     use super::super::story::{Story, job};
 
+    impl Story {
+        fn read_cursors(&mut self) -> &mut Self {
+            let (now, jobs) = (self.now(), Vec::new());
+            self.exchange(&[], ReadCursors { jobs: vec![job()] }, Reply::CursorsRead(CursorsRead { now, jobs }))
+        }
+    }
+
     /// Slots are a minute apart, and made up for within three.
     fn caught_up_by(first: i64) -> Story {
         let mut story = Story::with(|facts| {
@@ -99,11 +106,7 @@ mod tests {
         });
         story.make_at(1, Story::slot(0)).wait(600);
         let now = story.now();
-        story.exchange(
-            &[],
-            ReadCursors { jobs: vec![job()] },
-            Reply::CursorsRead(CursorsRead { now, jobs: Vec::new() }),
-        );
+        story.read_cursors();
         let slots: Vec<_> = (first..=10).zip(2..).map(|(minute, n)| (n, Story::slot(minute))).take(3).collect();
         let to = slots.last().map_or(now, |(_, slot)| *slot);
         story.wait(100).plan(to, &slots, Vec::new());
@@ -116,5 +119,21 @@ mod tests {
         // Both are late, too, in a story in which nothing was in the way.
         caught_up_by(7).flagged_by(&["G14"]);
         caught_up_by(6).flagged_by(&["G5", "G14"]);
+    }
+
+    #[test]
+    fn a_window_of_nothing_means_the_latest_slot_alone_however_many_are_allowed() {
+        let planned = |slots: &[(u8, i64)]| {
+            let mut story = Story::with(|facts| {
+                facts.jobs[0].planner.catch_up = CatchUp::EverySlot { window: Duration::ZERO, max_slots: 3 };
+            });
+            let slots: Vec<_> = slots.iter().map(|(n, minute)| (*n, Story::slot(*minute))).collect();
+            story.in_the_way().wait(90).read_cursors().plan(Story::slot(1), &slots, Vec::new());
+            story
+        };
+        planned(&[(1, 0), (2, 1)]).flagged_by(&["G5"]);
+        let mut story = planned(&[(2, 1)]);
+        story.wait(60).read_cursors().make(3);
+        story.is_fine();
     }
 }

@@ -321,7 +321,7 @@ mod tests {
 
     use tourbillon::{
         model::{Scope, Timestamp},
-        store::{PlanOutcome, RegisterOutcome, Reply, Verb},
+        store::{PauseOutcome, PlanOutcome, RegisterOutcome, Reply, Verb},
     };
 
     use super::super::story::Story;
@@ -502,5 +502,69 @@ mod tests {
         story.row(2).slot_at = None;
         story.end();
         story.flagged_by(&["G6"]);
+    }
+
+    #[test]
+    fn a_pause_that_was_refused_holds_nothing() {
+        let mut story = Story::new();
+        story.make(1).pause_job_as(None, PauseOutcome::UnknownJob).wait(60).make(2);
+        story.is_fine();
+    }
+
+    /// The facts know the schedule after the last edit only.
+    #[test]
+    fn slots_lie_on_the_grid_after_the_last_edit_and_are_not_compared_with_it_before() {
+        type Edit = fn(&mut Story, &'static str);
+        let edits: [Edit; 2] = [
+            |story, to| {
+                let outcome = if to == "old" { RegisterOutcome::New } else { RegisterOutcome::ScheduleChanged };
+                story.register(to, outcome);
+            },
+            |story, to| _ = story.edit_scope(Some(to)),
+        ];
+        for edit in edits {
+            let mut story = Story::new();
+            edit(&mut story, "old");
+            story.wait(31).make_at(1, Story::slot(0) + Duration::from_secs(30));
+            edit(&mut story, "new");
+            story.wait(60).make(2);
+            story.is_fine();
+            story.wait(40).make_at(3, Story::slot(2) + Duration::from_secs(10));
+            story.flagged_by(&["G6"]);
+        }
+    }
+
+    #[test]
+    fn a_planner_goes_over_to_the_schedule_that_the_database_keeps_and_to_no_other() {
+        let edited = |own| {
+            let mut story = Story::new();
+            story.store_schedule(Some("nightly")).wait(30).edit_scope(own);
+            story
+        };
+        edited(Some("nightly")).is_fine();
+        edited(Some("hourly")).flagged_by(&["G6"]);
+        edited(None).flagged_by(&["G6"]);
+    }
+
+    #[test]
+    fn a_cursor_moves_to_what_is_due_also_without_a_slot() {
+        let moved_after = |wait| {
+            let mut story = Story::with(|facts| facts.jobs[0].planner.delay = Duration::from_secs(30));
+            story.wait(30).make_at(1, Story::slot(0)).wait(wait).plan(Story::slot(1), &[], Vec::new());
+            story
+        };
+        moved_after(59).flagged_by(&["G6"]);
+        moved_after(60).is_fine();
+    }
+
+    #[test]
+    fn a_slot_beyond_the_cursor_is_not_made_early_either() {
+        let made_after = |wait| {
+            let mut story = Story::with(|facts| facts.jobs[0].planner.delay = Duration::from_secs(30));
+            story.wait(wait).plan(Story::slot(0), &[(1, Story::slot(1))], Vec::new());
+            story
+        };
+        made_after(89).flagged_by(&["G6"]);
+        made_after(90).is_fine();
     }
 }

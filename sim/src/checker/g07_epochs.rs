@@ -309,7 +309,13 @@ fn stop(tick: &mut Tick<'_>, at_us: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::Story;
+    use tourbillon::{
+        model::{HeldBy, Token},
+        store::{Reply, Verb},
+    };
+    use uuid::Uuid;
+
+    use super::super::story::{Story, incarnation};
     use crate::history::STANDSTILL_PPM;
 
     /// Replica 0 has the lock and ticks under it.
@@ -422,5 +428,115 @@ mod tests {
         let mut story = Story::of_a_service();
         story.acquire(1).by(1).tick_starts(1);
         story.flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn a_renewal_without_the_token_is_seen() {
+        let mut story = Story::of_a_service();
+        story.acquire(1).wait(5).renew(1).forge(|verb, _| {
+            if let Verb::RenewLock(renewal) = verb {
+                renewal.lock.token = Token(Uuid::nil());
+            }
+        });
+        story.flagged_by(&["G7"]);
+    }
+
+    /// The work of epoch 1 goes on, and that of epoch 2 beside it, for so long; then nothing more is known.
+    fn beside(story: &mut Story, ms: u64) -> &mut Story {
+        story.by(1).acquire(2).tick_starts(2).wait_ms(ms).tick_ends(2)
+    }
+
+    /// Nobody saw it end, so that only its overlap can be held against it. Twice the granularity is tolerated.
+    #[test]
+    fn work_that_nobody_saw_end_does_not_overlap_either() {
+        let overlaps_for = |ms| {
+            let mut story = ticking();
+            beside(cut_off(&mut story, 31), ms);
+            story
+        };
+        overlaps_for(200).is_fine();
+        overlaps_for(201).flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn a_lock_that_expires_before_its_holder_may_trust_it_no_longer_excuses() {
+        let taken_after = |ppm, ms| {
+            let mut story = Story::of_a_service();
+            story.drift(ppm).acquire(1).tick_starts(1).wait_ms(ms).step_clock(40);
+            beside(&mut story, 300);
+            story
+        };
+        taken_after(0, 26_999).is_fine();
+        taken_after(0, 27_000).flagged_by(&["G7"]);
+        // 27 s of a clock that is slow by 5 % are 28.4 s.
+        taken_after(-50_000, 28_400).is_fine();
+        taken_after(-50_000, 28_500).flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn a_standstill_before_the_last_renewal_excuses_nothing() {
+        let mut story = ticking();
+        story.drift(STANDSTILL_PPM).wait(9).drift(0).renew(1);
+        beside(cut_off(&mut story, 31), 300);
+        story.flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn a_repeated_acquire_is_told_what_it_got_the_first_time() {
+        let mut story = Story::of_a_service();
+        story.acquire(1).repeat();
+        story.is_fine();
+        story.forge(|_, reply| {
+            if let Reply::LockTried(tried) = reply
+                && let Ok(held) = tried.outcome
+            {
+                let expires_at = held.expires_at;
+                tried.outcome = Err(HeldBy { holder: incarnation(0), epoch: held.epoch, expires_at });
+            }
+        });
+        story.flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn a_lock_is_moved_to_the_present_from_a_withdrawn_future_and_from_nowhere_else() {
+        let mut story = Story::of_a_service();
+        story.acquire(1).step_clock(-3_600).clamp_lock(3_600).wait(31).by(1).acquire(2);
+        story.is_fine();
+        let mut story = Story::of_a_service();
+        story.acquire(1).clamp_lock(0);
+        story.flagged_by(&["G7"]);
+        let mut story = Story::of_a_service();
+        story.acquire(1).release(1).step_clock(-3_600).clamp_lock(3_600);
+        story.flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn a_crash_ends_the_work_of_its_process_and_of_no_other() {
+        let mut story = ticking();
+        story.crash().wait(31);
+        beside(&mut story, 5_000);
+        story.is_fine();
+        let mut story = ticking();
+        cut_off(&mut story, 31).by(2).crash();
+        beside(&mut story, 5_000);
+        story.flagged_by(&["G7"]);
+        let mut story = ticking();
+        story.by(2).crash().by(0).wait(5).tick_ends(1).release(1);
+        beside(&mut story, 5_000);
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_process_that_goes_on_works_again() {
+        let mut story = ticking();
+        story.pause().wait(31).by(1).acquire(2).tick_starts(2).by(0).resume().wait_ms(201).by(1).tick_ends(2);
+        story.flagged_by(&["G7"]);
+    }
+
+    #[test]
+    fn work_is_not_compared_where_a_fail_over_loses_an_epoch() {
+        let mut story = ticking();
+        story.lose(1).by(1).acquire_as_epoch(2, 1).tick_starts(2).wait(5).tick_ends(2);
+        story.is_fine();
     }
 }

@@ -129,4 +129,30 @@ mod tests {
         slowly_renewed(0).flagged_by(&["G14"]);
         slowly_renewed(2).flagged_by(&["G7", "G14"]);
     }
+
+    #[test]
+    fn a_refusal_gives_no_trust() {
+        let mut story = Story::of_a_service();
+        story.acquire(1).tick_starts(1).wait(31).renew_refused(1).tick_ends(1);
+        story.flagged_by(&["G7", "G14"]);
+    }
+
+    #[test]
+    fn a_lock_that_another_has_is_not_given_back() {
+        let mut story = Story::of_a_service();
+        story.acquire(1).tick_starts(1).wait(1).step_clock(60).by(1).acquire(2).by(0).release(1).wait(2).tick_ends(1);
+        story.is_fine();
+    }
+
+    /// 27 s of a clock that is slow by 5 % are 28.4 s, and 200 ms are tolerated.
+    #[test]
+    fn a_slow_clock_trusts_a_lock_for_longer() {
+        let ends_after = |ms| {
+            let mut story = Story::of_a_service();
+            story.drift(-50_000).acquire(1).tick_starts(1).wait_ms(ms).tick_ends(1);
+            story
+        };
+        ends_after(28_600).flagged_by(&["G14"]);
+        ends_after(28_700).flagged_by(&["G7", "G14"]);
+    }
 }

@@ -89,6 +89,7 @@ mod tests {
         let mut story = held();
         story.wait(5).tick_ends(1);
         story.flagged_by(&["G7"]);
+        story.says("ran for 5000 ms after its renewal was refused");
         let mut story = held();
         story.tick_ends(1).tick_starts(1);
         story.flagged_by(&["G7"]);

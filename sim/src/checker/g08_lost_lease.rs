@@ -255,7 +255,7 @@ mod tests {
     use super::super::story::{Story, failed};
     use crate::history::{Answer, STANDSTILL_PPM};
     use tourbillon::{
-        model::{Fence, Outcome, Retry, State},
+        model::{Fence, Outcome, Retry, State, transition::Refusal},
         runtime::HandlerEnd,
         store::{ErrorKind, Reply},
     };
@@ -414,5 +414,43 @@ mod tests {
         let lease = story.lease(1);
         story.heartbeat_refused(lease).wait_ms(1).send(1);
         story.flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn a_start_is_a_sign_of_life() {
+        let sent_after = |wait| {
+            let mut story = Story::new();
+            story.make(1).claim(1).wait(20).start(1).handler(1).wait(wait).send(1);
+            story
+        };
+        sent_after(30).is_fine();
+        sent_after(31).flagged_by(&["G8"]);
+    }
+
+    #[test]
+    fn whoever_is_refused_to_end_an_attempt_knows_that_its_lease_is_lost() {
+        let refused = |then_ms| {
+            let mut story = Story::new();
+            story.make(1).run(1).wait(10).fail(1, 0).forge(|_, reply| {
+                if let Reply::Settled(settled) = reply {
+                    settled.outcomes[0] = Err(Refusal::LeaseLost);
+                }
+            });
+            story.wait_ms(then_ms).send(1);
+            story
+        };
+        refused(1).flagged_by(&["G8"]);
+        // At one instant the order of tasks is nobody's promise.
+        refused(0).is_fine();
+    }
+
+    #[test]
+    fn who_writes_after_another_life_has_begun_is_told_apart_from_the_last_holder() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1);
+        let lease = story.lease(1);
+        story.succeed(1).requeue(1, 2).heartbeat_as(lease);
+        story.flagged_by(&["G8"]);
+        story.says(&format!("the last lease is token {}, fence 1", lease.token));
     }
 }

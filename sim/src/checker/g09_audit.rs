@@ -223,7 +223,10 @@ fn operator(track: &Track<'_>, step: &Step<'_>) -> Actor {
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::model::{Audit, AuditKey, Scope, State::*};
+    use tourbillon::{
+        model::{Audit, AuditKey, OperatorName, Scope, SkipReason, State::*, transition},
+        store::TriggerOutcome,
+    };
 
     use super::{
         super::story::{Story, execution, incarnation, job},
@@ -334,5 +337,138 @@ mod tests {
         stray.key.execution = execution(9);
         story.log.push(stray);
         story.end().flagged_by(&["G9"]);
+    }
+
+    #[test]
+    fn what_the_log_lacks_is_described() {
+        let mut story = failed_once();
+        story.log.pop();
+        story.end().says("nothing, where job_retry at 2008-01-10T21:20:03Z by");
+    }
+
+    #[test]
+    fn what_may_have_been_pruned_need_not_be_told() {
+        let lacks = |missing| {
+            let mut story = failed_once();
+            story.wait(97).prune(98_000).log.remove(missing);
+            story.end();
+            story
+        };
+        lacks(0).is_fine();
+        lacks(1).flagged_by(&["G9"]);
+    }
+
+    fn operator(name: &str) -> OperatorName {
+        OperatorName::new(name).unwrap()
+    }
+
+    /// Execution 1, made a second ago; what made it is told.
+    fn item() -> Story {
+        let mut story = Story::new();
+        story.audit = Audit::All;
+        story.enqueue_within(9, &[1], None);
+        story.log = vec![told(&story, AuditAction::Schedule, (0, 0), (None, Scheduled))];
+        story.wait(1);
+        story
+    }
+
+    /// Whoever asked for the last request is called that, and the log tells what came of it as one by `actor`.
+    fn asked(mut story: Story, actor: &str, due: impl FnOnce(&Story) -> AuditEvent) -> Story {
+        let asks = Some(operator("ann"));
+        story.forge(|verb, _| match verb {
+            Verb::Cancel(verb) => verb.actor = asks,
+            Verb::Requeue(verb) => verb.actor = asks,
+            Verb::DeleteItems(verb) => verb.actor = asks,
+            Verb::TriggerJob(verb) => verb.actor = asks,
+            _ => unreachable!("nobody asks for that by name"),
+        });
+        let mut due = due(&story);
+        due.actor = Actor::operator(Some(&operator(actor)));
+        story.log.push(due);
+        story.end();
+        story
+    }
+
+    #[test]
+    fn what_an_operator_does_is_told_with_their_name() {
+        type Case = (fn() -> Story, fn(&Story) -> AuditEvent);
+        let cases: [Case; 4] = [
+            (
+                || {
+                    let mut story = item();
+                    story.cancel(1, transition::Cancelled::Now);
+                    story
+                },
+                |story| {
+                    let mut due = told(story, AuditAction::Cancel, (0, 1), (Some(Scheduled), Cancelled));
+                    due.details.reason = Some("canceled".to_owned());
+                    due
+                },
+            ),
+            (
+                || {
+                    let mut story = item();
+                    story.cancel(1, transition::Cancelled::Now);
+                    let mut due = told(&story, AuditAction::Cancel, (0, 1), (Some(Scheduled), Cancelled));
+                    (due.actor, due.details.reason) = (Actor::operator(None), Some("canceled".to_owned()));
+                    story.log.push(due);
+                    story.wait(1).requeue(1, 2);
+                    story
+                },
+                |story| {
+                    let mut due = told(story, AuditAction::Requeue, (0, 0), (Some(Cancelled), Scheduled));
+                    due.key.generation = Generation(2);
+                    due
+                },
+            ),
+            (
+                || {
+                    let mut story = item();
+                    story.delete(1);
+                    story
+                },
+                |story| told(story, AuditAction::Delete, (0, 1), (Some(Scheduled), Cancelled)),
+            ),
+            (
+                || {
+                    let mut story = Story::new();
+                    story.audit = Audit::All;
+                    story.trigger_as(1, TriggerOutcome::Triggered);
+                    story
+                },
+                |story| told(story, AuditAction::Trigger, (0, 0), (None, Scheduled)),
+            ),
+        ];
+        for (tell, due) in cases {
+            asked(tell(), "ann", due).is_fine();
+            asked(tell(), "bob", due).flagged_by(&["G9"]);
+        }
+    }
+
+    #[test]
+    fn a_cleaning_is_told_as_the_systems_with_the_state_of_what_it_took() {
+        let cleaned = |change: fn(&mut AuditEvent)| {
+            let mut story = item();
+            story.skip(1, SkipReason::Expired);
+            let mut skipped = told(&story, AuditAction::Skip, (0, 1), (Some(Scheduled), Skipped));
+            skipped.details.reason = Some("expired".to_owned());
+            story.wait(1).clean(1);
+            let mut due = told(&story, AuditAction::Delete, (0, 2), (Some(Skipped), Skipped));
+            change(&mut due);
+            story.log.extend([skipped, due]);
+            // That it expires is in its request.
+            story.history.events.iter_mut().for_each(|event| {
+                if let What::Applied { request, .. } = &mut event.what
+                    && let Verb::Enqueue(enqueue) = &mut request.verb
+                {
+                    enqueue.items[0].ttl_ms = Some(500);
+                }
+            });
+            story.end();
+            story
+        };
+        cleaned(|_| {}).is_fine();
+        cleaned(|due| due.actor = Actor::operator(None)).flagged_by(&["G9"]);
+        cleaned(|due| due.details.new_status = Cancelled).flagged_by(&["G9"]);
     }
 }

@@ -177,7 +177,7 @@ fn once_per_request(docket: &mut Docket, track: &Track<'_>) {
 mod tests {
     use tourbillon::{
         model::{State, transition::Cancelled},
-        store::Counts,
+        store::{Counts, Reply, RequeueOutcome},
     };
 
     use super::super::story::Story;
@@ -241,5 +241,26 @@ mod tests {
         let mut story = Story::new();
         story.enqueue(1, "a", Counts::Live).run(1).succeed(1).wait(1).enqueue_again();
         story.flagged_by(&["G11"]);
+    }
+
+    #[test]
+    fn a_requeue_that_meets_nobody_is_no_conflict() {
+        let refused = |key: &str, ends: bool| {
+            let mut story = Story::new();
+            story.enqueue(1, "a", Counts::Live).run(1).succeed(1).enqueue(3, "b", Counts::Live);
+            story.enqueue(2, key, Counts::Live);
+            if ends {
+                story.run(2).succeed(2);
+            }
+            story.requeue(1, 2).forge(|_, reply| {
+                if let Reply::Requeued(requeued) = reply {
+                    requeued.outcomes[0] = RequeueOutcome::Conflict;
+                }
+            });
+            story
+        };
+        refused("a", false).is_fine();
+        refused("a", true).flagged_by(&["G11"]);
+        refused("c", false).flagged_by(&["G11"]);
     }
 }

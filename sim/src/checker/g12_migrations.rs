@@ -279,4 +279,34 @@ mod tests {
         story.reads().boots().end();
         assert_eq!(judge(&Track::of(&story.history)), Findings::default());
     }
+
+    #[test]
+    fn what_came_too_early_is_proved_by_the_last_step_before_it() {
+        let mut story = story();
+        story.migrates(0, 1);
+        let step = story.last_applied();
+        story.reads();
+        let early = story.last_applied();
+        story.is_proved_by("was carried out at schema version 1 of 3", &[step, early]);
+    }
+
+    #[test]
+    fn a_step_that_is_applied_again_is_called_that() {
+        let mut story = story();
+        story.migrates_fully();
+        let first = story.last_applied();
+        story.migrates(2, 3);
+        let again = story.last_applied();
+        story.is_proved_by("the step to schema version 3 was applied again", &[first, again]);
+    }
+
+    #[test]
+    fn whoever_finds_nothing_to_do_takes_no_step() {
+        let mut story = story();
+        story.migrates_fully();
+        let lost = vec![story.last_applied()];
+        story.migrates(3, 3).record(HostId::Database, What::FailedOver { lost });
+        story.migrates(2, 3).boots();
+        story.is_fine();
+    }
 }

@@ -201,13 +201,17 @@ mod tests {
     #[test]
     fn nothing_follows_an_ok() {
         let acts: [fn(&mut Story); 3] =
-            [|story| _ = story.heartbeat(1), |story| _ = story.handler(1), |story| _ = story.send(1)];
+            [|story| _ = story.invoke("claim", &[]), |story| _ = story.handler(1), |story| _ = story.send(1)];
         for act in acts {
             let mut story = Story::new();
-            story.make(1).claim(1).start(1).shut_down(ShutdownOutcome::Ok);
+            story.make(1).claim(1).start(1).settle(1, Outcome::Released).shut_down(ShutdownOutcome::Ok);
+            story.is_fine();
             act(&mut story);
             story.flagged_by(&["G13"]);
         }
+        let mut story = Story::of_a_service();
+        story.acquire(1).shut_down(ShutdownOutcome::Ok).tick_starts(1);
+        story.flagged_by(&["G13"]);
     }
 
     #[test]

@@ -82,9 +82,14 @@ fn may_wait(number: u32, policy: &Policy) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::model::Reentry;
+    use tourbillon::model::{Outcome, Reentry};
 
     use super::super::story::Story;
+    use crate::history::RunFacts;
+
+    fn forbid(facts: &mut RunFacts) {
+        facts.jobs[0].reentry = Reentry::Forbid;
+    }
 
     #[test]
     fn an_attempt_that_waits_and_may_not_be_lost_is_seen() {
@@ -96,5 +101,52 @@ mod tests {
         run_after(5, Reentry::Allow).is_fine();
         run_after(0, Reentry::Forbid).is_fine();
         run_after(5, Reentry::Forbid).flagged_by(&["G14"]);
+    }
+
+    /// A second, and twice the granularity.
+    #[test]
+    fn a_handler_begins_at_once_when_it_begins_within_the_bound() {
+        let run_after = |ms| {
+            let mut story = Story::with(forbid);
+            story.make(1).claim(1).start(1).wait_ms(ms).handler(1);
+            story
+        };
+        run_after(1_200).is_fine();
+        run_after(1_201).flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn a_process_that_is_held_up_begins_when_it_goes_on() {
+        let mut story = Story::with(forbid);
+        story.make(1).claim(1).start(1).pause().wait(5).resume().handler(1);
+        story.is_fine();
+    }
+
+    #[test]
+    fn only_the_first_of_several_attempts_may_wait() {
+        let mut story = Story::new();
+        story.make(1).run(1).effect(1).fail(1, 0).claim(1).start(1).wait(5).handler(1);
+        story.flagged_by(&["G14"]);
+        let mut story = Story::with(|facts| facts.jobs[0].max_attempts = 1);
+        story.make(1).claim(1).start(1).wait(5).handler(1);
+        story.flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn a_row_waits_while_its_process_ends_another_and_for_nothing_else() {
+        let two = || {
+            let mut story = Story::with(forbid);
+            story.enqueue_within(9, &[1, 2], None).claim(1).start(1).claim(2).start(2);
+            story
+        };
+        let mut story = two();
+        story.settle(1, Outcome::Released).wait(5).handler(2);
+        story.is_fine();
+        let mut story = two();
+        story.heartbeat(1).wait(5).handler(2);
+        story.flagged_by(&["G14"]);
+        let mut story = two();
+        story.by(1).crash().by(0).wait(5).handler(2);
+        story.flagged_by(&["G14"]);
     }
 }

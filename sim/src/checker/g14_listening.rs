@@ -50,7 +50,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
 #[cfg(test)]
 mod tests {
     use super::super::story::{Story, incarnation};
-    use crate::history::What;
+    use crate::history::{Phase, What};
 
     #[test]
     fn a_listener_that_nobody_probes_is_seen() {
@@ -63,5 +63,17 @@ mod tests {
         let mut story = Story::new();
         story.here(listens()).wait(10).crash().wait(300).by(1).crash();
         story.is_fine();
+    }
+
+    /// It probes every 30 s, and has 80 s more: to listen anew, and for four calls.
+    #[test]
+    fn a_listener_has_until_the_bound() {
+        let deaf_for = |ms| {
+            let mut story = Story::new();
+            story.here(What::Listens { incarnation: incarnation(0) }).wait_ms(ms).phase(Phase::Chaos);
+            story
+        };
+        deaf_for(110_000).is_fine();
+        deaf_for(110_001).flagged_by(&["G14"]);
     }
 }

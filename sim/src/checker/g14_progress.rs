@@ -205,16 +205,18 @@ fn demand(docket: &mut Docket, limit: u128, call: &Open, request: RequestId, (no
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tourbillon::{
         model::{
-            State,
+            Reentry, State,
             transition::{Cancelled, Charge},
         },
         store::{ErrorKind, Reply, Verb},
     };
 
     use super::super::story::{Story, incarnation};
-    use crate::history::{Answer, HostId, What};
+    use crate::history::{Answer, HostId, RunFacts, What};
 
     #[test]
     fn a_deadline_runs_at_the_rate_at_which_it_was_set() {
@@ -263,6 +265,29 @@ mod tests {
     }
 
     #[test]
+    fn what_could_be_lost_is_not_charged_early() {
+        let charged = |change: fn(&mut RunFacts)| {
+            let mut story = Story::with(change);
+            story.make(1).claim_with(1, Charge::AtClaim).forge(|verb, _| {
+                if let Verb::Claim(claim) = verb {
+                    claim.charge = Charge::AtClaimIfHarmless;
+                }
+            });
+            story
+        };
+        charged(|_| {}).is_fine();
+        let harms: [fn(&mut RunFacts); 4] = [
+            |facts| facts.jobs[0].max_attempts = 1,
+            |facts| facts.jobs[0].reentry = Reentry::Forbid,
+            |facts| facts.jobs[0].overlap_max = Some(1),
+            |facts| facts.jobs[0].planner.max_lateness = Some(Duration::from_secs(60)),
+        ];
+        for harm in harms {
+            charged(harm).flagged_by(&["G14"]);
+        }
+    }
+
+    #[test]
     fn an_unstarted_claim_is_not_ended_unless_it_was_cancelled() {
         let mut story = Story::new();
         story.make(1).claim(1).wait(31).rescue(1, State::Dead);
@@ -284,6 +309,7 @@ mod tests {
     fn a_call_ends_by_its_deadline() {
         call(|story| _ = story.wait_ms(5_100)).is_fine();
         call(|story| _ = story.wait_ms(5_101)).flagged_by(&["G14"]);
+        call(|story| _ = story.wait_ms(5_101)).says("under way for 5101000 us of its clock; its limit is 5100000 us");
     }
 
     #[test]

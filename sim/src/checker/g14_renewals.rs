@@ -127,7 +127,7 @@ fn end(docket: &mut Docket, open: Option<Open>, what: &str, index: usize, at_us:
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::runtime::HandlerEnd;
+    use tourbillon::{model::Outcome, runtime::HandlerEnd};
 
     use super::super::story::Story;
 
@@ -137,6 +137,7 @@ mod tests {
         let mut story = Story::new();
         story.make(1).run(1).effect(1).wait(15).handler_ends(1, HandlerEnd::Succeeded);
         story.flagged_by(&["G14"]);
+        story.says("did not ask for a lease for 15000 ms while work under it ran; at most 10100 ms are allowed");
         let mut story = Story::new();
         story.make(1).run(1).effect(1).wait(9).heartbeat(1).wait(9).handler_ends(1, HandlerEnd::Succeeded);
         story.is_fine();
@@ -166,5 +167,33 @@ mod tests {
         let mut story = Story::of_a_service();
         story.acquire(1).tick_starts(1).wait(8).renew(1).wait(8).tick_ends(1);
         story.is_fine();
+    }
+
+    #[test]
+    fn a_handler_whose_start_nobody_heard_of_needs_its_lease_too() {
+        let mut story = Story::new();
+        story.make(1).claim(1).unheard().start(1).handler(1).wait(15).handler_ends(1, HandlerEnd::Failed);
+        story.flagged_by(&["G4", "G14"]);
+    }
+
+    #[test]
+    fn what_was_given_back_without_a_handler_needs_no_lease() {
+        let mut story = Story::new();
+        story.make(1).claim(1).start(1).unheard().settle(1, Outcome::Released);
+        story.wait(15).handler_ends(1, HandlerEnd::LeaseLost);
+        story.is_fine();
+    }
+
+    #[test]
+    fn what_becomes_of_other_work_renews_nothing() {
+        let meanwhile: [fn(&mut Story); 3] =
+            [|story| _ = story.succeed(2), |story| _ = story.heartbeat(2), |story| _ = story.by(1).crash().by(0)];
+        for tell in meanwhile {
+            let mut story = Story::new();
+            story.enqueue_within(9, &[1, 2], None).run(1).run(2).wait(9);
+            tell(&mut story);
+            story.wait(6).handler_ends(1, HandlerEnd::Failed);
+            story.flagged_by(&["G14"]);
+        }
     }
 }

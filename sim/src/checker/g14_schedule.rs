@@ -88,4 +88,29 @@ mod tests {
         story.wait(40).make_at(3, Story::slot(2));
         story.is_fine();
     }
+
+    /// Two seconds, and ten times the granularity.
+    #[test]
+    fn a_slot_has_until_the_bound() {
+        let made_after = |ms: u64| {
+            let mut story = Story::new();
+            story.make_at(1, Story::slot(0)).wait_ms(60_000 + ms).make_at(2, Story::slot(1));
+            story
+        };
+        made_after(3_000).is_fine();
+        made_after(3_001).flagged_by(&["G14"]);
+    }
+
+    /// Half a minute after the last hindrance.
+    #[test]
+    fn a_slot_that_is_due_when_all_have_recovered_is_judged() {
+        let touched_at = |ms| {
+            let mut story = Story::new();
+            story.make_at(1, Story::slot(0)).wait_ms(ms).by(1).crash().by(0);
+            story.wait_ms(70_000 - ms).make_at(2, Story::slot(1));
+            story
+        };
+        touched_at(30_000).flagged_by(&["G14"]);
+        touched_at(30_001).is_fine();
+    }
 }

@@ -105,4 +105,44 @@ mod tests {
         story.acquire(1).tick_starts(1).wait(1).tick_starts(1);
         story.flagged_by(&["G14"]);
     }
+
+    #[test]
+    fn nothing_but_a_tick_is_one() {
+        let mut story = Story::of_a_service();
+        story.phase(Phase::Heal).wait(200).acquire(1).wait(200).end();
+        story.flagged_by(&["G14"]);
+    }
+
+    #[test]
+    fn before_a_heal_nothing_is_demanded() {
+        let mut story = Story::of_a_service();
+        story.acquire(1).tick_starts(1).tick_ends(1).wait(400).phase(Phase::Heal).wait(10).end();
+        story.is_fine();
+    }
+
+    #[test]
+    fn a_service_of_every_replica_ticks_on_each() {
+        let ticking_on = |replicas: &[u8]| {
+            let mut story = Story::of_every_replica(2);
+            story.phase(Phase::Heal).wait(200);
+            for n in replicas {
+                story.by(*n).tick(*n);
+            }
+            story.wait(200).end();
+            story
+        };
+        ticking_on(&[0, 1]).is_fine();
+        ticking_on(&[0]).flagged_by(&["G14"]);
+        ticking_on(&[0]).says("did not tick on replica-1 for 400 s");
+    }
+
+    #[test]
+    fn a_partial_heal_is_enough_for_one_of_all_but_not_for_each() {
+        let mut story = Story::of_a_service();
+        story.phase(Phase::PartialHeal).wait(301).phase(Phase::Chaos);
+        story.flagged_by(&["G14"]);
+        let mut story = Story::of_every_replica(2);
+        story.phase(Phase::PartialHeal).wait(301).phase(Phase::Chaos);
+        story.is_fine();
+    }
 }

@@ -83,6 +83,10 @@ fn compare(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tourbillon::plan::CatchUp;
+
     use super::super::story::Story;
     use crate::history::RunFacts;
 
@@ -158,5 +162,21 @@ mod tests {
         let mut story = Story::with(at_most_one);
         story.make(1).claim(1).start(1).wait(60).make(2).by(1).claim(2).by(0).heartbeat(1);
         story.flagged_by(&["G15"]);
+    }
+
+    #[test]
+    fn who_else_holds_a_lease_is_told_and_proved() {
+        let mut story = Story::with(|facts| {
+            at_most_one(facts);
+            facts.jobs[0].planner.catch_up = CatchUp::EverySlot { window: Duration::from_secs(600), max_slots: 9 };
+        });
+        story.make(1).claim(1);
+        let expired = story.last_applied();
+        story.wait(60).make(2).wait(60).make(3).claim(2);
+        let holder = story.last_applied();
+        story.claim(3);
+        let taker = story.last_applied();
+        story.says(&format!("holds execution {}", story.rows[&2].id));
+        story.is_proved_by("run under limit key", &[expired, holder, taker]);
     }
 }

@@ -18,6 +18,8 @@ mod g05_future;
 mod g05_nothing_lost;
 mod g05_runs;
 mod g05_slots;
+#[cfg(test)]
+mod g05_slots_tests;
 mod g05_told;
 mod g05_window;
 mod g06_slots_once;
@@ -34,6 +36,8 @@ mod g13_shutdown;
 mod g14_early;
 mod g14_listening;
 mod g14_pickup;
+#[cfg(test)]
+mod g14_pickup_tests;
 mod g14_progress;
 mod g14_renewals;
 mod g14_schedule;
@@ -142,4 +146,16 @@ pub fn all() -> &'static [Checker] {
 pub fn check_all(history: &History) -> Vec<(&'static str, Findings)> {
     let track = Track::of(history);
     ALL.iter().zip(JUDGES).map(|(checker, judge)| (checker.guarantee, judge(&track))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Violation;
+
+    #[test]
+    fn a_violation_is_told_with_its_guarantee() {
+        let (guarantee, message) = ("G5".to_owned(), "execution 1 is gone".to_owned());
+        let violation = Violation { guarantee, message, events: vec![1] };
+        assert_eq!(violation.to_string(), "G5: execution 1 is gone");
+    }
 }

@@ -65,3 +65,72 @@ pub(super) fn is_followed_by_an_end(kind: &str) -> bool {
         kind.lasts() && !ends_silently
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::runtime::TickEnd;
+
+    use super::super::story::{Story, incarnation};
+    use super::Quiet;
+    use crate::history::{CrashKind, Phase, ShutdownOutcome, What};
+
+    fn began(kind: &str) -> What {
+        What::FaultBegan { kind: kind.to_owned(), detail: String::new() }
+    }
+
+    fn ended(kind: &str) -> What {
+        What::FaultEnded { kind: kind.to_owned() }
+    }
+
+    /// Since when it is quiet, when these happen to replica 0 at 1 s, 2 s, …
+    fn quiet_since(happens: &[What]) -> Option<u64> {
+        let (mut story, mut quiet) = (Story::new(), Quiet::default());
+        for what in happens {
+            story.wait(1).here(what.clone());
+        }
+        story.history.events.iter().for_each(|event| quiet.see(event));
+        quiet.since_us().map(|since_us| since_us / 1_000_000)
+    }
+
+    #[test]
+    fn it_is_quiet_when_all_that_lasted_has_ended() {
+        assert_eq!(quiet_since(&[]), Some(0));
+        assert_eq!(quiet_since(&[began("partition")]), None);
+        assert_eq!(quiet_since(&[began("partition"), ended("partition")]), Some(2));
+        assert_eq!(quiet_since(&[began("partition"), began("slow"), ended("partition")]), None);
+        assert_eq!(quiet_since(&[began("partition"), began("partition"), ended("partition")]), None);
+        let twice = [began("partition"), began("partition"), ended("partition"), ended("partition")];
+        assert_eq!(quiet_since(&twice), Some(4));
+    }
+
+    #[test]
+    fn a_phase_leaves_nothing_as_it_was() {
+        assert_eq!(quiet_since(&[began("partition"), What::PhaseBegan { phase: Phase::Heal }]), Some(2));
+    }
+
+    #[test]
+    fn what_ends_with_a_boot_lasts_for_a_moment_only() {
+        assert_eq!(quiet_since(&[began("crash")]), Some(1));
+    }
+
+    #[test]
+    fn whatever_touches_somebody_begins_the_quiet_anew_and_work_does_not() {
+        let incarnation = incarnation(0);
+        let touches = [
+            What::Struck { kind: "slow".to_owned(), replica: 0, request: None },
+            What::Booted { incarnation },
+            What::Crashed { incarnation, kind: CrashKind::Polite },
+            What::ShutdownBegan { incarnation, grace_ms: 1 },
+            What::ShutdownEnded { incarnation, outcome: ShutdownOutcome::Ok },
+            What::Paused,
+            What::Resumed,
+            What::ClockSet { offset_us: 0, drift_ppm: 0 },
+            What::FailedOver { lost: Vec::new() },
+        ];
+        for touch in touches {
+            assert_eq!(quiet_since(std::slice::from_ref(&touch)), Some(1), "{touch:?}");
+        }
+        let tick = Story::new().last_request();
+        assert_eq!(quiet_since(&[What::TickEnded { incarnation, tick, end: TickEnd::Succeeded }]), Some(0));
+    }
+}

@@ -13,14 +13,14 @@ use tourbillon::{
     plan::{Begin, Cadence, CatchUp, Planner, Schedule},
     store::{
         ErrorKind, Expected, JobPaused, JobResumed, PauseJob, PauseOutcome, Plan, PlanEntry, PlanOutcome, Planned,
-        PutOutcome, PutSchedule, Register, RegisterOutcome, Registered, Registration, RemoveOutcome, RemoveSchedule,
-        Reply, Request, ResumeJob, ResumeOutcome, Revision, ScheduleData, SchedulePut, ScheduleRemoved, SkippedEntry,
-        SpecHash, Verb,
+        Prune, Pruned, PutOutcome, PutSchedule, Register, RegisterOutcome, Registered, Registration, RemoveOutcome,
+        RemoveSchedule, Reply, Request, ResumeJob, ResumeOutcome, Revision, ScheduleData, SchedulePut,
+        ScheduleRemoved, SkippedEntry, SpecHash, Verb,
     },
 };
 use uuid::Uuid;
 
-use super::{check_all, story_locks::Told};
+use super::{Violation, check_all, story_locks::Told};
 use crate::history::{
     Answer, Boot, CrashKind, Event, FinalState, History, HostId, JobFacts, Phase, RunFacts, ShutdownOutcome, What,
 };
@@ -201,6 +201,12 @@ impl Story {
         self.here(What::ClockSet { offset_us: 0, drift_ppm })
     }
 
+    /// From here on its software is of this version.
+    pub(super) fn deploy(&mut self, version: u32) -> &mut Self {
+        let incarnation = incarnation(self.replica);
+        self.here(What::Deployed { incarnation, version })
+    }
+
     pub(super) fn crash(&mut self) -> &mut Self {
         let incarnation = incarnation(self.replica);
         self.here(What::Crashed { incarnation, kind: CrashKind::PowerLoss })
@@ -297,9 +303,16 @@ impl Story {
         self.exchange(&[], verb, Reply::Registered(Registered { outcomes: vec![outcome] }))
     }
 
-    /// Pauses the job, or a scope of it.
+    /// Pauses the job, or a scope of it: one that was never planned begins with that.
     pub(super) fn pause_job(&mut self, scope: Option<Scope>) -> &mut Self {
-        let reply = JobPaused { now: self.now(), outcome: PauseOutcome::Paused };
+        if scope.is_some() {
+            self.cursor = self.cursor.or(Some(self.now()));
+        }
+        self.pause_job_as(scope, PauseOutcome::Paused)
+    }
+
+    pub(super) fn pause_job_as(&mut self, scope: Option<Scope>, outcome: PauseOutcome) -> &mut Self {
+        let reply = JobPaused { now: self.now(), outcome };
         self.exchange(&[], PauseJob { job: job(), scope, actor: None }, Reply::JobPaused(reply))
     }
 
@@ -309,7 +322,11 @@ impl Story {
         if let Some(after) = self.cursor.replace(now) {
             self.skip_slots(SkippedSlots { after, through: now, count: None, reason: SkipReason::Paused });
         }
-        let reply = JobResumed { now, outcome: ResumeOutcome::Resumed(now) };
+        self.resume_job_as(scope, ResumeOutcome::Resumed(now))
+    }
+
+    pub(super) fn resume_job_as(&mut self, scope: Option<Scope>, outcome: ResumeOutcome) -> &mut Self {
+        let reply = JobResumed { now: self.now(), outcome };
         self.exchange(&[], ResumeJob { job: job(), scope, actor: None }, Reply::JobResumed(reply))
     }
 
@@ -420,6 +437,13 @@ impl Story {
         self.exchange(&[], Plan { entries: vec![entry] }, Reply::Planned(planned))
     }
 
+    /// Finished rows and entries of the ledger that are older than this are gone, and so may be receipts.
+    pub(super) fn prune(&mut self, history_ms: u64) -> &mut Self {
+        let pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0 };
+        let prune = Prune { history_ms, receipts_ms: history_ms, limit: 10 };
+        self.exchange(&[], prune, Reply::Pruned(pruned))
+    }
+
     // The end.
 
     /// The run ends; the database holds what the story left.
@@ -443,6 +467,38 @@ impl Story {
             assert!(violation.events.is_sorted() && !violation.events.is_empty(), "{violation:?}");
             assert!(violation.events.iter().all(|event| *event < self.history.events.len()), "{violation:?}");
         }
+    }
+
+    /// All that is objected to.
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        check_all(&self.history).into_iter().flat_map(|(_, findings)| findings.violations).collect()
+    }
+
+    /// Somebody objects in these words.
+    #[track_caller]
+    pub(super) fn says(&self, words: &str) {
+        let all = self.violations();
+        assert!(all.iter().any(|violation| violation.message.contains(words)), "nobody says {words:?}: {all:#?}");
+    }
+
+    /// Somebody objects in these words, and these events prove it.
+    #[track_caller]
+    pub(super) fn is_proved_by(&self, words: &str, events: &[usize]) {
+        let all = self.violations();
+        let proofs: Vec<_> = all.iter().filter(|one| one.message.contains(words)).map(|one| &*one.events).collect();
+        assert_eq!(proofs, [events], "{words:?}: {all:#?}");
+    }
+
+    /// How many comparisons the checkers of a guarantee made.
+    pub(super) fn compared(&self, guarantee: &str) -> u64 {
+        let findings = check_all(&self.history);
+        findings.iter().filter(|(name, _)| *name == guarantee).map(|(_, findings)| findings.checks).sum()
+    }
+
+    /// The event of the last request that was applied.
+    pub(super) fn last_applied(&self) -> usize {
+        let applied = self.history.events.iter().rposition(|event| matches!(event.what, What::Applied { .. }));
+        applied.expect("a request was applied")
     }
 
     /// Nobody objects.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tourbillon::{
     model::{
-        ErrorCode, Execution, Failure, Fence, Generation, Lease, LeaseRef, Outcome, Retention, Retry, Scope,
-        SkipReason, State, Token,
+        ErrorCode, Execution, Failure, Fence, Generation, Lease, LeaseRef, Outcome, Retention, Retry, SkipReason,
+        State, Token,
         transition::{Cancelled, Charge, Refusal},
     },
     runtime::HandlerEnd,
@@ -188,7 +188,7 @@ impl Story {
         let (lease, incarnation) = (self.lease(n), incarnation(self.replica));
         let row = &self.rows[&n];
         let (generation, attempt, slot_at) = (row.generation, row.attempt, row.slot_at);
-        let (job, scope) = (job(), Scope::global());
+        let (job, scope) = (row.job.clone(), row.scope.clone());
         self.here(What::HandlerStarted { incarnation, lease, generation, attempt, job, scope, slot_at })
     }
 

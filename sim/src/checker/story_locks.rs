@@ -9,7 +9,7 @@ use tourbillon::{
     },
     runtime::TickEnd,
     service::HaMode,
-    store::{AcquireLock, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock, Reply},
+    store::{AcquireLock, LockReleased, LockRenewed, LockTried, ReleaseLock, RenewLock, Reply, Rescue, Rescued},
 };
 use uuid::Uuid;
 
@@ -47,6 +47,22 @@ impl Story {
                 trusted: Duration::from_secs(27),
             });
         })
+    }
+
+    /// No jobs, one service that ticks on each of so many replicas.
+    pub(super) fn of_every_replica(replicas: u8) -> Self {
+        let mut story = Self::of_a_service();
+        if let What::Began { facts } = &mut story.history.events[0].what {
+            facts.replicas = replicas;
+            (facts.services[0].mode, facts.services[0].lock) = (HaMode::EveryReplica, None);
+        }
+        story
+    }
+
+    /// The `n`-th tick under no lock, on the present replica, over at once.
+    pub(super) fn tick(&mut self, n: u8) -> &mut Self {
+        let (incarnation, tick) = (incarnation(self.replica()), tick(n));
+        self.here(What::TickStarted { incarnation, tick, service: service(), under: None }).tick_ends(n)
     }
 
     fn is_lock_held(&self) -> bool {
@@ -117,6 +133,14 @@ impl Story {
         }
         let outcome = if is_own { Ok(()) } else { Err(Refusal::LeaseLost) };
         self.exchange(&[], ReleaseLock { lock }, Reply::LockReleased(LockReleased { now, outcome }))
+    }
+
+    /// A rescue notices that the clock stepped back by so many seconds.
+    pub(super) fn clamp_lock(&mut self, back_s: u64) -> &mut Self {
+        self.told.expires_at = self.told.expires_at.map(|at| at - Duration::from_secs(back_s));
+        let (now, ended, clamped) = (self.now(), Vec::new(), Vec::new());
+        let rescued = Rescued { now, ended, clamped, clamped_locks: vec![name()] };
+        self.exchange(&[], Rescue { limit: 10 }, Reply::Rescued(rescued))
     }
 
     /// A tick under the lock of the `n`-th holder, on the present replica.

@@ -5,11 +5,12 @@ use tourbillon::{
     model::{Execution, JobName, NewExecution, Policy, Scope, State, Supersede},
     store::{
         CleanItems, Counts, DeleteItems, DeleteOutcome, Due, Enqueue, EnqueueOutcome, Enqueued, ItemUpdated,
-        ItemsCleaned, ItemsDeleted, NewItem, Reply, Unique, UpdateItem, UpdateOutcome,
+        ItemsCleaned, ItemsDeleted, JobTriggered, NewItem, Reply, TriggerJob, TriggerOutcome, Unique, UpdateItem,
+        UpdateOutcome, Verb,
     },
 };
 
-use super::story::{Story, execution};
+use super::story::{Story, execution, job};
 use crate::history::{HostId, What};
 
 pub(super) fn queue() -> JobName {
@@ -25,6 +26,26 @@ impl Story {
         let outcomes = vec![EnqueueOutcome::Enqueued(item.id)];
         let enqueue = Enqueue { queue: queue(), max_items: None, items: vec![item] };
         self.exchange(&[], enqueue, Reply::Enqueued(Enqueued { now, outcomes }))
+    }
+
+    /// Enqueues execution `n` as the item that `change` makes of it.
+    pub(super) fn enqueue_as(&mut self, n: u8, change: impl FnOnce(&mut NewItem)) -> &mut Self {
+        self.enqueue(n, &format!("key {n}"), Counts::Live).forge(|verb, _| {
+            if let Verb::Enqueue(enqueue) = verb {
+                change(&mut enqueue.items[0]);
+            }
+        })
+    }
+
+    /// An operator makes execution `n` of the job, beside its slots.
+    pub(super) fn trigger_as(&mut self, n: u8, outcome: TriggerOutcome) -> &mut Self {
+        let (now, item) = (self.now(), self.item(n, "", Counts::Live));
+        if outcome == TriggerOutcome::Triggered {
+            self.insert(n, &item, None);
+        }
+        let NewItem { id, policy, scope, .. } = item;
+        let trigger = TriggerJob { job: job(), scope, id, priority: 0, payload: None, policy, actor: None };
+        self.exchange(&[], trigger, Reply::JobTriggered(JobTriggered { now, outcome }))
     }
 
     /// What the database holds of an item that is due now.
@@ -116,6 +137,15 @@ impl Story {
             due: Some(Due::AfterMs(ms)),
         };
         self.exchange(&[], update, Reply::ItemUpdated(ItemUpdated { now, outcome: UpdateOutcome::Updated }))
+    }
+
+    /// The last update was of other things, too, or was to another time.
+    pub(super) fn with_due(&mut self, due: Option<Due>) -> &mut Self {
+        self.forge(|verb, _| {
+            if let Verb::UpdateItem(update) = verb {
+                update.due = due;
+            }
+        })
     }
 
     fn item(&self, n: u8, key: &str, counts: Counts) -> NewItem {
