@@ -187,7 +187,7 @@ impl Planned<'_> {
     }
 }
 
-/// Every slot from the first that was made through `through` is made or recorded.
+/// Every slot after the first that was made, and through `through`, is made or recorded.
 fn covered(
     docket: &mut Docket,
     series: &Series<'_>,
@@ -202,7 +202,7 @@ fn covered(
     let mut ranges: Vec<_> = slots.map(|slots| (slots.after, slots.through)).collect();
     ranges.sort_unstable();
     let mut ranges = ranges.into_iter().peekable();
-    let first = made.first().map(|slot| slot.offset_micros(-1));
+    let first = made.first().copied();
     let from = if planned.is_begun { planned.edited_at } else { first.and(planned.edited_at.max(first)) };
     let Some(from) = from else { return };
     let mut recorded_through = from;

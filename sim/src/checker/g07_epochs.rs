@@ -92,9 +92,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
             let overlap = overlap_us(older, newer);
             let tolerance = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX) * 2;
             let ppm = slowest_ppm.get(&older.host).copied().unwrap_or(0);
-            let excused = overlap > tolerance && is_excused(track, &grants, (older, newer), ppm);
+            let is_tolerated = overlap <= tolerance;
+            let excused = !is_tolerated && is_excused(track, &grants, (older, newer), ppm);
             sometimes!("work of two epochs is excused by clocks beyond the margin", excused);
-            docket.demand(overlap <= tolerance || excused, &[older.started, newer.started], || {
+            docket.demand(is_tolerated || excused, &[older.started, newer.started], || {
                 format!(
                     "work under epochs {} ({}) and {} ({}) of lock {} overlaps by {} ms",
                     older.epoch,

@@ -35,7 +35,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts, sl
     let tolerance_us = micros(facts.granularity).saturating_mul(2);
     for (index, event) in track.history.events.iter().enumerate() {
         match &event.what {
-            What::Invoked { request, verb, .. } if verb == "acquire_lock" || verb == "renew_lock" => {
+            What::Invoked { request, .. } => {
                 judge.sent.entry(*request).or_insert(event.at_us);
             }
             What::Applied { request, result: Ok(reply), .. } => match (&request.verb, reply) {

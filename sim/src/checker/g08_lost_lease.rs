@@ -20,7 +20,7 @@ use crate::history::{Answer, Effect, HostId, What};
 /// A lease as its handler knows it: effects carry the fence, not the token.
 type Held = (Incarnation, ExecutionId, Fence);
 
-/// One request that concerns leases.
+/// One request.
 #[derive(Default)]
 struct Call {
     sent: Option<(usize, u64)>,
@@ -59,10 +59,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     judge.superseded_writes();
     for (index, event) in track.history.events.iter().enumerate() {
         match &event.what {
-            What::Invoked { request, verb, .. } if concerns_leases(verb) => {
+            What::Invoked { request, .. } => {
                 judge.calls.entry(*request).or_default().sent.get_or_insert((index, event.at_us));
             }
-            What::Applied { request, result: Ok(_), .. } if concerns_leases(request.verb.name()) => {
+            What::Applied { request, result: Ok(_), .. } => {
                 judge.calls.entry(request.id).or_default().applied.push(index);
             }
             What::Answered { incarnation, request, answer: Answer::Reply, .. } => {
@@ -82,10 +82,6 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         }
     }
     judge.docket.close()
-}
-
-fn concerns_leases(verb: &str) -> bool {
-    matches!(verb, "claim" | "start" | "heartbeat" | "settle")
 }
 
 impl Judge<'_, '_> {

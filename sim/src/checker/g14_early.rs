@@ -68,7 +68,6 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
             What::Paused | What::Resumed | What::ClockSet { .. } => {
                 held_up.insert(event.host, event.at_us);
             }
-            What::Crashed { incarnation, .. } => charged.retain(|(process, _), _| process != incarnation),
             _ => {}
         }
     }

@@ -256,7 +256,7 @@ impl<'h, 'd> Watch<'h, 'd> {
 
     fn applied(&mut self, request: &'h Request, reply: &'h Reply) {
         match (&request.verb, reply) {
-            (Verb::Enqueue(verb), Reply::Enqueued(reply)) if self.queues.contains_key(&verb.queue) => {
+            (Verb::Enqueue(verb), Reply::Enqueued(reply)) => {
                 for (item, outcome) in verb.items.iter().zip(&reply.outcomes) {
                     if item.due == Due::AfterMs(0) && *outcome == EnqueueOutcome::Enqueued(item.id) {
                         let waiting = Waiting { queue: &verb.queue, enqueued: self.event, since_us: self.at_us };

@@ -109,7 +109,6 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
             What::TickEnded { incarnation, tick, .. } => {
                 end(docket, open.remove(&(*incarnation, Work::Tick(*tick))), "a lock", index, at_us);
             }
-            What::Crashed { incarnation, .. } => open.retain(|(process, _), _| process != incarnation),
             _ => {}
         }
     }
