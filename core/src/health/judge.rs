@@ -387,6 +387,19 @@ mod tests {
         let line = report.findings[0].to_string();
         assert!(line.starts_with("job `digest` has no success for tenant/acme in 8 slots"), "{line}");
         assert!(line.contains("and another scope is stale"), "{line}");
+        let one = judge(&facts(9 * HOUR, job(9 * HOUR, Some(HOUR))), &Bounds::default());
+        assert!(!one.is_healthy());
+        let line = one.findings[0].to_string();
+        assert!(line.contains("stale since") && !line.contains("other"), "{line}");
+    }
+
+    #[test]
+    fn an_execution_of_a_job_is_late_beyond_the_bound_like_any_item() {
+        let mut facts = facts(4 * HOUR, job(4 * HOUR, Some(4 * HOUR)));
+        let waits = JobStats { scheduled: 1, oldest_claimable_at: Some(at(3 * HOUR)), ..JobStats::default() };
+        facts.live.insert(name("digest"), waits);
+        let late = Finding::Late { name: name("digest"), due_at: at(3 * HOUR), lag_ms: 3_600_000 };
+        assert_eq!(judge(&facts, &Bounds::default()).findings, [late]);
     }
 
     #[test]

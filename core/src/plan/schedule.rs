@@ -88,3 +88,21 @@ impl From<Cron> for Schedule {
         Self::Cron(cron)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_schedule_reads_as_people_write_it() {
+        let told = |schedule: Schedule| schedule.to_string();
+        assert_eq!(told(Cadence::new(Duration::from_secs(300)).expect("not zero").into()), "every 300s");
+        assert_eq!(
+            told(Cron::new("0 8 * * *", "Europe/Berlin").expect("a pattern").into()),
+            "0 8 * * * Europe/Berlin"
+        );
+        assert_eq!(told(Schedule::Hook(Hook::new("v1", |_, _, _| Vec::new()))), "hook v1");
+    }
+}

@@ -267,6 +267,17 @@ mod tests {
         }
     }
 
+    /// So that rules of before there was a choice keep their hash.
+    #[test]
+    fn where_a_job_begins_is_written_down_only_where_it_is_not_the_usual() {
+        for (begin, is_written) in [(Begin::CurrentSlot, false), (Begin::NextSlot, true)] {
+            let planner = Planner { begin, ..planner(CatchUp::LatestOnly) };
+            let written = serde_json::to_value(&planner).expect("JSON");
+            assert_eq!(written.get("begin").is_some(), is_written, "{written}");
+            assert_eq!(serde_json::from_value::<Planner>(written).expect("read back"), planner);
+        }
+    }
+
     // P-4
     #[test]
     fn latest_only_makes_the_newest_and_records_the_others() {
@@ -299,6 +310,7 @@ mod tests {
         check(&planner, Some(10), 18, Some((vec![15], vec![], 15)));
         assert_eq!(planner.due_at(at(15)), at(18));
         assert_eq!(planner.next_due(Some(at(10)), at(12)), Some(at(18)));
+        assert_eq!(planner.next_due(None, at(12)), Some(at(13)), "the slot of minute 10 is not due yet");
     }
 
     // P-14
@@ -307,6 +319,8 @@ mod tests {
         let planner = Planner { max_lateness: Some(minutes(2)), ..planner(CatchUp::LatestOnly) };
         check(&planner, Some(10), 17, Some((vec![15], vec![], 15)));
         check(&planner, Some(10), 18, Some((vec![], vec![(1, SkipReason::Late)], 15)));
+        let step = planner.step(Some(at(10)), None, at(18)).expect("something to record");
+        assert_eq!((step.skipped[0].after, step.skipped[0].through), (at(15).offset_micros(-1), at(15)));
     }
 
     /// The triggers of the second reference job: nobody planned for most of a day.
@@ -355,6 +369,11 @@ mod tests {
         let seen: Vec<_> = step.skipped.iter().map(|slots| (slots.count, slots.reason)).collect();
         assert_eq!(step.slots, [utc("2023-03-27T00:30:00Z")]);
         assert_eq!(seen, [(Some(1), SkipReason::Superseded), (Some(2), SkipReason::Gap)]);
+        assert_eq!(step.skipped[1].after, at_end.offset_micros(-1));
+        // And as late as the slots themselves, where these are due with a delay.
+        let delayed = Planner { delay: minutes(10), ..planner.clone() };
+        assert_eq!(delayed.step(Some(before), None, at_end + minutes(9)), None);
+        assert_eq!(delayed.step(Some(before), None, at_end + minutes(10)).map(|step| step.to), Some(at_end));
         // What runs every so often goes on by elapsed time, and misses nothing.
         let step = nightly("*/30 * * * *").step(Some(utc("2023-03-26T00:30:00Z")), None, at_end).expect("a slot");
         assert_eq!((step.slots, step.skipped), (vec![at_end], vec![]));
@@ -364,6 +383,7 @@ mod tests {
     fn an_edit_keeps_a_new_scope_from_making_an_older_slot() {
         let planner = planner(CatchUp::LatestOnly);
         assert_eq!(planner.step(None, Some(at(11)), at(12)), None);
+        assert_eq!(planner.step(None, Some(at(10)), at(12)), None, "nor the one of the same instant");
         assert_eq!(planner.step(None, Some(at(11)), at(15)).unwrap().slots, [at(15)]);
     }
 

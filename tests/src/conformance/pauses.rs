@@ -247,6 +247,9 @@ async fn resumed_scope_makes_no_slot_of_the_time_of_its_pause(s: &Subject) {
     let told = ledger(s, &name).await;
     assert_eq!(told.iter().map(|entry| &entry.scope).collect::<Vec<_>>(), [&a], "no other scope was paused");
     assert_eq!((told[0].slots.after, told[0].slots.through), (after, s.now()));
+    let cursors = s.call(ReadCursors { jobs: vec![name.clone()] }).await.jobs.remove(0).cursors;
+    let edited_at = cursors.iter().find(|cursor| cursor.scope == a).and_then(|cursor| cursor.edited_at);
+    assert_eq!(edited_at, Some(s.now()), "no slot from before it is made, whatever becomes of the cursor");
     let row = s.row_with(|row| row.slot_at = Some(s.after(-1)));
     let entry = PlanEntry { scope: a, ..s.entry(&name, Some(s.now()), s.after(-1), vec![row]) };
     assert_eq!(s.plan(entry).await, PlanOutcome::NotDue);
