@@ -115,6 +115,7 @@ fn same_for_every_scenario() {
         "store-and-forward",
         "quick-items",
         "forgetful-items",
+        "rates",
         "schedules",
         "wake-ups",
         "boot-migrations",

@@ -129,3 +129,15 @@ fn a_lock_that_nobody_gets_any_more_is_found() {
         Ok(reply)
     });
 }
+
+/// Each claim has all turns that there are: a replica that does not ask for them.
+#[test]
+fn claims_that_take_no_turns_are_found() {
+    found("G15", "rates.toml", |engine, now, request| {
+        let mut request = request.clone();
+        if let Verb::Claim(claim) = &mut request.verb {
+            claim.rate = None;
+        }
+        engine.apply(now, &request)
+    });
+}

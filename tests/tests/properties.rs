@@ -46,6 +46,9 @@ const QUICK_ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", 
 /// As items, without bounds and limits.
 const FORGETFUL_ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G11", "G13", "G14", "PANIC"];
 
+/// As items, without keys and bounds; by rates, too.
+const RATED_ITEMS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G8", "G9", "G10", "G13", "G14", "G15", "PANIC"];
+
 /// What enqueued rows without unique keys exercise.
 const WAKE_UPS: &[&str] = &["G1", "G2", "G3", "G4", "G5", "G6", "G8", "G10", "G13", "G14", "PANIC"];
 
@@ -63,6 +66,7 @@ const MODES: &[Mode] = &[
     Mode { scenario: "store-and-forward", seeds: 8, shows: ITEMS },
     Mode { scenario: "quick-items", seeds: 1, shows: QUICK_ITEMS },
     Mode { scenario: "forgetful-items", seeds: 2, shows: FORGETFUL_ITEMS },
+    Mode { scenario: "rates", seeds: 2, shows: RATED_ITEMS },
     Mode { scenario: "schedules", seeds: 4, shows: EXECUTIONS },
     Mode { scenario: "wake-ups", seeds: 4, shows: WAKE_UPS },
     // One migration each.

@@ -142,7 +142,13 @@ mod tests {
             let mut story = Story::with(|facts| {
                 let queue = super::super::story_queue::queue();
                 let backoff = backoff.clone();
-                facts.queues.push(crate::history::QueueFacts { queue, backoff, workers: 1, has_limit: false });
+                facts.queues.push(crate::history::QueueFacts {
+                    queue,
+                    backoff,
+                    workers: 1,
+                    has_limit: false,
+                    rate: None,
+                });
             });
             story.enqueue_within(9, &[1], None).claim(1).start(1);
             story

@@ -26,7 +26,7 @@ fn story_with(change: fn(&mut RunFacts)) -> Story {
         change(facts);
         facts.poll_interval = Duration::from_secs(60);
         let backoff = Backoff::constant(Duration::from_secs(1));
-        facts.queues.push(QueueFacts { queue: queue(), backoff, workers: 2, has_limit: false });
+        facts.queues.push(QueueFacts { queue: queue(), backoff, workers: 2, has_limit: false, rate: None });
     });
     story.here(What::Booted { incarnation: incarnation(0) });
     story

@@ -37,6 +37,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
             compare(&mut docket, track, step, shadows, (group, max, rows));
         }
     });
+    super::g15_rates::judge(track, &mut docket);
     docket.close()
 }
 

@@ -43,6 +43,7 @@ mod g14_renewals;
 mod g14_schedule;
 mod g14_ticks;
 mod g15_overlap;
+mod g15_rates;
 mod panics;
 mod quiet;
 mod shadow;
@@ -132,7 +133,7 @@ checkers! {
     "G12" g12_migrations "steps of the schema are applied once, in order, before anything else";
     "G13" g13_shutdown "a shutdown that says ok has stopped everything and given back what it interrupted";
     "G14" g14_progress "unstarted claims cost nothing; calls have deadlines; services tick after a heal; what is due is planned and picked up";
-    "G15" g15_overlap "at most n unexpired leases per limit key";
+    "G15" g15_overlap "at most n unexpired leases per limit key; no more claims in a time than a rate allows";
     "PANIC" panics "no task panicked, and none was started past the spawner";
 }
 

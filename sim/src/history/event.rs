@@ -519,6 +519,22 @@ pub struct QueueFacts {
     pub workers: u32,
     /// Whether items wait for each other, beyond the workers' room: only so many run at once, per key or in all.
     pub has_limit: bool,
+    /// How often its items may be claimed, if that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<QueueRate>,
+}
+
+/// How often items of a queue may be claimed, on all replicas together.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QueueRate {
+    /// So many in a period: 1 or more.
+    pub items: u32,
+    /// The period.
+    pub period: Duration,
+    /// So many at once after a rest: 1 to `items`.
+    pub burst: u32,
+    /// Of each limit key by itself, and not of all items.
+    pub per_key: bool,
 }
 
 /// What a checker may assume of a tick service.

@@ -10,7 +10,7 @@ mod log;
 pub use compare::{Difference, first_difference};
 pub use event::{
     Answer, Boot, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, QueueFacts,
-    ReceiverFacts, RunFacts, STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
+    QueueRate, ReceiverFacts, RunFacts, STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
 };
 pub(crate) use event::{micros, usual_probe};
 pub use log::{History, HistoryHash, Recorder};

@@ -15,6 +15,7 @@ use super::{
     shape::{Enqueues, Operates, QueueShape},
     table::{Table, Value},
 };
+use crate::history::QueueRate;
 
 /// Keys of a `[[queue]]`.
 pub(super) const QUEUE_KEYS: &[&str] = &[
@@ -31,6 +32,8 @@ pub(super) const QUEUE_KEYS: &[&str] = &[
     "capacity",
     "concurrency_per_key",
     "limit_keys",
+    "rate",
+    "rate_per_key",
     "ttl",
     "delay",
     "delivery",
@@ -41,6 +44,26 @@ pub(super) const QUEUE_KEYS: &[&str] = &[
     "backoff",
     "work",
 ];
+
+/// For all items, or for those of each key; core refuses what does not go together.
+fn read_rate(table: &Table<'_, '_>) -> Result<Option<QueueRate>, ScenarioError> {
+    const KEYS: &[&str] = &["items", "period", "burst"];
+    const LIKE: &str = "`{ items = 5, period = \"10s\" }`, and `burst = 3`, if so many may begin at once";
+    if table.get("rate").is_some() && table.get("rate_per_key").is_some() {
+        let what = format!("{}: a rate for all items and one per key: choose one", table.what);
+        return Err(table.error_at("rate_per_key", what));
+    }
+    let Some((key, value)) = ["rate", "rate_per_key"].iter().find_map(|key| Some((*key, table.get(key)?))) else {
+        return Ok(None);
+    };
+    let rate = value.table(&format!("`{key}`"), LIKE, KEYS)?;
+    Ok(Some(QueueRate {
+        items: rate.need("items", "say how many: `items = 5`")?.integer(1, 1_000_000)?,
+        period: rate.need("period", "say in which time: `period = \"10s\"`")?.duration()?,
+        burst: rate.or("burst", 1, |value| value.integer(1, 1_000_000))?,
+        per_key: key == "rate_per_key",
+    }))
+}
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -82,6 +105,7 @@ pub(super) fn read_queue(mut table: Table<'_, '_>) -> Result<QueueShape, Scenari
         })?,
         capacity: table.or("capacity", None, |value| value.integer(0, 100_000).map(Some))?,
         concurrency_per_key: table.or("concurrency_per_key", None, |value| value.integer(1, 1_000).map(Some))?,
+        rate: read_rate(&table)?,
         limit_keys: table.or("limit_keys", 1, |value| value.integer(1, 200))?,
         ttl: table.or("ttl", None, within)?,
         delay: table.or("delay", Duration::ZERO, |value| value.duration_within(Duration::ZERO, DAY))?,

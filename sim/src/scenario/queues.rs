@@ -11,13 +11,17 @@ use tourbillon::{
     driver::SchedulerBuilder,
     job::{BoxError, Completion, Context, HandlerError},
     model::{ExecutionId, JobName, State},
-    queue::{Enqueuer, ItemOptions, Operator, Queue, QueueError, Unique},
+    queue::{Enqueuer, ItemOptions, Operator, Queue, QueueError, RateLimit, Unique},
     service::{Service, Tick},
     store::{Due, EnqueueOutcome, ListItems, Lives, UpdateItem},
 };
 
 use super::{Enqueues, Operates, QueueShape, planned::perform, round};
-use crate::{chance, history::QueueFacts, world::Host};
+use crate::{
+    chance,
+    history::{QueueFacts, QueueRate},
+    world::Host,
+};
 
 /// What is enqueued: who made it, and which of its items it is.
 #[derive(Clone, Serialize, Deserialize, Debug)]
@@ -47,8 +51,8 @@ pub(super) fn add(builder: SchedulerBuilder, shape: &QueueShape, host: &Host, re
 /// What checkers may assume of a queue.
 pub(crate) fn facts(shape: &QueueShape) -> QueueFacts {
     let queue = JobName::new(&shape.name).expect("a scenario is checked when it is read");
-    let has_limit = shape.concurrency_per_key.is_some();
-    QueueFacts { queue, backoff: shape.backoff.clone(), workers: shape.workers, has_limit }
+    let has_limit = shape.concurrency_per_key.is_some() || shape.rate.is_some();
+    QueueFacts { queue, backoff: shape.backoff.clone(), workers: shape.workers, has_limit, rate: shape.rate }
 }
 
 /// Whether core takes the rules.
@@ -85,6 +89,10 @@ fn rules(shape: &QueueShape) -> Queue<Parcel> {
     }
     if let Some(running) = shape.concurrency_per_key {
         queue = queue.concurrency_per_key(running);
+    }
+    if let Some(QueueRate { items, period, burst, per_key }) = shape.rate {
+        let rate = RateLimit::per(items, period).burst(burst);
+        queue = if per_key { queue.rate_limit_per_key(rate) } else { queue.rate_limit(rate) };
     }
     if let Some(ttl) = shape.ttl {
         queue = queue.ttl(ttl);

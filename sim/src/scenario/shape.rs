@@ -13,7 +13,7 @@ use tourbillon::{
 
 use crate::{
     fault::{FaultKind, FaultPlan},
-    history::Boot,
+    history::{Boot, QueueRate},
     operator::Variant,
     world::Lane,
 };
@@ -226,6 +226,8 @@ pub struct QueueShape {
     pub period: Option<Duration>,
     /// Running items at most per limit key, on all replicas together.
     pub concurrency_per_key: Option<u32>,
+    /// How often items begin, if that is limited.
+    pub rate: Option<QueueRate>,
     /// Limit keys that items draw from.
     pub limit_keys: u8,
     /// Live items at most.
