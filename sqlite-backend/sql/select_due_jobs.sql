@@ -1,7 +1,8 @@
 -- Purpose:    which of these jobs have due rows of one priority.
 -- Parameters: ?1 job names as a JSON array; ?2 now (microseconds since 1970); ?3 priority.
 -- Index:      execution_claim alone: the job is in it, so that no row is read.
--- Why:        priority by priority, as a claim, so that rows that are not due yet are never walked over.
+-- Why:        priority by priority, as a claim, so that rows that are not due yet are never walked over. Each name once: what is
+--             kept for that is a list of names, as short as ?1.
 select distinct job
 from execution indexed by execution_claim
 where priority = ?3
