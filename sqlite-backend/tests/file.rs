@@ -101,12 +101,15 @@ async fn a_connection_that_may_only_read_lists_but_does_not_write() {
 #[test]
 fn a_full_disk_is_unavailable_and_changes_nothing() {
     let folder = Folder::new();
-    let connection = Connection::open(folder.file("jobs.db")).unwrap();
+    let open = || Connection::open(folder.file("jobs.db")).unwrap();
+    SqliteInline::new(open(), DatabaseClock::Database).unwrap().migrate().unwrap();
+    let connection = open();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
-    connection.pragma_update(None, "max_page_count", 40).unwrap();
+    // Room for a few rows, however much the schema takes.
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    connection.pragma_update(None, "max_page_count", pages + 8).unwrap();
     let store = SqliteInline::new(connection, DatabaseClock::Database).unwrap();
     let mut chance = Chance::new(1);
-    store.migrate().unwrap();
     store.apply(&register(&mut chance, "digest")).unwrap();
     store.apply(&plan(&mut chance, "digest", "a", 3)).unwrap();
     let refused = store.apply(&plan(&mut chance, "digest", "b", 1_000));
