@@ -1,0 +1,409 @@
+#!/usr/bin/env python3
+"""Changes that nobody planted: which of those that cargo-mutants lists do the tests notice?
+
+    tests/mutants/mutants.py sqlite            # builds, asks, prints the score; goes on where it was cut short
+    tests/mutants/mutants.py sqlite --again    # asks once more about what was missed, with the tests of today
+    tests/mutants/mutants.py postgres --only claim.rs --jobs 4
+
+Needs Python 3.9 and `cargo install cargo-mutants --locked`. cargo-mutants itself builds once per change. This puts all
+changes of a part into one build: each function gets a copy of its body per change, and a number in the environment says
+which copy runs.
+
+    fn is_due(at: u64, now: u64) -> bool { match crate::__change() { 7 => { at < now } _ => { at <= now } } }
+
+The changed text is cargo-mutants' own. What does not compile is found from the compiler's errors and dropped. The switch
+cannot be asked in a constant, in a `const` function that a constant needs, and where `impl Trait` is returned, since copies
+would be of different types: with `--apart` each of those has a build of its own, otherwise it counts as not tried.
+
+A change is noticed when a test fails, or does not end in three times its usual time and half a minute. The suites of a part
+are asked from the quickest on, each about what those before have missed. What no test can notice is in `explained.txt`.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPLAINED = Path(__file__).with_name("explained.txt")
+SWITCH = "TOURBILLON_CHANGE"
+# Address space of one test process: a change may well make a loop that allocates.
+MEMORY_KIB = 8 << 20
+LIBRARY = "lib"
+SUITE = "tourbillon-tests"
+
+# Of each part: where the changes are, and who is asked, as (package, test target, filter).
+PARTS = {
+    "checkers": (["sim/src/checker/*.rs"], [("tourbillon-sim", LIBRARY, "checker")]),
+    "core": (
+        ["core/src/plan/**/*.rs", "core/src/model/transition.rs", "core/src/health/*.rs", "core/src/store/apply/*.rs"],
+        [("tourbillon", LIBRARY, ""), (SUITE, "conformance", "memory::")],
+    ),
+    "sqlite": (
+        ["sqlite-backend/src/*.rs"],
+        [
+            ("tourbillon-sqlite", LIBRARY, ""),
+            ("tourbillon-sqlite", "file", ""),
+            ("tourbillon-sqlite", "transaction", ""),
+            (SUITE, "conformance", "sqlite::"),
+            ("tourbillon-sqlite", "sharing", ""),
+            ("tourbillon-sqlite", "differential", ""),
+            (SUITE, "conformance", "sqlite_file::"),
+        ],
+    ),
+    "postgres": (
+        ["pg-backend/src/*.rs"],
+        [
+            ("tourbillon-pg", LIBRARY, ""),
+            (SUITE, "conformance", "postgres::"),
+            (SUITE, "postgres", ""),
+            (SUITE, "conformance", "pooled::"),
+        ],
+    ),
+}
+
+SWITCH_FUNCTION = f"""
+#[doc(hidden)]
+pub(crate) fn __change() -> u32 {{
+    static CHANGE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *CHANGE.get_or_init(|| std::env::var("{SWITCH}").ok().and_then(|number| number.parse().ok()).unwrap_or(0))
+}}
+"""
+
+
+class Source:
+    """A source file, with places as offsets of characters."""
+
+    def __init__(self, file):
+        self.text = (ROOT / file).read_text()
+        self.lines = [0] + [at + 1 for at, letter in enumerate(self.text) if letter == "\n"]
+
+    def place(self, span):
+        return tuple(self.lines[end["line"] - 1] + end["column"] - 1 for end in (span["start"], span["end"]))
+
+
+class Function:
+    """A function that has changes: where its block is, and what its header says of the switch."""
+
+    def __init__(self, source, listed):
+        self.begin, self.end = source.place(listed["span"])
+        self.name = listed["function_name"].split("::")[-1]
+        self.changes = []
+        # Comments and attributes may have braces, and the words that are looked for.
+        text = re.sub(r"//[^\n]*|/\*.*?\*/|#\[[^\]]*\]", lambda found: " " * len(found[0]),
+                      source.text[self.begin:self.end], flags=re.S)
+        name = re.search(rf"\bfn\s+{re.escape(self.name)}\b", text)
+        depth, at = 0, name.end()
+        while depth or text[at] != "{":
+            depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(text[at], 0)
+            at += 1
+        self.block = self.begin + at
+        self.is_opaque = re.search(r"->.*\bimpl\b", text[name.end():at], flags=re.S) is not None
+        constant = re.search(r"\bconst\s+(?=fn\b|async\b|unsafe\b)", text[:name.end()])
+        self.constant = constant and (self.begin + constant.start(), self.begin + constant.end())
+
+    def rewrite(self, text, inner, constants):
+        """The function as one that asks the switch; `inner` are those inside it."""
+        head = text[self.begin:self.block]
+        if self.constant and self.name not in constants:
+            head = text[self.begin:self.constant[0]] + text[self.constant[1]:self.block]
+        arms = [f"{change.number} => /*<{change.number}*/ {change.body(text, self)} /*{change.number}>*/\n"
+                for change in self.changes]
+        usual = rewrite(text, self.block + 1, self.end - 1, inner, constants)
+        return f"{head}{{ match crate::__change() {{\n{''.join(arms)}_ => {{{usual}}} }} }}"
+
+
+def rewrite(text, begin, end, functions, constants):
+    """`text[begin:end]` with these functions in it rewritten."""
+    out = []
+    for function in sorted(functions, key=lambda function: function.begin):
+        if function.begin >= begin and function.end <= end:
+            inner = [one for one in functions if function.begin < one.begin and one.end <= function.end]
+            out += [text[begin:function.begin], function.rewrite(text, inner, constants)]
+            begin = function.end
+    return "".join(out) + text[begin:end]
+
+
+class Change:
+    """One change. Its key names it without the line, so that it outlives edits elsewhere in the file."""
+
+    def __init__(self, number, key, listed, source, function):
+        self.number, self.key, self.name, self.file = number, key, listed["name"], listed["file"]
+        self.begin, self.end = source.place(listed["span"])
+        self.replacement, self.function = listed["replacement"], function
+
+    def body(self, text, within):
+        return text[within.block:self.begin] + self.replacement + text[self.end:within.end]
+
+
+class Build:
+    """The copy of the workspace that has the changes."""
+
+    def __init__(self, part, folder):
+        files, self.suites = PARTS[part]
+        self.tree, self.found = folder.parent / "tree", folder / "found.json"
+        # Changes that do not compile, and functions that constants need.
+        self.unviable, self.constants = map(set, load(self.found, [[], []]))
+        self.sources, self.functions, self.changes = {}, {}, []
+        command = ["cargo", "mutants", "--list", "--json", "--workspace", "--colors", "never"]
+        command += [argument for file in files for argument in ("--file", file)]
+        listed = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+        seen = collections.Counter()
+        for number, one in enumerate(listed, 1):
+            source = self.sources.setdefault(one["file"], Source(one["file"]))
+            function = None
+            if one["function"]:
+                place = (one["file"], source.place(one["function"]["span"]))
+                function = self.functions.get(place) or Function(source, one["function"])
+                self.functions[place] = function
+            key = re.sub(r":\d+:\d+: ", ": ", one["name"], count=1)
+            seen[key] += 1
+            key += f" #{seen[key]}" if seen[key] > 1 else ""
+            self.changes.append(Change(number, key, one, source, function))
+        for root in {file.split("/src/")[0] + "/src/lib.rs" for file in self.sources}:
+            self.sources.setdefault(root, Source(root))
+
+    def is_apart(self, change):
+        """Whether the switch cannot be asked there."""
+        function = change.function
+        return not function or function.is_opaque or bool(function.constant and function.name in self.constants)
+
+    def text(self, file, only):
+        text = self.sources[file].text
+        if only:
+            return text[:only.begin] + only.replacement + text[only.end:] if only.file == file else text
+        for function in self.functions.values():
+            function.changes = []
+        for change in self.changes:
+            if change.file == file and not self.is_apart(change) and change.key not in self.unviable:
+                change.function.changes.append(change)
+        functions = [function for function in self.functions.values() if function.changes]
+        text = rewrite(text, 0, len(text), functions, self.constants)
+        return text + SWITCH_FUNCTION if file.endswith("/src/lib.rs") else text
+
+    def write(self, only=None):
+        """Writes what differs: all changes behind the switch, or `only` this one for good."""
+        command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.decode()
+        for file in filter(None, listed.split("\0")):
+            if (ROOT / file).is_file():
+                data = self.text(file, only).encode() if file in self.sources else (ROOT / file).read_bytes()
+                target = self.tree / file
+                if not target.is_file() or target.read_bytes() != data:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(data)
+
+    def compile(self):
+        """Builds the tests, without what does not compile. Returns their programs by (package, target)."""
+        while True:
+            self.write()
+            errors, programs = self.cargo()
+            if not errors:
+                return programs
+            before = (len(self.unviable), len(self.constants))
+            for error in errors:
+                self.blame(error)
+            after = (len(self.unviable), len(self.constants))
+            if before == after:
+                sys.exit("does not compile, and not for a change:\n" + "\n".join(error["rendered"] for error in errors))
+            print(f"{after[0]} changes do not compile, {after[1]} functions stay constant", flush=True)
+            save(self.found, [sorted(self.unviable), sorted(self.constants)])
+
+    def cargo(self):
+        command = ["cargo", "test", "--no-run", "--message-format=json"]
+        command += sorted({f"--package={package}" for package, _, _ in self.suites})
+        for target in sorted({target for _, target, _ in self.suites}):
+            command += ["--lib"] if target == LIBRARY else ["--test", target]
+        done = subprocess.run(command, cwd=self.tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        messages = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        errors = [message["message"] for message in messages if message["reason"] == "compiler-message"]
+        errors = [error for error in errors if error["level"] == "error" and error["spans"]]
+        if done.returncode and not errors:
+            sys.exit(done.stderr)
+        programs = {}
+        for message in messages:
+            if message["reason"] == "compiler-artifact" and message["executable"] and message["profile"]["test"]:
+                manifest, target = Path(message["manifest_path"]), message["target"]
+                package = re.search(r'^name = "(.*)"', manifest.read_text(), re.M)[1]
+                name = LIBRARY if LIBRARY in target["kind"] else target["name"]
+                # The next build, of another part perhaps, may come before this one was asked everything.
+                program = self.found.with_name(f"{package} {name}")
+                if not errors:
+                    shutil.copy2(message["executable"], program)
+                programs[package, name] = (program, manifest.parent)
+        return errors, programs
+
+    def blame(self, error):
+        """Notes the change in whose text the error is, or the function that a constant needs."""
+        for span in error["spans"]:
+            while span["expansion"] and not (self.tree / span["file_name"]).is_file():
+                span = span["expansion"]["span"]
+            before = (self.tree / span["file_name"]).read_bytes()[:span["byte_start"]].decode(errors="ignore")
+            begun = re.findall(r"/\*<(\d+)\*/", before)
+            if span["is_primary"] and begun and f"/*{begun[-1]}>*/" not in before:
+                self.unviable.add(self.changes[int(begun[-1]) - 1].key)
+                return
+        if (error["code"] or {}).get("code") == "E0015":
+            self.constants.add(re.search(r"(\w+)(::<.*>)?`", error["message"])[1])
+
+
+def ask(program, argument, number, patience):
+    """Runs a suite until its first failure. Returns "passed", or how the change was noticed, and the seconds it took."""
+    executable, cwd = program
+    folder = tempfile.mkdtemp(prefix="mutants-")
+    # Servers and children may run as somebody else.
+    os.chmod(folder, 0o755)
+    # With CI a trial that has no server fails, instead of being ignored.
+    environment = dict(os.environ, CI="true", RUST_BACKTRACE="0", TMPDIR=folder, **{SWITCH: str(number)})
+    command = ["sh", "-c", f'ulimit -v {MEMORY_KIB}; exec "$0" "$@"', executable] + ([argument] if argument else [])
+    process = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
+    began, late, failed, count = time.monotonic(), threading.Event(), None, 0
+
+    def end():
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    timer = threading.Timer(patience, lambda: (late.set(), end()))
+    timer.start()
+    for line in process.stdout:
+        count += sum(map(int, re.findall(rb"^running (\d+) test", line)))
+        failed = re.search(rb"^test (.*?) +\.\.\. FAILED", line)
+        if failed:
+            break
+    took = time.monotonic() - began
+    if failed:
+        end()
+    status = process.wait()
+    timer.cancel()
+    # Whatever it started or wrote goes with it. A watchdog that stops a server has the pipe until it is done.
+    end()
+    process.stdout.read()
+    process.stdout.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    if failed:
+        return failed[1].decode(), took
+    if late.is_set():
+        return "does not end", took
+    if status:
+        return f"ends with {status}", took
+    return ("passed" if count else "has no test"), took
+
+
+class Run:
+    """Asks the suites, and keeps what they say, so that it can go on after a break."""
+
+    def __init__(self, folder, suites, jobs):
+        self.path, self.suites, self.jobs, self.lock = folder / "results.json", suites, jobs, threading.Lock()
+        # How it was noticed, which suites have missed it, and the usual seconds of each suite.
+        self.noticed, self.missed, self.usual = load(self.path, [{}, {}, {}])
+
+    def time(self, programs):
+        """How long each takes where nothing is changed, and that it passes there."""
+        for package, target, argument in self.suites:
+            how, self.usual[" ".join((package, target, argument))] = ask(programs[package, target], argument, 0, 900)
+            if how != "passed":
+                sys.exit(f"{package} {target} {argument}, and nothing is changed: {how}")
+        self.suites = sorted(self.suites, key=lambda suite: self.usual[" ".join(suite)])
+
+    def ask(self, programs, changes):
+        for package, target, argument in self.suites:
+            suite, program = " ".join((package, target, argument)), programs[package, target]
+            left = [c for c in changes if c.key not in self.noticed and suite not in self.missed.get(c.key, [])]
+
+            def one(change):
+                how, _ = ask(program, argument, change.number, 3 * self.usual[suite] + 30)
+                with self.lock:
+                    if how == "passed":
+                        self.missed.setdefault(change.key, []).append(suite)
+                    else:
+                        self.noticed[change.key] = f"{suite}: {how}"
+                    save(self.path, [self.noticed, self.missed, self.usual])
+
+            with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+                for _ in pool.map(one, left):
+                    pass
+            noticed = sum(change.key in self.noticed for change in left)
+            print(f"{suite}, {self.usual[suite]:.1f} s: notices {noticed} of {len(left)}", flush=True)
+
+
+def report(part, build, run, only):
+    """Prints the score, and what is behind it. Returns whether something was missed that nobody has explained."""
+    lines = EXPLAINED.read_text() if EXPLAINED.is_file() else ""
+    explained = dict(re.findall(r"^([^#\n].*?) # (.+)$", lines, re.M))
+    changes = [change for change in build.changes if only in change.name]
+    scores = collections.Counter()
+    for change in changes:
+        if change.key in build.unviable:
+            score = "do not compile"
+        elif change.key in run.noticed:
+            score = "noticed"
+        elif change.key not in run.missed:
+            score = "not tried"
+        else:
+            score = "explained" if change.key in explained else "missed"
+        scores[score] += 1
+        if score in ("missed", "not tried") or (score == "noticed" and change.key in explained):
+            print(f"{score}: {change.name}")
+    columns = ["do not compile", "not tried", "noticed", "explained", "missed"]
+    print(f"| part | listed | {' | '.join(columns)} |\n| --- |{' --: |' * (len(columns) + 1)}")
+    print(f"| {part} | {len(changes)} | {' | '.join(str(scores[column]) for column in columns)} |")
+    return scores["missed"] > 0
+
+
+def load(path, otherwise):
+    return json.loads(path.read_text()) if path.is_file() else otherwise
+
+
+def save(path, value):
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(value, indent=1))
+    new.replace(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--only", default="", help="changes with this in their name")
+    parser.add_argument("--again", action="store_true", help="ask once more about those that were missed")
+    parser.add_argument("--apart", action="store_true", help="a build each for what cannot be behind the switch")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="test processes at once")
+    parser.add_argument("--out", type=Path, default=ROOT / "target/mutants", help="where copy and results are")
+    arguments = parser.parse_args()
+    folder = arguments.out.resolve() / arguments.part
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("CARGO_TARGET_DIR", str(folder.parent / "target"))
+    build = Build(arguments.part, folder)
+    run = Run(folder, build.suites, arguments.jobs)
+    if arguments.again:
+        run.missed = {}
+    programs = build.compile()
+    run.time(programs)
+    wanted = [change for change in build.changes if change.key not in build.unviable and arguments.only in change.name]
+    run.ask(programs, [change for change in wanted if not build.is_apart(change)])
+    for change in wanted if arguments.apart else []:
+        if build.is_apart(change) and change.key not in run.noticed and change.key not in run.missed:
+            build.write(only=change)
+            errors, programs = build.cargo()
+            if errors:
+                build.unviable.add(change.key)
+                save(build.found, [sorted(build.unviable), sorted(build.constants)])
+            else:
+                run.ask(programs, [change])
+    sys.exit(report(arguments.part, build, run, arguments.only))
+
+
+if __name__ == "__main__":
+    main()
