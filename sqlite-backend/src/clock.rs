@@ -13,7 +13,11 @@ pub(crate) fn now(clock: &DatabaseClock) -> Timestamp {
 
 #[expect(clippy::disallowed_methods, reason = "the host's clock is the clock of an embedded database (G10)")]
 fn host_now() -> Timestamp {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
+    instant(SystemTime::now())
+}
+
+fn instant(at: SystemTime) -> Timestamp {
+    match at.duration_since(UNIX_EPOCH) {
         Ok(since) => Timestamp::EPOCH + whole_micros(since),
         Err(before) => Timestamp::EPOCH - whole_micros(before.duration()),
     }
@@ -21,4 +25,21 @@ fn host_now() -> Timestamp {
 
 fn whole_micros(duration: Duration) -> Duration {
     Duration::new(duration.as_secs(), duration.subsec_micros() * 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_may_be_on_either_side_of_the_epoch() {
+        let second = Duration::from_millis(1_000);
+        assert_eq!(instant(UNIX_EPOCH + second), Timestamp::from_micros(1_000_000));
+        assert_eq!(instant(UNIX_EPOCH - second), Timestamp::from_micros(-1_000_000));
+    }
+
+    #[test]
+    fn what_is_below_a_microsecond_is_cut() {
+        assert_eq!(whole_micros(Duration::new(5, 123_456_789)), Duration::new(5, 123_456_000));
+    }
 }

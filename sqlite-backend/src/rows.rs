@@ -347,3 +347,25 @@ fn cursor(scope: Scope, columns: &mut Columns<'_, '_>) -> rusqlite::Result<Curso
 pub(crate) fn json_array<'a>(names: impl Iterator<Item = &'a str>) -> String {
     serde_json::Value::from_iter(names).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tourbillon::model::Generation;
+
+    #[test]
+    fn a_page_begins_behind_the_last_row_of_the_one_before() {
+        let id = |n: u128| ExecutionId(Uuid::from_u128(n));
+        let start = |only: Option<u128>, after: Option<(u128, u32)>| {
+            let after = after.map(|(n, generation)| (id(n), Generation(generation)));
+            page_start(&ListExecutions { id: only.map(id), after, ..ListExecutions::default() })
+                .map(|(least, generation)| (least.as_u128(), generation))
+        };
+        assert_eq!(start(None, None), Some((0, 0)));
+        assert_eq!(start(None, Some((7, 2))), Some((7, 3)));
+        assert_eq!(start(Some(7), None), Some((7, 0)));
+        assert_eq!(start(Some(7), Some((7, 2))), Some((7, 3)));
+        assert_eq!(start(Some(7), Some((6, 2))), Some((7, 0)), "its first life is still to come");
+        assert_eq!(start(Some(7), Some((8, 2))), None, "it was on the page before");
+    }
+}

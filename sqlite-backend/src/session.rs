@@ -40,6 +40,13 @@ enum GroupFailure {
     RolledBack,
 }
 
+impl GroupFailure {
+    /// What a commit that failed leaves of its group.
+    fn of_commit(error: StoreError) -> Self {
+        if error.kind() == ErrorKind::Unknown { Self::Final(error) } else { Self::RolledBack }
+    }
+}
+
 impl Session {
     pub(crate) fn new(connection: Connection, name: String, clock: DatabaseClock) -> Result<Self, StoreError> {
         connection.set_prepared_statement_cache_capacity(sql::CACHED_STATEMENTS);
@@ -126,11 +133,8 @@ impl Session {
                 }
             }
         }
-        match self.commit() {
-            Ok(()) => Ok(replies),
-            Err(error) if error.kind() == ErrorKind::Unknown => Err(GroupFailure::Final(error)),
-            Err(_) => Err(GroupFailure::RolledBack),
-        }
+        self.commit().map_err(GroupFailure::of_commit)?;
+        Ok(replies)
     }
 
     /// The outer error means that the transaction around the savepoint is of no use any more.
@@ -259,6 +263,15 @@ mod tests {
         let succeeded: Vec<bool> = replies.iter().map(Result::is_ok).collect();
         assert_eq!(succeeded, [true, false, true]);
         assert!(is_registered(&mut session, "a") && is_registered(&mut session, "b"));
+    }
+
+    /// What may be applied is not applied again.
+    #[test]
+    fn only_a_group_that_is_certainly_undone_is_tried_one_by_one() {
+        let of = |kind| GroupFailure::of_commit(StoreError::new(kind, "the commit failed"));
+        assert!(matches!(of(ErrorKind::Unknown), GroupFailure::Final(error) if error.kind() == ErrorKind::Unknown));
+        assert!(matches!(of(ErrorKind::Unavailable), GroupFailure::RolledBack));
+        assert!(matches!(of(ErrorKind::Invalid), GroupFailure::RolledBack));
     }
 
     #[test]

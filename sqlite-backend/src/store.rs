@@ -143,6 +143,33 @@ mod tests {
         )
     }
 
+    #[test]
+    fn a_store_is_told_by_the_name_of_its_file() {
+        assert_eq!(format!("{:?}", unattended().0), "SqliteStore { name: \"jobs.db\", .. }");
+    }
+
+    #[tokio::test]
+    async fn who_listens_hears_what_is_announced() {
+        let (store, _queue) = unattended();
+        let mut listener = store.listen().await.unwrap().expect("a store can be listened to");
+        store.announce(&JobName::new("orders").unwrap());
+        assert_eq!(listener.next().await.unwrap(), Notice::of(JobName::new("orders").unwrap()));
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_the_end_of_the_writer() {
+        let (mut store, mut queue) = unattended();
+        let (ended, end) = oneshot::channel();
+        store.end = end;
+        let mut close = std::pin::pin!(store.close());
+        let pending =
+            std::future::poll_fn(|context| std::task::Poll::Ready(close.as_mut().poll(context).is_pending()));
+        assert!(pending.await);
+        assert!(queue.recv().await.is_none(), "nobody can send any more");
+        ended.send(()).unwrap();
+        close.await;
+    }
+
     #[tokio::test]
     async fn a_dead_writer_is_unavailable() {
         let (store, queue) = unattended();

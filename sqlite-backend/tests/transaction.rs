@@ -11,13 +11,16 @@ use support::Folder;
 use tourbillon::{
     driver::Scheduler,
     job::{Completion, Context, HandlerError},
-    model::{ExecutionId, Json, LeaseRef, Outcome, RequestId, State},
+    model::{ExecutionId, Json, LeaseRef, Outcome, RequestId, State, Timestamp},
     queue::{Enqueuer, ItemOptions, Queue},
     runtime::Runtime,
-    store::{EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, Requeue, Settlement, ask},
+    store::{
+        DatabaseClock, EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, ManualClock, Requeue, Settlement, ask,
+    },
 };
 use tourbillon_sqlite::SqliteStore;
 use tourbillon_sqlite::rusqlite;
+use uuid::Uuid;
 
 struct Set {
     _folder: Folder,
@@ -99,6 +102,24 @@ async fn a_refused_enqueue_lets_the_transaction_go_on() {
     assert_eq!(store.enqueue_in(&transaction, request, enqueue).unwrap_err().kind(), ErrorKind::Invalid);
     transaction.commit().unwrap();
     assert_eq!((set.entries(), set.states().await), (1, vec![]));
+}
+
+/// Errors name the file, and the time is that of the store.
+#[tokio::test]
+async fn a_transaction_of_the_callers_has_the_stores_name_and_clock() {
+    let mut set = Set::new();
+    let clock = ManualClock::new(Timestamp::from_secs(86_400));
+    let file = set.app.path().unwrap().to_owned();
+    let builder = SqliteStore::builder(&file).clock(DatabaseClock::Manual(clock));
+    let store = builder.open().unwrap();
+    let enqueue = set.orders.request([(&7, ItemOptions::new())]).unwrap();
+    let request = RequestId(set.runtime.uuid());
+    let transaction = set.begin();
+    let enqueued = store.enqueue_in(&transaction, request, enqueue.clone()).unwrap();
+    assert_eq!(enqueued.now, Timestamp::from_secs(86_400));
+    transaction.execute_batch("drop view execution_view; drop table execution").unwrap();
+    let refused = store.enqueue_in(&transaction, RequestId(Uuid::nil()), enqueue).unwrap_err();
+    assert_eq!(refused.message(), format!("{file} has no tourbillon schema: run migrate"));
 }
 
 /// The effect and the end of the item are one: a first try that rolls back leaves neither, a second has both, and a
