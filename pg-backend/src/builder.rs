@@ -293,3 +293,37 @@ fn place(options: &PgConnectOptions, schema: &Schema) -> Place {
         schema: schema.name().to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "postgres://ada:hunter2@db:6432/app";
+
+    #[test]
+    fn settings_are_told_without_the_password() {
+        let told = format!("{:?}", PgStore::builder(URL).schema("jobs").max_connections(3));
+        assert_eq!(told, "PgStoreBuilder { schema: \"jobs\", max_connections: 3, .. }");
+    }
+
+    #[test]
+    fn errors_name_server_database_user_and_schema() {
+        let place_of = |url: &str| {
+            let options = PgStore::builder(url).options(url).unwrap();
+            let place = place(&options, &Schema::new("jobs").unwrap());
+            (place.server, place.user, place.schema)
+        };
+        let told = |server: &str| (server.to_owned(), "ada".to_owned(), "jobs".to_owned());
+        assert_eq!(place_of(URL), told("db:6432/app"));
+        assert_eq!(place_of("postgresql://ada@db/"), told("db:5432/ada"));
+        assert_eq!(place_of("postgres://ada@%2Frun%2Fpg/app"), told("/run/pg:5432/app"));
+    }
+
+    #[test]
+    fn urls_of_other_databases_are_refused_without_quoting_them() {
+        for url in ["mysql://ada:hunter2@db/app", "postgres", "db:6432/app", "postgres://ada:hunter2@db:port/app"] {
+            let refused = PgStore::builder(url).options(url).unwrap_err();
+            assert!(refused.message().starts_with("database URL cannot be read: write postgres://"), "{refused}");
+        }
+    }
+}

@@ -156,3 +156,133 @@ fn is_retryable(code: &str, error: Option<&dyn DatabaseError>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    /// What a server says: code and text.
+    #[derive(Debug)]
+    struct Said(&'static str, &'static str);
+
+    impl fmt::Display for Said {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.1)
+        }
+    }
+
+    impl std::error::Error for Said {}
+
+    impl DatabaseError for Said {
+        fn message(&self) -> &str {
+            self.1
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    fn sorted(phase: Phase, error: sqlx::Error) -> Fault {
+        let place = Place { server: "db:5432/app".to_owned(), user: "ada".to_owned(), schema: "jobs".to_owned() };
+        place.sort(phase, error)
+    }
+
+    fn check(phase: Phase, error: sqlx::Error, kind: ErrorKind, part: &str) {
+        let told = sorted(phase, error).into_error();
+        assert!(told.kind() == kind && told.message().contains(part), "{phase:?}, {part:?}: {told:?}");
+    }
+
+    #[test]
+    fn what_the_server_says_is_sorted_by_what_the_caller_does() {
+        use ErrorKind::{Conflict, Corrupt, Invalid, Unavailable};
+        for (code, text, kind, part) in [
+            ("28000", "no pg_hba.conf entry, no encryption", Invalid, "write `sslmode=verify-full`"),
+            ("28000", "no role", Invalid, "user `ada` may not log in to db:5432/app: no role"),
+            ("28P01", "password", Invalid, "user `ada` may not log in to db:5432/app: password"),
+            ("3D000", "nowhere", Invalid, "no such database"),
+            ("3F000", "", Invalid, "schema `jobs` at db:5432/app is missing or incomplete"),
+            ("42P01", "", Invalid, "run migrate"),
+            ("42703", "", Invalid, "run migrate"),
+            ("42883", "", Invalid, "run migrate"),
+            ("42501", "denied", Invalid, "user `ada` lacks a privilege"),
+            ("26000", "", Invalid, "seems to be a transaction pooler"),
+            ("42P05", "", Invalid, "seems to be a transaction pooler"),
+            ("25P01", "", Invalid, "there is no transaction open"),
+            ("25006", "", Unavailable, "a standby?"),
+            ("40003", "lost", ErrorKind::Unknown, "db:5432/app: lost"),
+            ("23505", "twice", Conflict, "an id of the request is taken"),
+            ("55P03", "held", Unavailable, "was not free in time"),
+            ("53300", "full", Unavailable, "db:5432/app: full"),
+            ("57014", "cancelled", Unavailable, "db:5432/app: cancelled"),
+            ("58030", "disk", Unavailable, "db:5432/app: disk"),
+            ("40001", "beside", Unavailable, "db:5432/app: beside"),
+            ("XX001", "page", Corrupt, "reports an internal error: page"),
+            ("22P02", "number", Invalid, "refused the request (22P02): number"),
+        ] {
+            check(Phase::Statement, sqlx::Error::Database(Box::new(Said(code, text))), kind, part);
+            check(Phase::Connect, sqlx::Error::Database(Box::new(Said(code, text))), kind, part);
+        }
+    }
+
+    #[test]
+    fn a_server_that_goes_leaves_only_what_was_sent_open() {
+        for (code, part) in [("57P01", "went away"), ("57P02", "went away"), ("57P03", "went"), ("57P05", "went")] {
+            let said = || sqlx::Error::Database(Box::new(Said(code, "shutdown")));
+            check(Phase::Statement, said(), ErrorKind::Unknown, part);
+            check(Phase::Connect, said(), ErrorKind::Unavailable, "db:5432/app: shutdown");
+        }
+        let said = || sqlx::Error::Database(Box::new(Said("08006", "cut")));
+        check(Phase::Statement, said(), ErrorKind::Unknown, "db:5432/app: cut");
+        check(Phase::Connect, said(), ErrorKind::Unavailable, "db:5432/app: cut");
+    }
+
+    #[test]
+    fn what_the_driver_says_is_sorted_by_what_the_caller_does() {
+        use ErrorKind::{Corrupt, Invalid, Unavailable, Unknown};
+        let io = |kind: io::ErrorKind| sqlx::Error::Io(io::Error::new(kind, "bad certificate"));
+        for phase in [Phase::Connect, Phase::Statement] {
+            check(phase, sqlx::Error::PoolTimedOut, Unavailable, "pool busy or server unreachable");
+            check(phase, sqlx::Error::PoolClosed, Unavailable, "the connection pool is closed");
+            check(phase, sqlx::Error::Tls("no TLS there".into()), Invalid, "do not work");
+            let missing = if cfg!(feature = "tls") { "settings for db:5432/app" } else { "with its feature `tls`" };
+            check(phase, sqlx::Error::Tls("built without TLS".into()), Invalid, missing);
+            check(phase, sqlx::Error::Configuration("socket".into()), Invalid, "do not work");
+            check(phase, sqlx::Error::Encode("large".into()), Invalid, "request cannot be sent");
+            check(phase, sqlx::Error::Decode("null".into()), Corrupt, "cannot be read");
+            let column = sqlx::Error::ColumnDecode { index: "0".to_owned(), source: "null".into() };
+            check(phase, column, Corrupt, "cannot be read");
+        }
+        check(Phase::Connect, io(io::ErrorKind::InvalidData), Invalid, "is not trusted (bad certificate)");
+        check(Phase::Statement, io(io::ErrorKind::InvalidData), Unknown, "lost during a statement");
+        check(Phase::Connect, io(io::ErrorKind::ConnectionReset), Unavailable, "cannot connect to db:5432/app");
+        check(Phase::Statement, io(io::ErrorKind::ConnectionReset), Unknown, "lost during a statement");
+    }
+
+    #[test]
+    fn only_what_runs_beside_is_tried_again() {
+        for (code, again) in [("40001", true), ("40P01", true), ("40003", false), ("23505", false)] {
+            let fault = sorted(Phase::Statement, sqlx::Error::Database(Box::new(Said(code, ""))));
+            assert_eq!(matches!(fault, Fault::Retry(_)), again, "{code}");
+        }
+        assert!(matches!(sorted(Phase::Statement, sqlx::Error::PoolClosed), Fault::Final(_)));
+    }
+}

@@ -52,3 +52,23 @@ pub(crate) fn int8(name: &str, value: u64) -> Result<i64, StoreError> {
         StoreError::new(ErrorKind::Invalid, format!("{name} is {value}, at most {} can be stored", i64::MAX))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_cut_to_what_an_instant_can_take_and_numbers_are_refused() {
+        assert_eq!((bounded(0), bounded(7)), (0, 7));
+        // Ten thousand years of 366 days.
+        assert_eq!(bounded(316_224_000_000_000), 316_224_000_000_000);
+        assert_eq!(bounded(316_224_000_000_001), 316_224_000_000_000);
+        assert_eq!(bounded(u64::MAX), 316_224_000_000_000);
+        assert_eq!(int8("lease_ms", i64::MAX as u64).unwrap(), i64::MAX);
+        let refused = int8("lease_ms", 1 << 63).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "invalid: lease_ms is 9223372036854775808, at most 9223372036854775807 can be stored"
+        );
+    }
+}

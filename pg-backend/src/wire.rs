@@ -85,3 +85,21 @@ impl Decode<'_, Postgres> for Id {
         Ok(Self(value.as_bytes()?.try_into()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_count_from_the_databases_epoch_and_none_is_infinite() {
+        let sent = |micros: i64| {
+            let mut buffer = PgArgumentBuffer::default();
+            assert!(matches!(Instant(Timestamp::from_micros(micros)).encode_by_ref(&mut buffer), Ok(IsNull::No)));
+            i64::from_be_bytes(buffer[..].try_into().unwrap())
+        };
+        assert_eq!(sent(DATABASE_EPOCH_MICROS), 0);
+        assert_eq!(sent(0), -DATABASE_EPOCH_MICROS);
+        assert_eq!(sent(i64::MIN), i64::MIN + 1);
+        assert_eq!(sent(i64::MAX), i64::MAX - DATABASE_EPOCH_MICROS);
+    }
+}
