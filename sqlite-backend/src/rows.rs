@@ -351,7 +351,70 @@ pub(crate) fn json_array<'a>(names: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tourbillon::model::Generation;
+    use crate::SqliteInline;
+    use tourbillon::{
+        model::{Audit, Fence, Generation, Policy, Reentry, Supersede},
+        store::{DatabaseClock, ManualClock, QueueRows as _},
+    };
+
+    fn scheduled() -> Execution {
+        let at = Timestamp::EPOCH;
+        Execution {
+            id: ExecutionId(Uuid::from_u128(7)),
+            generation: Generation(1),
+            job: JobName::new("digest").unwrap(),
+            scope: Scope::global(),
+            slot_at: None,
+            due_at: at,
+            expires_at: None,
+            priority: 0,
+            payload: None,
+            unique_key: None,
+            policy: Policy {
+                max_attempts: 3,
+                lease_ms: 60_000,
+                reentry: Reentry::Allow,
+                supersede: Supersede::Never,
+                limit: None,
+                audit: Audit::Off,
+            },
+            state: State::Scheduled,
+            claimable_at: Some(at),
+            attempt: 0,
+            fence: Fence(0),
+            lease: None,
+            cancel_requested_at: None,
+            finished_at: None,
+            duration_ms: None,
+            rows_affected: None,
+            result: None,
+            error: None,
+            skip_reason: None,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_stored_as_it_was_read_is_corrupt() {
+        let clock = DatabaseClock::Manual(ManualClock::new(Timestamp::EPOCH));
+        SqliteInline::in_memory(clock).unwrap().with_connection(|connection| {
+            let mut rows = SqliteRows { connection, name: "jobs.db", now: Timestamp::EPOCH };
+            let row = scheduled();
+            rows.insert(&row).unwrap();
+            rows.update(&row, &row).unwrap();
+            let claimed_meanwhile = Execution { fence: Fence(1), ..row.clone() };
+            for refused in [
+                rows.update(&claimed_meanwhile, &row).unwrap_err(),
+                rows.revise(&claimed_meanwhile, &row).unwrap_err(),
+                rows.finish(&claimed_meanwhile).unwrap_err(),
+            ] {
+                assert_eq!(refused.kind(), ErrorKind::Corrupt);
+                assert!(refused.message().ends_with("0 rows matched, not 1"), "{refused}");
+            }
+            assert_eq!(rows.live(row.id).unwrap(), Some(row));
+        });
+    }
 
     #[test]
     fn a_page_begins_behind_the_last_row_of_the_one_before() {
