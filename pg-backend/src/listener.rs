@@ -127,4 +127,12 @@ mod tests {
         let Some(Notice::Jobs(jobs)) = notice("{\"jobs\":[\"mail\"]}") else { panic!("it names a job") };
         assert_eq!(jobs.iter().map(tourbillon::model::JobName::as_str).collect::<Vec<_>>(), ["mail"]);
     }
+
+    #[test]
+    fn who_listens_is_told_without_the_password() {
+        let options = "postgres://ada:hunter2@db:5432/app".parse().unwrap();
+        let place = Place { server: "db:5432/app".to_owned(), user: "ada".to_owned(), schema: "jobs".to_owned() };
+        let ears = Ears { options, place, channel: "tourbillon jobs".to_owned() };
+        assert_eq!(format!("{ears:?}"), "Ears { server: \"db:5432/app\", channel: \"tourbillon jobs\" }");
+    }
 }

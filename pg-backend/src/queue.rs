@@ -286,4 +286,30 @@ mod tests {
             assert!(alike(&enqueue_of(vec![item(1), other])).is_none());
         }
     }
+
+    #[test]
+    fn only_a_conflict_with_other_producers_is_tried_again() {
+        let error = |kind| StoreError::new(kind, "said");
+        for fault in [Fault::Final(error(ErrorKind::Conflict)), Fault::Retry(error(ErrorKind::Conflict))] {
+            assert!(is_conflict(&fault));
+            let Fault::Retry(told) = met(fault) else { panic!("it is not tried again") };
+            assert_eq!(told.to_string(), "unavailable: other producers were first with the same ids or keys: said");
+        }
+        assert!(!is_conflict(&Fault::Final(error(ErrorKind::Invalid))));
+        let kept = met(Fault::Final(error(ErrorKind::Invalid)));
+        assert!(matches!(kept, Fault::Final(told) if told.kind() == ErrorKind::Invalid));
+        let kept = met(Fault::Retry(error(ErrorKind::Unavailable)));
+        assert!(matches!(kept, Fault::Retry(told) if told.message() == "said"));
+    }
+
+    #[test]
+    fn only_bounds_and_keys_that_look_back_need_a_transaction() {
+        let unique = |counts| tourbillon::store::Unique { key: "k".to_owned(), period_ms: None, counts };
+        let with = |counts| NewItem { unique: Some(unique(counts)), ..item(1) };
+        assert!(is_single(&enqueue_of(vec![item(1)])));
+        assert!(is_single(&enqueue_of(vec![with(Counts::Live)])));
+        assert!(!is_single(&enqueue_of(vec![item(2), with(Counts::Succeeded)])));
+        assert!(!is_single(&Enqueue { max_items: Some(7), ..enqueue_of(vec![item(1)]) }));
+        assert!(!is_single(&Enqueue { max_items: Some(7), ..enqueue_of(vec![with(Counts::Succeeded)]) }));
+    }
 }

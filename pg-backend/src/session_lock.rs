@@ -154,3 +154,16 @@ impl SessionLock for AdvisoryLock {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locker_is_told_without_the_password() {
+        let options = "postgres://ada:hunter2@db:5432/app".parse().ok();
+        let place = Place { server: "db:5432/app".to_owned(), user: "ada".to_owned(), schema: "jobs".to_owned() };
+        let locker = SessionLocker { options, place, schema: Schema::new("jobs").unwrap() };
+        assert_eq!(format!("{locker:?}"), "SessionLocker { server: \"db:5432/app\", .. }");
+    }
+}

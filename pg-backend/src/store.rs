@@ -117,19 +117,19 @@ impl PgStore {
             return self.migrate_once(verb.known).await.map(Reply::Migrated);
         }
         self.require_schema().await?;
-        let mut backoff = FIRST_BACKOFF;
-        let mut tries = 1;
+        let mut pauses = pauses();
         loop {
-            match self.attempt(request).await {
+            let fault = match self.attempt(request).await {
                 Ok(reply) => return Ok(reply),
-                Err(Fault::Retry(error)) if tries < MAX_TRIES => {
-                    tracing::debug!(verb = request.verb.name(), tries, %error, "rolled back, running it again");
-                    pause(backoff).await;
-                    backoff *= 2;
-                    tries += 1;
+                Err(fault) => fault,
+            };
+            match (fault, pauses.next()) {
+                (Fault::Retry(error), Some(time)) => {
+                    tracing::debug!(verb = request.verb.name(), ?time, %error, "rolled back, running it again");
+                    pause(time).await;
                 }
-                Err(Fault::Retry(error) | Fault::Final(error)) => {
-                    tracing::debug!(verb = request.verb.name(), tries, %error, "call failed");
+                (Fault::Retry(error) | Fault::Final(error), _) => {
+                    tracing::debug!(verb = request.verb.name(), %error, "call failed");
                     return Err(error);
                 }
             }
@@ -250,7 +250,24 @@ pub(crate) fn corrupt(message: String) -> StoreError {
     StoreError::new(ErrorKind::Corrupt, message)
 }
 
+/// Before the second try and each further one.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(FIRST_BACKOFF), |last| Some(*last * 2)).take(MAX_TRIES as usize - 1)
+}
+
 #[expect(clippy::disallowed_methods, reason = "a bounded pause between two tries of one call on a real server")]
 async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_end_with_the_last_try() {
+        let millis: Vec<_> = pauses().map(|time| time.as_millis()).collect();
+        assert_eq!(millis, [2, 4, 8, 16, 32, 64, 128]);
+        assert_eq!(millis.len() + 1, MAX_TRIES as usize);
+    }
 }

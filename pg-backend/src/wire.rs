@@ -57,8 +57,8 @@ builtin!(Id, 2950, 2951);
 impl Encode<'_, Postgres> for Instant {
     fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         let micros = self.0.as_micros().saturating_sub(DATABASE_EPOCH_MICROS);
-        // The two extreme values mean ±infinity to the database.
-        buf.extend_from_slice(&micros.clamp(i64::MIN + 1, i64::MAX - 1).to_be_bytes());
+        // The two extreme values mean ±infinity to the database. The upper one is out of reach: its epoch is after ours.
+        buf.extend_from_slice(&micros.max(i64::MIN + 1).to_be_bytes());
         Ok(IsNull::No)
     }
 }
