@@ -1,9 +1,11 @@
 -- Purpose:    due rows of one priority, in claim order.
--- Parameters: ?1 job names as a JSON array; ?2 now (microseconds since 1970); ?3 priority; ?4 how many.
--- Index:      execution_claim for range, order and job; execution_limit to count what runs under a limit key;
---             pause_in_force, nearly always empty, for rows with a slot.
+-- Parameters: ?1 job names as a JSON array; ?2 now (microseconds since 1970); ?3 priority; ?4 how many; ?5 microseconds from
+--             one turn of a limit key to the next, null without a rate.
+-- Index:      execution_claim for range, order and job; execution_limit to count what runs under a limit key; the primary
+--             key of rate_gate; pause_in_force, nearly always empty, for rows with a slot.
 -- Why:        rows whose limit key is full are left out *here*, not afterwards, or a page of them would hide the rows
---             behind it (G14). A running row counts already, so taking it over needs no room.
+--             behind it (G14). A running row counts already, so taking it over needs no room; it needs a turn, since that is
+--             to run it again.
 select
     id, generation, job, scope_kind, scope_id, slot_at, due_at, expires_at, priority, payload, unique_key,
     max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, created_at, state, claimable_at,
@@ -21,6 +23,15 @@ where priority = ?3
             select count(*)
             from execution as r indexed by execution_limit
             where r.limit_key = e.limit_key and r.state = 'running'
+        )
+    )
+    and (
+        ?5 is null
+        or limit_key is null
+        or not exists (
+            select 1
+            from rate_gate as g
+            where g.key = e.limit_key and min(g.opens_at, g.charged_at + ?5) > ?2
         )
     )
     and (

@@ -129,19 +129,14 @@ impl Rows for SqliteRows<'_> {
         rate: Option<&Rate>,
     ) -> Result<Vec<Execution>, StoreError> {
         let names = json_array(jobs.iter().map(JobName::as_str));
+        let turn_us = rate.map(|rate| count("turn_us", rate.turn_us)).transpose()?;
         let mut rows = Vec::new();
         let mut visited = i64::MIN;
         while rows.len() < limit as usize {
             let Some(priority) = self.next_priority(visited)? else { break };
             let room = limit as usize - rows.len();
-            let (now, room) = (now.as_micros(), room as i64);
-            rows.extend(match rate {
-                None => self.live_rows(sql::SELECT_CLAIMABLE, (&names, now, priority, room))?,
-                Some(rate) => {
-                    let params = (&names, now, priority, room, count("turn_us", rate.turn_us)?);
-                    self.live_rows(sql::SELECT_CLAIMABLE_AT_A_RATE, params)?
-                }
-            });
+            let params = (&names, now.as_micros(), priority, room as i64, &turn_us);
+            rows.extend(self.live_rows(sql::SELECT_CLAIMABLE, params)?);
             visited = priority;
         }
         Ok(rows)

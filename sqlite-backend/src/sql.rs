@@ -44,7 +44,6 @@ statements! {
     REMOVE_LIVE = "remove_live";
     REVISE_EXECUTION = "revise_execution";
     SELECT_CLAIMABLE = "select_claimable";
-    SELECT_CLAIMABLE_AT_A_RATE = "select_claimable_at_a_rate";
     SELECT_CURSOR = "select_cursor";
     SELECT_CURSORS = "select_cursors";
     SELECT_DUE_JOBS = "select_due_jobs";
@@ -175,7 +174,6 @@ mod tests {
                     SELECT_LIVE,
                     SELECT_FINISHED,
                     SELECT_CLAIMABLE,
-                    SELECT_CLAIMABLE_AT_A_RATE,
                     SELECT_RESCUABLE,
                     SELECT_ENDED_ITEMS,
                     LIST_EXECUTIONS,
