@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     coalesce::Coalescer,
+    refusal::QueueError,
     send::send,
-    spec::{By, Producing, Queue, QueueError, key_of},
+    spec::{By, Producing, Queue, key_of},
 };
 use crate::{
     model::{ExecutionId, JobName, Json, Limit, Scope, Timestamp, wait_ms},

@@ -16,6 +16,7 @@ mod coalesce;
 mod enqueuer;
 mod operator;
 mod rate;
+mod refusal;
 mod send;
 mod spec;
 mod stats;
@@ -24,8 +25,9 @@ pub(crate) use enqueuer::Worker;
 pub use enqueuer::{EnqueueError, Enqueuer, ItemOptions};
 pub use operator::Operator;
 pub use rate::RateLimit;
+pub use refusal::{QueueError, QueueRule};
 pub(crate) use spec::{CheckedQueue, ProbeFn, Producing};
-pub use spec::{Queue, QueueError, QueueRule, Unique};
+pub use spec::{Queue, Unique};
 pub(crate) use stats::Tally;
 pub use stats::WorkerStats;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::spec::QueueRule;
+use super::refusal::QueueRule;
 use crate::model::{MAX_TURN_US, Rate};
 
 /// How often items may be claimed, on all replicas together, by the database clock: so many in a period, one behind the

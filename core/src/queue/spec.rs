@@ -4,14 +4,13 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc, time::Dura
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::rate::RateLimit;
+use super::{
+    rate::RateLimit,
+    refusal::{QueueError, QueueRule},
+};
 use crate::{
-    job::{
-        AttemptReport, AttemptRule, Attempts, BoxError, Completion, Context, Delivery, HandlerError, ReportFn, Work,
-    },
-    model::{
-        Audit, ExecutionId, JobName, Json, Limit, NameError, Policy, Rate, Reentry, Retention, Supersede, wait_ms,
-    },
+    job::{AttemptReport, Attempts, BoxError, Completion, Context, Delivery, HandlerError, ReportFn, Work},
+    model::{Audit, ExecutionId, JobName, Json, Limit, Policy, Rate, Reentry, Retention, Supersede, wait_ms},
     plan::Backoff,
     store::{BoxFuture, Counts},
 };
@@ -469,7 +468,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             report: report(self.reports),
         };
         let is_limited = producing.policy.limit.is_some() || producing.per_key.is_some();
-        let rate = self.rate.map(|rate| rate.rate(Some(key_of(&[name.as_str()]))));
+        // The key that its rows carry: one formula for both.
+        let common = producing.policy.limit.as_ref().map(|limit| limit.key.clone());
+        let rate = self.rate.map(|rate| rate.rate(common));
         let rate = rate.or(self.rate_per_key.map(|rate| rate.rate(None)));
         let checked = CheckedQueue {
             name,
@@ -505,7 +506,6 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             _ if self.poll.is_some_and(|poll| poll < Duration::from_millis(10)) => QueueRule::Poll,
             _ if self.ttl.is_some_and(|ttl| ttl.is_zero()) => QueueRule::NoTtl,
             _ if self.concurrency == Some(0) || self.per_key == Some(0) => QueueRule::NoRoom,
-            _ if self.concurrency.is_some() && self.per_key.is_some() => QueueRule::TwoLimits,
             _ if has_common && has_keys => QueueRule::TwoKeys,
             _ if self
                 .unique
@@ -590,75 +590,4 @@ pub(crate) struct Producing<T> {
     pub(crate) coalesces: bool,
     pub(crate) unique: Option<Unique<T>>,
     item: PhantomData<fn(T)>,
-}
-
-/// Why a queue was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueueError {
-    /// The name cannot be used.
-    #[error("queue `{0}`: {1}")]
-    Name(String, NameError),
-    /// Two queues, or a queue and a job, of one name.
-    #[error("queue `{0}`: its name is taken by another queue or job: give each a name of its own")]
-    Duplicate(JobName),
-    /// A rule of the queue does not hold.
-    #[error("queue `{0}`: {1}")]
-    Rule(JobName, QueueRule),
-}
-
-/// The rules of a queue, as they are broken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueueRule {
-    /// Outside 1 to 10,000.
-    #[error("{0} workers: allowed are 1 to 10000")]
-    Workers(u32),
-    /// Outside 1 to 1,000.
-    #[error("the prefetch is above 1000 items")]
-    Prefetch,
-    /// See the message.
-    #[error("the batch is outside 1 to 1000 items")]
-    Batch,
-    /// Below 10 ms.
-    #[error("the poll interval is below 10 ms: a producer of the same process wakes the queue anyway")]
-    Poll,
-    /// One that concerns its attempts.
-    #[error(transparent)]
-    Attempts(#[from] AttemptRule),
-    /// Zero.
-    #[error("the time to live is zero: every item would expire; leave it out for no limit")]
-    NoTtl,
-    /// Zero.
-    #[error("the concurrency is 0: nothing could run")]
-    NoRoom,
-    /// Both limits at once.
-    #[error("`concurrency` and `concurrency_per_key`: an item counts under one limit; choose one")]
-    TwoLimits,
-    /// A limit for the queue and one for each key.
-    #[error(
-        "one limit for the whole queue and one per key: an item counts under one key; let both be `…_per_key`, or neither"
-    )]
-    TwoKeys,
-    /// No item in a period.
-    #[error("a rate of 0 items: nothing could run; leave it out for no limit")]
-    NoTurn,
-    /// Nothing, or more than 366 days.
-    #[error("the period of its rate is zero, or longer than 366 days: say how many items in which time")]
-    RatePeriod,
-    /// None, or more than come in a period.
-    #[error("a burst of {0} at {1} items in a period: allowed are 1 (leave it out), for even turns, to {1}")]
-    Burst(u32, u32),
-    /// Below one millisecond.
-    #[error("the unique period is zero: leave `within` out for no period")]
-    NoPeriod,
-    /// A unique key would count items of which nothing is kept.
-    #[error(
-        "its unique keys count finished items, and it does not retain them: let them count live ones, or retain everything"
-    )]
-    CountsForgotten,
-    /// A forwarder's parcels have ids of their own.
-    #[error("a forwarder's parcels must be known by their ids after they were delivered: retain everything")]
-    ForgetsParcels,
-    /// No handler set.
-    #[error("no handler: call `run`, or build an `Enqueuer` for a producer without a worker")]
-    NoHandler,
 }

@@ -148,17 +148,18 @@ fn each_broken_rule_has_its_own_error() {
         (q().concurrency(0), "queue `q`: the concurrency is 0: nothing could run"),
         (
             q().concurrency(1).concurrency_per_key(1),
-            "queue `q`: `concurrency` and `concurrency_per_key`: an item counts under one limit; choose one",
+            "queue `q`: a limit for the whole queue and one per key: an item counts under one key; let all of its \
+             limits be `…_per_key`, or none",
         ),
         (
             q().rate_limit(RateLimit::per(1, s(1))).concurrency_per_key(1),
-            "queue `q`: one limit for the whole queue and one per key: an item counts under one key; let both be \
-             `…_per_key`, or neither",
+            "queue `q`: a limit for the whole queue and one per key: an item counts under one key; let all of its \
+             limits be `…_per_key`, or none",
         ),
         (
             q().rate_limit(RateLimit::per(1, s(1))).rate_limit_per_key(RateLimit::per(1, s(1))),
-            "queue `q`: one limit for the whole queue and one per key: an item counts under one key; let both be \
-             `…_per_key`, or neither",
+            "queue `q`: a limit for the whole queue and one per key: an item counts under one key; let all of its \
+             limits be `…_per_key`, or none",
         ),
         (
             q().rate_limit(RateLimit::per(0, s(1))),
