@@ -1,7 +1,9 @@
-//! Owns the state in which permutations start, and the verbs that meet in it.
+//! Owns the state in which permutations start; the verbs that meet in it are in `verbs`.
 //!
 //! One scene with a row of every kind, and every verb asks for all the rows that it can concern, so that any two of
 //! them share rows, gates, cursors and jobs. Knows no database.
+
+mod verbs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,20 +12,25 @@ use std::{
 
 use tourbillon::{
     model::{
-        Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, State, Supersede, Timestamp, Token, transition::Charge,
+        Execution, ExecutionId, JobName, Json, LeaseRef, NewExecution, Outcome, Reentry, RequestId, Retry, Scope,
+        State, Supersede, Timestamp, Token, transition::Charge,
     },
     store::{
-        Cancel, Claim, CleanItems, Counts, DeleteItems, Due, Enqueue, Expected, Heartbeat, ListExecutions, MAX_BATCH,
-        ManualClock, MemoryStore, NewItem, Operation, PauseJob, Plan, PlanEntry, PutSchedule, Register,
-        RegisteredRules, Registration, ReleaseLock, RemoveSchedule, Reply, Request, Requeue, Rescue, ResumeJob,
-        Revision, ScheduleData, Settle, Settlement, SpecHash, Start, TriggerJob, Unique, UpdateItem, Verb,
+        Cancel, Claim, CleanItems, Counts, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH, ManualClock,
+        MemoryStore, Operation, PauseJob, Plan, PlanEntry, Register, RegisteredRules, Registration, ReleaseLock,
+        Reply, Request, Requeue, Rescue, ResumeJob, Settle, Settlement, Start, Verb,
     },
 };
 use uuid::Uuid;
 
 use super::scene_locks;
 use crate::conformance::rules;
+use verbs::{
+    claim, claim_half, delete_item, enqueue, failure, hash, ids, new_item, new_row, ordered, plan_entries,
+    put_schedule, register, remove_schedule, trigger, update_item,
+};
+
+pub(super) use verbs::runner;
 
 /// When the rows are planned; the first claims are of this instant, too.
 const BEFORE: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -384,155 +391,6 @@ fn listing(store: &MemoryStore) -> Vec<Execution> {
     match store.apply(&Request { id: RequestId(Uuid::nil()), verb: verb.into() }) {
         Ok(Reply::ExecutionPage(page)) => page.executions,
         other => panic!("a list is answered with a page, not {other:?}"),
-    }
-}
-
-fn ordered<T>(side: Side, mut items: Vec<T>, id: impl Fn(&T) -> ExecutionId) -> Vec<T> {
-    if side == Side::B {
-        items.retain(|item| id(item) != row_id(PRIVATE));
-        items.reverse();
-    }
-    items
-}
-
-fn ids(side: Side) -> Vec<ExecutionId> {
-    let all = ROWS.iter().map(|row| row_id(row.number)).chain([row_id(25), row_id(999)]);
-    ordered(side, all.collect(), |id| *id)
-}
-
-fn claim(limit: u32, side: Side) -> Claim {
-    let jobs = ROWS.iter().map(|row| row_job(row.number)).chain([name("planned"), name("fresh")]).collect();
-    Claim { runner: runner(side), jobs, limit, charge: Charge::AtStart, rate: None }
-}
-
-fn claim_half(side: Side) -> Claim {
-    let odd = u128::from(side == Side::B);
-    let jobs = ROWS.iter().filter(|row| row.number % 2 == odd).map(|row| row_job(row.number)).collect();
-    Claim { jobs, ..claim(MAX_BATCH, side) }
-}
-
-pub(super) fn runner(side: Side) -> Incarnation {
-    Incarnation(Uuid::from_u128(if side == Side::A { 0xa } else { 0xb }))
-}
-
-fn failure() -> Failure {
-    Failure::new(ErrorCode::handler_error(), "it broke")
-}
-
-fn hash(text: &str) -> SpecHash {
-    SpecHash(text.into())
-}
-
-/// Both sides move the same two cursors, one of which does not exist yet, and make rows with ids of their own.
-fn plan_entries(side: Side) -> Vec<PlanEntry> {
-    let entry = |job: &str, expect: Option<Timestamp>, slots: Vec<NewExecution>| PlanEntry {
-        job: name(job),
-        scope: Scope::global(),
-        spec_hash: hash("spec"),
-        schedule_hash: None,
-        expect,
-        to: NOW,
-        delay_ms: 0,
-        slots,
-        skipped: Vec::new(),
-    };
-    let base = if side == Side::A { 100 } else { 200 };
-    let slot = |n: u128, limit| NewExecution { slot_at: Some(NOW), ..new_row(base + n, limit, Reentry::Allow) };
-    let mut entries = vec![
-        entry("fresh", None, vec![slot(1, Some(("omega", 1)))]),
-        entry("planned", Some(BEFORE), vec![slot(2, Some(("alpha", 1))), slot(3, None)]),
-    ];
-    match side {
-        Side::A => entries.insert(0, entry(PRIVATE_JOB, Some(BEFORE), Vec::new())),
-        Side::B => entries.reverse(),
-    }
-    entries
-}
-
-/// Both sides make items with the same keys, under ids of their own.
-fn enqueue(side: Side, max_items: Option<u64>, counts: Counts) -> Enqueue {
-    let keys = ["nine", "twelve", "thirteen", "sixteen", "seventeen", "new", "another"];
-    let base = if side == Side::A { 300 } else { 400 };
-    let mut items: Vec<NewItem> =
-        (base..).zip(keys).map(|(number, key)| new_item(number, Some(("alpha", 1)), key, counts)).collect();
-    if side == Side::B {
-        items.reverse();
-    }
-    Enqueue { queue: name("fresh"), max_items, items }
-}
-
-fn update_item(side: Side) -> UpdateItem {
-    let priority = if side == Side::A { 1 } else { 2 };
-    let (queue, id) = (row_job(WAITING_ITEM), row_id(WAITING_ITEM));
-    UpdateItem { queue, id, payload: None, priority: Some(priority), due: Some(Due::AfterMs(0)) }
-}
-
-fn delete_item(number: u128) -> DeleteItems {
-    DeleteItems { queue: row_job(number), ids: vec![row_id(number)], actor: None }
-}
-
-fn new_item(number: u128, limit: Option<(&str, u32)>, key: &str, counts: Counts) -> NewItem {
-    let row = new_row(number, limit, Reentry::Allow);
-    NewItem {
-        id: row.id,
-        scope: Scope::global(),
-        due: Due::At(row.due_at),
-        ttl_ms: None,
-        priority: 0,
-        payload: None,
-        unique: Some(Unique { key: key.to_owned(), period_ms: None, counts }),
-        policy: row.policy,
-    }
-}
-
-fn put_schedule(job: JobName, own: &str) -> PutSchedule {
-    let schedule = ScheduleData { json: Json::empty(), hash: hash(own) };
-    let (scope, expected) = (Scope::global(), Expected::Anything);
-    PutSchedule { job, scope, schedule, expected, note: None, actor: None }
-}
-
-fn remove_schedule() -> RemoveSchedule {
-    let (job, scope, expected) = (name("stopped"), Scope::global(), Expected::Revision(Revision::FIRST));
-    RemoveSchedule { job, scope, expected, note: None, actor: None }
-}
-
-/// The same execution on both sides.
-fn trigger(side: Side) -> TriggerJob {
-    let row = new_row(500, Some(("alpha", 1)), Reentry::Allow);
-    let priority = if side == Side::A { 1 } else { 2 };
-    let (job, scope, policy) = (name("planned"), Scope::global(), row.policy);
-    TriggerJob { job, scope, id: row.id, priority, payload: None, policy, actor: None }
-}
-
-fn register(side: Side) -> Register {
-    let edit = if side == Side::A { "schedule-a" } else { "schedule-b" };
-    let registration =
-        |job: &str| Registration { job: name(job), spec_hash: hash(edit), schedule_hash: hash(edit), rules: None };
-    let mut jobs = vec![registration("brand"), registration("fresh"), registration("planned")];
-    match side {
-        Side::A => jobs.insert(0, registration(PRIVATE_JOB)),
-        Side::B => jobs.reverse(),
-    }
-    Register { runner: runner(side), jobs }
-}
-
-fn new_row(number: u128, limit: Option<(&str, u32)>, reentry: Reentry) -> NewExecution {
-    NewExecution {
-        id: row_id(number),
-        slot_at: None,
-        due_at: BEFORE,
-        expires_at: None,
-        priority: 0,
-        payload: None,
-        unique_key: None,
-        policy: Policy {
-            max_attempts: 3,
-            lease_ms: LEASE_MS,
-            reentry,
-            supersede: Supersede::Never,
-            limit: limit.map(|(key, max)| Limit { key: key.to_owned(), max }),
-            audit: Audit::All,
-        },
     }
 }
 
