@@ -16,7 +16,8 @@
 -- who has no rate pays nothing for it.
 --
 -- Answers a line of its own, with the time and what was skipped, and one for each row taken, in no order: "position"
--- has that of the claim. At a rate each line also has when the next key gets a turn. A repetition answers "is_repeated" and takes nothing: see claim_again.sql.
+-- has that of the claim. At a rate each line also has when the next key gets a turn. A repetition answers "is_repeated"
+-- and takes nothing: see claim_again.sql.
 --
 -- Index: execution_claim, one range per distinct priority (the CTE priority is a loose index scan: one descent per
 -- distinct value). A single scan of (priority, claimable_at <= now) would walk all future rows of the index
