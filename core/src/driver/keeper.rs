@@ -20,9 +20,6 @@ pub(super) async fn rescue(shared: Arc<Shared>) {
     // The first wait is jittered against a thundering herd.
     let mut wait = shared.runtime.random_below(interval);
     while !shared.stop.pause(&shared.runtime, wait, Stage::Drain).await {
-        if planted!(D18) {
-            stray();
-        }
         if let Err(error) = rescue_all(&shared).await {
             sometimes!("a rescue fails");
             tracing::warn!(%error, "rescue failed; trying again at the next interval");
@@ -41,12 +38,6 @@ pub(super) async fn prune(shared: Arc<Shared>) {
         }
         wait = interval;
     }
-}
-
-/// Planted bugs only.
-#[expect(clippy::disallowed_methods, reason = "what nobody may do: it is here to be caught")]
-fn stray() {
-    drop(tokio::spawn(async {}));
 }
 
 async fn rescue_all(shared: &Shared) -> Result<(), StoreError> {

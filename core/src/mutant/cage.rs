@@ -123,8 +123,9 @@ mutants! {
     D13 "a queue that forgets what succeeded forgets what failed, too"
     D14 "an edit of a stored schedule leaves the cursor to whichever planner notices"
     D15 "an edited schedule goes on from where the one before it was planned"
+    D16 "a claim with a turn for its first row takes the others without one"
     D17 "a claim's answer says that its rows were touched when those of the claim before it were"
-    D18 "a process starts a task past its spawner"
+    D18 "a handler starts a task past the spawner of its process"
 }
 
 impl FromStr for Mutant {

@@ -113,6 +113,8 @@ pub(super) async fn perform(
     work: Work,
     receiver: u8,
 ) -> Result<Completion, HandlerError> {
+    #[cfg(feature = "zoo")]
+    crate::zoo::handler_begins();
     let (id, _) = ctx.id().0.as_u64_pair();
     let draw = |what: &str| chance::draw(host.seed(), what, id, ctx.fence().0);
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);

@@ -61,6 +61,18 @@ pub(crate) fn let_loose() -> Loose {
     mutant::let_loose(CHOSEN.get())
 }
 
+/// What a handler of a scenario does first.
+pub(crate) fn handler_begins() {
+    if mutant::is_planted(Mutant::D18) {
+        stray();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "what nobody may do: it is here to be caught")]
+fn stray() {
+    drop(tokio::spawn(async {}));
+}
+
 /// Runs one seed under a plan with a bug loose that goes by the wall clock of whoever asks as that clock is, where
 /// elsewhere it makes up an error. A bug that goes by nothing of the kind is what it always is.
 ///

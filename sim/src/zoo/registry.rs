@@ -44,6 +44,7 @@ const TOLD: &str = "zoo/told.toml";
 const TRUST: &str = "zoo/trust.toml";
 const LEADERS: &str = "leader-handover.toml";
 const FORGETFUL: &str = "forgetful-items.toml";
+const RATES: &str = "rates.toml";
 const SCHEDULES: &str = "schedules.toml";
 const QUEUES: &str = "zoo/queues.toml";
 const COMMITS: &str = "zoo/commits.toml";
@@ -165,6 +166,7 @@ pub const fn cage(mutant: Mutant) -> Cage {
         D12 => by("G2", AHEAD),
         D13 => by("G5", FORGETFUL),
         D14 | D15 => by("G6", SCHEDULES),
+        D16 => by("G15", RATES),
         D17 => by("G10", ATTEMPTS),
         D18 => by("PANIC", ATTEMPTS),
     }

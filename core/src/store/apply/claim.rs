@@ -3,7 +3,7 @@
 use super::{rate, store};
 use crate::{
     model::{
-        Execution, State, Timestamp, Token,
+        Execution, Rate, State, Timestamp, Token,
         audit::By,
         transition::{self, Verdict},
     },
@@ -29,7 +29,7 @@ pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &C
                 transition::skip(&mut row, reason, now);
                 claimed.skipped.push((row.id, reason));
             }
-            Verdict::Run if has_room(rows, &was)? && rate::has_turn(rows, rate, &was, now)? => {
+            Verdict::Run if has_room(rows, &was)? && has_turn(rows, rate, &was, now, &claimed)? => {
                 rate::charge(rows, rate, &was, now)?;
                 transition::claim(&mut row, token, verb.runner, verb.charge, now);
                 claimed.executions.push(row.clone());
@@ -54,6 +54,17 @@ fn has_room(rows: &mut impl Rows, row: &Execution) -> Result<bool, StoreError> {
         }
         _ => Ok(true),
     }
+}
+
+/// G15. Asked of each row: the one before it may have taken the last turn of their key.
+fn has_turn(
+    rows: &mut impl Rows,
+    rate: Option<&Rate>,
+    row: &Execution,
+    now: Timestamp,
+    claimed: &Claimed,
+) -> Result<bool, StoreError> {
+    Ok(rate::has_turn(rows, rate, row, now)? || (!claimed.executions.is_empty() && planted!(D16)))
 }
 
 /// The answer to a claim that was carried out before: of what it took, what it still holds, as that is now. A row that
