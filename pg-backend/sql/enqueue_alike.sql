@@ -1,4 +1,5 @@
--- Makes items of a queue without a bound, that have no unique key and differ in nothing but id and payload.
+-- Makes items of a queue without a bound, that have no unique key and differ in nothing but id, payload
+-- and trace.
 --
 -- $1 timestamptz   now, or null for the server's clock
 -- $2 uuid          request id
@@ -9,13 +10,14 @@
 --                  timestamptz absolute due time, bigint time to live in milliseconds, smallint priority, bigint most
 --                  attempts, bigint lease in milliseconds, text re-entry, text supersede, text limit key, bigint limit,
 --                  text which transitions are told
+-- $19 text[]       where in a trace each was enqueued; null: nobody says of any
 --
 -- Answers as enqueue_items.sql does; none of these finds the queue full.
 --
 -- Index: primary keys. Rows are inserted in id order.
 --
 -- Most enqueues are of this kind, and enqueue_items.sql, which does the same and more, takes twice as long for it: it
--- unrolls eighteen arrays, sorts twice, and looks each id up among the live rows before the primary key does. Here an id that
+-- unrolls nineteen arrays, sorts twice, and looks each id up among the live rows before the primary key does. Here an id that
 -- is live fails the insert on execution_pkey, and the other statement is run, which says of which item.
 with
 first as materialized (
@@ -26,10 +28,11 @@ clock as materialized (
 ),
 item as materialized (
     -- Subqueries: see enqueue_items.sql.
-    select n.id, n.payload, n.ord, coalesce(
+    select n.id, n.payload, n.trace, n.ord, coalesce(
         (select h.id from {schema}.history h where h.id = n.id limit 1),
         (select a.execution from {schema}.audit a where a.execution = n.id limit 1)) as taken
-    from unnest((select $4::uuid[]), (select $5::text[])) with ordinality as n (id, payload, ord)
+    from unnest((select $4::uuid[]), (select $5::text[]), (select $19::text[]))
+        with ordinality as n (id, payload, trace, ord)
     where not exists (select from first)
 ),
 gate as (
@@ -40,11 +43,11 @@ gate as (
 made as (
     insert into {schema}.execution (id, generation, job, scope_kind, scope_id, due_at, expires_at, priority, payload,
         max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, state, claimable_at, attempt, fence,
-        created_at, updated_at)
+        created_at, updated_at, trace)
     select i.id, 1, $3::text, $6::text, $7::text, coalesce($9::timestamptz, c.now),
         c.now + $10::bigint * interval '1 millisecond', $11::smallint, i.payload::json, $12::bigint, $13::bigint,
         $14::text, $15::text, $16::text, $17::bigint, $18::text, 'scheduled',
-        coalesce($9::timestamptz, c.now + $8::bigint * interval '1 millisecond'), 0, 0, c.now, c.now
+        coalesce($9::timestamptz, c.now + $8::bigint * interval '1 millisecond'), 0, 0, c.now, c.now, i.trace
     from item i cross join clock c
     where i.taken is null
     order by i.id

@@ -4,12 +4,12 @@
 -- $2 uuid          request id
 -- $3 text          queue
 -- $4 bigint        most live items in it; null: no bound
--- $5-$22           items, in order: uuid[] id, text[] scope kind, text[] scope id, bigint[] delay in milliseconds
+-- $5-$23           items, in order: uuid[] id, text[] scope kind, text[] scope id, bigint[] delay in milliseconds
 --                  (null: absolute), timestamptz[] absolute due time, bigint[] time to live in milliseconds,
 --                  smallint[] priority, text[] payload (JSON), text[] unique key, bigint[] its period in
 --                  milliseconds, text[] what it counts (live, succeeded, finished), bigint[] most attempts,
 --                  bigint[] lease in milliseconds, text[] re-entry, text[] supersede, text[] limit key, bigint[] limit,
---                  text[] which transitions are told
+--                  text[] which transitions are told, text[] where in a trace it was enqueued (a null array: nobody says of any)
 --
 -- Answers JSON: now; "full", the positions of items that found the queue full, from 1, or null when none did; "duplicates",
 -- of each duplicate its position and the id of what it is a duplicate of, or null. The others are enqueued (see queue.rs).
@@ -44,9 +44,10 @@ item as materialized (
         (select $9::timestamptz[]), (select $10::bigint[]), (select $11::smallint[]), (select $12::text[]),
         (select $13::text[]), (select $14::bigint[]), (select $15::text[]), (select $16::bigint[]),
         (select $17::bigint[]), (select $18::text[]), (select $19::text[]), (select $20::text[]),
-        (select $21::bigint[]), (select $22::text[]))
+        (select $21::bigint[]), (select $22::text[]), (select $23::text[]))
         with ordinality as n (id, scope_kind, scope_id, delay_ms, run_at, ttl_ms, priority, payload, given_key,
-            period_ms, counts, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, ord)
+            period_ms, counts, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, trace,
+            ord)
     cross join clock c
     where not exists (select from first)
 ),
@@ -97,11 +98,12 @@ gate as (
 made as (
     insert into {schema}.execution (id, generation, job, scope_kind, scope_id, due_at, expires_at, priority, payload,
         unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, state, claimable_at,
-        attempt, fence, created_at, updated_at)
+        attempt, fence, created_at, updated_at, trace)
     select d.id, 1, $3::text, d.scope_kind, d.scope_id, coalesce(d.run_at, c.now),
         c.now + d.ttl_ms * interval '1 millisecond', d.priority, d.payload::json, d.unique_key, d.max_attempts,
         d.lease_ms, d.reentry, d.supersede, d.limit_key, d.limit_max, d.audit, 'scheduled',
-        coalesce(d.run_at, c.now + d.delay_ms * interval '1 millisecond'), 0, 0, c.now, c.now
+        coalesce(d.run_at, c.now + d.delay_ms * interval '1 millisecond'), 0, 0, c.now, c.now,
+        d.trace
     from decided d cross join clock c
     where d.outcome = 'enqueued'
     order by d.unique_key nulls last, d.id

@@ -42,10 +42,10 @@ gate as (
 revived as (
     insert into {schema}.execution (id, generation, job, scope_kind, scope_id, slot_at, due_at, priority, payload,
         unique_key, max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, state,
-        claimable_at, attempt, fence, created_at, updated_at)
+        claimable_at, attempt, fence, created_at, updated_at, trace)
     select f.id, f.generation + 1, f.job, f.scope_kind, f.scope_id, f.slot_at, c.now, f.priority, f.payload,
         f.unique_key, f.max_attempts, f.lease_ms, f.reentry, 'never', f.limit_key, f.limit_max, f.audit, 'scheduled',
-        c.now, 0, f.fence, c.now, c.now
+        c.now, 0, f.fence, c.now, c.now, f.trace
     from finished f cross join clock c
     -- As an enqueue does: who waits for a key holds no later one.
     order by f.unique_key nulls last, f.id

@@ -14,6 +14,7 @@
 -- $14 bigint      limit
 -- $15 text        which transitions are told
 -- $16 text        who asks
+-- $17 text        where in a trace, or null
 --
 -- Index: primary keys. Runs in one transaction behind lock_jobs.sql, so that two transmissions of one wish take turns
 -- and the second has a new snapshot.
@@ -42,10 +43,10 @@ gate as (
 made as (
     insert into {schema}.execution (id, generation, job, scope_kind, scope_id, due_at, priority, payload, max_attempts,
         lease_ms, reentry, supersede, limit_key, limit_max, audit, state, claimable_at, attempt, fence, created_at,
-        updated_at)
+        updated_at, trace)
     select $6::uuid, 1, $3::text, $4::text, $5::text, c.now, $7::smallint, $8::text::json, $9::bigint,
         $10::bigint, $11::text, $12::text, $13::text, $14::bigint, $15::text, 'scheduled', c.now, 0, 0, c.now,
-        c.now
+        c.now, $17::text
     from decided d cross join clock c
     where d.outcome = 'triggered'
 ),

@@ -5,7 +5,7 @@ use sqlx::{Row, postgres::PgRow};
 use tourbillon::{
     model::{
         Audit, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, Json, Lease, Limit, Policy, Reentry,
-        RequestId, Scope, SkipReason, State, Supersede, Timestamp, Token, transition::Charge,
+        RequestId, Scope, SkipReason, State, Supersede, Timestamp, Token, TraceContext, transition::Charge,
     },
     store::{Claim, Claimed, Reply, StoreError},
 };
@@ -190,6 +190,7 @@ fn read((id, token): (ExecutionId, Token), columns: &mut Line<'_>, names: &mut N
         skip_reason: None,
         created_at: columns.instant()?,
         updated_at: columns.instant()?,
+        trace: columns.next::<Option<&str>>()?.and_then(TraceContext::from_stored),
     })
 }
 

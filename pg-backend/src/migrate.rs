@@ -28,6 +28,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 8, name: "pauses", sql: include_str!("../migrations/0008_pauses.sql") },
     Migration { version: 9, name: "schedules", sql: include_str!("../migrations/0009_schedules.sql") },
     Migration { version: 10, name: "rates", sql: include_str!("../migrations/0010_rates.sql") },
+    Migration { version: 11, name: "traces", sql: include_str!("../migrations/0011_traces.sql") },
 ];
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].version == SCHEMA_VERSION);

@@ -43,7 +43,8 @@ pub(crate) fn trigger(
         .bind(policy.limit.as_ref().map(|limit| limit.key.clone()))
         .bind(policy.limit.as_ref().map(|limit| i64::from(limit.max)))
         .bind(policy.audit.as_str())
-        .bind(Actor::operator(verb.actor.as_ref()).name);
+        .bind(Actor::operator(verb.actor.as_ref()).name)
+        .bind(verb.trace.as_ref().map(|trace| trace.as_str().to_owned()));
     Ok(vec![lock(sql, &verb.job), trigger])
 }
 

@@ -86,7 +86,7 @@ fn read(text: &str, verb: &Enqueue) -> Result<Reply, StoreError> {
     Ok(Reply::Enqueued(Enqueued { now, outcomes }))
 }
 
-/// The first of items that differ in nothing but id and payload, and of which the database need know no more to take them.
+/// The first of items that differ in nothing but id, payload and trace, and of which the database need know no more to take them.
 fn alike(verb: &Enqueue) -> Option<&NewItem> {
     let first = verb.items.first()?;
     let is_alike = |item: &NewItem| {
@@ -159,6 +159,12 @@ fn payload(item: &NewItem) -> Option<String> {
     item.payload.as_ref().map(|json| json.as_str().to_owned())
 }
 
+/// Null where no item has one: then nothing is unrolled.
+fn traces(verb: &Enqueue) -> Option<Vec<Option<String>>> {
+    let of = |item: &NewItem| item.trace.as_ref().map(|trace| trace.as_str().to_owned());
+    verb.items.iter().any(|item| item.trace.is_some()).then(|| column(verb, of))
+}
+
 fn limit_key(item: &NewItem) -> Option<String> {
     item.policy.limit.as_ref().map(|limit| limit.key.clone())
 }
@@ -195,7 +201,8 @@ fn enqueue_alike(
         .bind(supersede(all.policy.supersede))
         .bind(limit_key(all))
         .bind(limit_max(all))
-        .bind(all.policy.audit.as_str()))
+        .bind(all.policy.audit.as_str())
+        .bind(traces(verb)))
 }
 
 fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enqueue) -> Result<Bound, StoreError> {
@@ -222,12 +229,13 @@ fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enque
         .bind(column(verb, |item| supersede(item.policy.supersede)))
         .bind(column(verb, limit_key))
         .bind(column(verb, limit_max))
-        .bind(column(verb, |item| item.policy.audit.as_str())))
+        .bind(column(verb, |item| item.policy.audit.as_str()))
+        .bind(traces(verb)))
 }
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::model::{JobName, Json, Policy, Reentry, Scope, Supersede};
+    use tourbillon::model::{JobName, Json, Policy, Reentry, Scope, Supersede, TraceContext};
     use uuid::Uuid;
 
     use super::*;
@@ -249,6 +257,7 @@ mod tests {
                 limit: None,
                 audit: tourbillon::model::Audit::Off,
             },
+            trace: None,
         }
     }
 
@@ -270,8 +279,13 @@ mod tests {
     }
 
     #[test]
-    fn items_are_alike_if_only_ids_and_payloads_differ() {
+    fn items_are_alike_if_only_ids_payloads_and_traces_differ() {
         assert!(alike(&enqueue_of(vec![item(1), item(2)])).is_some());
+        let trace = TraceContext::from_stored("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        let verb = enqueue_of(vec![item(1), NewItem { trace: trace.clone(), ..item(2) }]);
+        assert!(alike(&verb).is_some());
+        assert_eq!(traces(&verb), Some(vec![None, trace.map(|trace| trace.as_str().to_owned())]));
+        assert_eq!(traces(&enqueue_of(vec![item(1), item(2)])), None);
         assert!(alike(&enqueue_of(Vec::new())).is_none());
         assert!(alike(&Enqueue { max_items: Some(9), ..enqueue_of(vec![item(1)]) }).is_none(), "it must be counted");
         let unique = tourbillon::store::Unique { key: "k".to_owned(), period_ms: None, counts: Counts::Live };

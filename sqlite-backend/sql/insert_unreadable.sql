@@ -1,4 +1,11 @@
 -- Purpose:    keeps a live row that cannot be read, with the reason.
 -- Parameters: ?1 now (microseconds since 1970), ?2 reason, ?3 id.
 -- Index:      the primary key of execution.
-insert into unreadable select e.*, ?1, ?2 from execution as e where e.id = ?3
+insert into unreadable (
+    id, generation, job, scope_kind, scope_id, slot_at, due_at, expires_at, priority, payload, unique_key,
+    max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, created_at, state, claimable_at,
+    attempt, fence, token, runner, claimed_at, started_at, heartbeat_at, lease_expires_at, cancel_requested_at,
+    finished_at, duration_ms, rows_affected, result, error_code, error_text, skip_reason, updated_at,
+    trace, found_at, reason
+)
+select e.*, ?1, ?2 from execution as e where e.id = ?3

@@ -12,18 +12,19 @@ use tourbillon::{
     model::{
         Audit, ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Lease,
         Limit, LockName, Policy, Reentry, Scope, SkipReason, State, Supersede, Timestamp, Token,
+        TraceContext,
     },
     store::{ErrorKind, StoreError},
 };
 use uuid::Uuid;
 
-/// Columns that never change within a generation; they come first.
+/// Columns that never change within a generation; they come first, but for the trace, which is the last of all.
 pub(crate) const FIXED: usize = 19;
 /// Columns that a transition may change.
 pub(crate) const CHANGEABLE: usize = 19;
 /// All columns.
 #[cfg(test)]
-pub(crate) const COLUMNS: usize = FIXED + CHANGEABLE;
+pub(crate) const COLUMNS: usize = FIXED + CHANGEABLE + 1;
 
 /// The columns that never change within a generation.
 ///
@@ -84,6 +85,11 @@ pub(crate) fn changeable(row: &Execution) -> Result<[ToSqlOutput<'_>; CHANGEABLE
     ])
 }
 
+/// The last column, which never changes either.
+pub(crate) fn trace(row: &Execution) -> ToSqlOutput<'_> {
+    optional(row.trace.as_ref(), |trace| text(trace.as_str()))
+}
+
 /// Reads a row of all columns.
 ///
 /// # Errors
@@ -130,6 +136,7 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Execution> {
         skip_reason: columns.optional_named(SkipReason::from_name)?,
         created_at,
         updated_at: columns.instant()?,
+        trace: columns.trace()?,
     })
 }
 
@@ -262,6 +269,13 @@ impl<'row, 'statement> Columns<'row, 'statement> {
 
     fn json(&mut self) -> rusqlite::Result<Option<Json>> {
         Ok(self.optional_str()?.map(Json::from_stored))
+    }
+
+    /// Whatever is no trace context is none: nothing is wrong with a row for it.
+    fn trace(&mut self) -> rusqlite::Result<Option<TraceContext>> {
+        let value = self.row.get_ref(self.at)?;
+        self.at += 1;
+        Ok(value.as_str_or_null().ok().flatten().and_then(TraceContext::from_stored))
     }
 
     fn optional_id(&mut self) -> rusqlite::Result<Option<Uuid>> {

@@ -76,7 +76,7 @@ impl SqliteRows<'_> {
     }
 
     fn insert_into(&self, statement: &str, row: &Execution) -> Result<(), StoreError> {
-        let columns = row::fixed(row)?.into_iter().chain(row::changeable(row)?);
+        let columns = row::fixed(row)?.into_iter().chain(row::changeable(row)?).chain([row::trace(row)]);
         self.execute(statement, params_from_iter(columns)).map(drop)
     }
 
@@ -103,6 +103,7 @@ impl Rows for SqliteRows<'_> {
 
     fn update(&mut self, was: &Execution, row: &Execution) -> Result<(), StoreError> {
         debug_assert_eq!(row::fixed(was)?, row::fixed(row)?, "a transition changed what never changes");
+        debug_assert_eq!(was.trace, row.trace, "a transition changed what never changes");
         let guard = [id(&was.id.0), integer(was.generation.0), count("fence", was.fence.0)?];
         let columns = row::changeable(row)?.into_iter().chain(guard);
         let changed = self.execute(sql::UPDATE_EXECUTION, params_from_iter(columns))?;
@@ -387,6 +388,7 @@ mod tests {
             skip_reason: None,
             created_at: at,
             updated_at: at,
+            trace: None,
         }
     }
 

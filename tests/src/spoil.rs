@@ -22,6 +22,14 @@ impl Spoiler for SpoilSqlite {
         })
     }
 
+    fn spoil_trace(&self, id: ExecutionId, text: &'static str) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let connection = rusqlite::Connection::open(&self.0).expect("the store's file opens");
+            let sql = "update execution set trace = ?2 where id = ?1";
+            assert_eq!(connection.execute(sql, (id.0.as_bytes(), text)), Ok(1));
+        })
+    }
+
     fn set_aside(&self) -> BoxFuture<'_, Vec<(ExecutionId, String)>> {
         Box::pin(async move {
             let connection = rusqlite::Connection::open(&self.0).expect("the store's file opens");
@@ -54,6 +62,14 @@ impl Spoiler for SpoilPostgres {
             // What no type and no check of the table forbids, and no program of ours writes.
             let sql = format!("update {}.execution set created_at = 'infinity' where id = '{id}'", self.schema);
             let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut self.connect().await).await;
+            assert_eq!(done.expect("the row can be written").rows_affected(), 1);
+        })
+    }
+
+    fn spoil_trace(&self, id: ExecutionId, text: &'static str) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let sql = format!("update {}.execution set trace = $1 where id = '{id}'", self.schema);
+            let done = sqlx::query(AssertSqlSafe(sql)).bind(text).execute(&mut self.connect().await).await;
             assert_eq!(done.expect("the row can be written").rows_affected(), 1);
         })
     }

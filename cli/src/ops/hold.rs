@@ -78,7 +78,9 @@ pub(super) async fn trigger(database: &Database, args: &TriggerArgs) -> Result<A
     let id = args.id.unwrap_or_else(|| database.new_id());
     let policy = rules.policy(&args.job, &scope);
     let (job, priority, actor) = (args.job.clone(), rules.priority, args.actor.clone());
-    let reply = database.ask(TriggerJob { job, scope, id, priority, payload: None, policy, actor }).await?;
+    // A command is in no trace.
+    let wish = TriggerJob { job, scope, id, priority, payload: None, policy, actor, trace: None };
+    let reply = database.ask(wish).await?;
     if args.at.json {
         json::print(&json!({"now": reply.now, "id": id, "outcome": reply.outcome}))?;
     } else {

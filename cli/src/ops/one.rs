@@ -39,6 +39,9 @@ pub(super) async fn show(database: &Database, id: ExecutionId, as_json: bool) ->
         for (what, text) in [payload, result, error].into_iter().flatten() {
             println!("{what}: {}", line(text, LONGEST));
         }
+        if let Some(trace) = &row.trace {
+            println!("enqueued in trace {}, span {}", trace.trace_id(), trace.span_id());
+        }
         if let Some(lease) = &row.lease {
             println!("last held by {} under fence {}, claimed {}", lease.runner, row.fence, lease.claimed_at);
         }

@@ -15,7 +15,7 @@ use tourbillon::{
     model::{
         Audit, ErrorCode, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, LockName, NewExecution,
         Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, Supersede, Timestamp,
-        transition::Charge,
+        TraceContext, transition::Charge,
     },
     plan::{Begin, Cadence, CatchUp, Planner},
     store::{
@@ -27,6 +27,9 @@ use tourbillon_pg::PgStore;
 use tourbillon_sqlite::SqliteStore;
 use tourbillon_tests::cluster::Cluster;
 use uuid::Uuid;
+
+/// Where the items were enqueued.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -277,6 +280,7 @@ impl Past {
             payload: Some(Json::new(&serde_json::json!({"to": to})).expect("a small value")),
             unique: None,
             policy: policy(),
+            trace: TraceContext::from_stored(TRACE),
         };
         self.ask(Enqueue { queue: name("mail"), max_items: None, items: vec![item] }).await;
     }

@@ -250,6 +250,7 @@ fn launch(
         payload: row.payload,
         incarnation: shared.incarnation,
         retain: work.retain,
+        trace: row.trace,
     };
     crew.ahead.push(Ready { attempt, held, is_started: number.is_some() });
     if let Ok(permit) = Arc::clone(&crew.room).try_acquire_owned()

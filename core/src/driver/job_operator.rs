@@ -114,7 +114,8 @@ impl JobOperator {
         let id = ExecutionId(self.runtime.uuid());
         let policy = rules.policy(&job, &scope);
         let (priority, actor) = (rules.priority, self.actor.clone());
-        let trigger = TriggerJob { job, scope, id, priority, payload: None, policy, actor };
+        let trace = self.runtime.trace();
+        let trigger = TriggerJob { job, scope, id, priority, payload: None, policy, actor, trace };
         Ok(match self.ask(trigger).await?.outcome {
             TriggerOutcome::Triggered | TriggerOutcome::Duplicate => Triggered::Due(id),
             TriggerOutcome::UnknownJob => Triggered::UnknownJob,

@@ -38,6 +38,7 @@ mod service;
 mod settings;
 mod settler;
 mod shutdown;
+mod span;
 mod stop;
 mod worker;
 

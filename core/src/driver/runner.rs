@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
+use tracing::Span;
+
 use super::{
     Shared,
     lease::{Held, Loss},
     measure,
     queue::Crew,
     settler::{SettleError, Settler},
+    span,
     stop::Stage,
 };
 use crate::{
@@ -48,7 +51,8 @@ pub(super) async fn run(
     let job = shared.work(&attempt.job)?;
     let attempt = Arc::new(attempt);
     let began = shared.runtime.monotonic();
-    let polled = poll_handler(shared, job, &attempt, held).await;
+    let span = span::begin(&shared.runtime, &attempt);
+    let polled = poll_handler(shared, job, &attempt, held, &span).await;
     let took = shared.runtime.monotonic().since(began);
     // P-6: no heartbeat is sent for this lease after its terminal write.
     shared.leases.remove(&held.lease);
@@ -56,8 +60,9 @@ pub(super) async fn run(
     let (end, outcome) = conclude(shared, job, &attempt, polled);
     if let Some(Outcome::Failed { failure, retry }) = &outcome {
         let (code, error) = (&failure.code, &failure.text);
-        tracing::warn!(job = %attempt.job, scope = %attempt.scope, execution = %held.lease.id, attempt = attempt.number, %code, %error, ?retry, "attempt failed");
+        span.in_scope(|| tracing::warn!(job = %attempt.job, scope = %attempt.scope, execution = %held.lease.id, attempt = attempt.number, %code, %error, ?retry, "attempt failed"));
     }
+    span::end(span, end);
     shared.runtime.observe(&DriverEvent::HandlerEnded { lease: held.lease, end });
     measure::attempt(&attempt.job, end, took);
     let Some(outcome) = outcome else {
@@ -154,7 +159,7 @@ fn failure_of(outcome: &Outcome) -> Option<Failure> {
 
 /// Polls the handler until it returns or must stop. The lease is looked at before every poll: once it cannot be
 /// trusted no further step of the handler runs, wherever the process was held up (G8).
-async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held: &Held) -> Polled {
+async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held: &Held, span: &Span) -> Polled {
     if let Some(loss) = held.loss(shared.runtime.monotonic()) {
         sometimes!("a lease is lost before the first poll of its handler");
         return Polled::Lost(loss);
@@ -173,7 +178,7 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
         scope: attempt.scope.clone(),
         slot_at: attempt.slot_at,
     });
-    let mut handler = match guard(|| (job.handler)(context.clone())) {
+    let mut handler = match span.in_scope(|| guard(|| (job.handler)(context.clone()))) {
         Ok(handler) => handler,
         Err(message) => {
             sometimes!("a handler panics before its first poll");
@@ -207,14 +212,19 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
         if deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Polled::TimedOut);
         }
-        match guard(|| handler.as_mut().poll(cx)) {
+        match span.in_scope(|| guard(|| handler.as_mut().poll(cx))) {
             Ok(Poll::Ready(result)) => Poll::Ready(Polled::Returned(result)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(message) => Poll::Ready(Polled::Panicked(message)),
         }
     })
     .await;
-    let dropped = guard(|| drop(handler));
+    let dropped = span.in_scope(|| guard(|| drop(handler)));
+    wind_up(shared, &run, polled, dropped)
+}
+
+/// After the last poll: ends what the handler left behind; a panic of its destructors is its own.
+fn wind_up(shared: &Shared, run: &Run, polled: Polled, dropped: Result<(), String>) -> Polled {
     for child in run.abort_children() {
         sometimes!("a handler leaves a task behind, which is ended");
         shared.runners.add(child);

@@ -6,7 +6,7 @@ use super::run::{Run, StopReason};
 use crate::{
     model::{
         ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, Outcome, RequestId, Retention, Scope,
-        Timestamp,
+        Timestamp, TraceContext,
     },
     store::Settlement,
 };
@@ -23,6 +23,7 @@ pub(crate) struct Attempt {
     pub(crate) payload: Option<Json>,
     pub(crate) incarnation: Incarnation,
     pub(crate) retain: Retention,
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// Handed to a handler with each attempt. Cheap to clone.
@@ -82,6 +83,12 @@ impl Context {
     /// Input, if the execution has any.
     pub fn payload(&self) -> Option<&Json> {
         self.attempt.payload.as_ref()
+    }
+
+    /// Where the item was enqueued, if its producer says so: to go on with its trace by hand. With a
+    /// [`Propagator`](crate::runtime::Propagator) the span of the attempt is a child of it already.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.attempt.trace.as_ref()
     }
 
     /// The process that runs this attempt.

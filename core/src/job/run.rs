@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::Instrument;
+
 use crate::runtime::{Runtime, Signal, Task};
 
 /// Why a handler should come to an end soon.
@@ -54,9 +56,9 @@ impl Run {
         Arc::new(Self { stop, runtime, children: Mutex::default() })
     }
 
-    /// Starts a task that is dropped with the run.
+    /// Starts a task that is dropped with the run, in the span of its caller.
     pub(crate) fn spawn(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) {
-        let task = self.runtime.spawn(name, future);
+        let task = self.runtime.spawn(name, future.in_current_span());
         self.children.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 

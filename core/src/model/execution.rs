@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audit, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Scope, Timestamp, Token};
+use super::{
+    Audit, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Scope, Timestamp, Token, TraceContext,
+    trace,
+};
 
 /// Where an execution is in its life. The diagram is in [`super::transition`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
@@ -282,6 +285,9 @@ pub struct Execution {
     pub created_at: Timestamp,
     /// Last change of any kind.
     pub updated_at: Timestamp,
+    /// Where it was enqueued, if that is known; kept by all its lives.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient")]
+    pub trace: Option<TraceContext>,
 }
 
 impl Execution {
@@ -313,6 +319,7 @@ impl Execution {
             skip_reason: None,
             created_at: now,
             updated_at: now,
+            trace: None,
         }
     }
 

@@ -10,6 +10,7 @@ mod pause;
 pub(crate) mod rate;
 mod retention;
 mod time;
+pub(crate) mod trace;
 pub mod transition;
 
 pub use audit::{Actor, ActorType, Audit, AuditAction, AuditDetails, AuditEvent, AuditKey, OperatorName};
@@ -28,3 +29,4 @@ pub use rate::{Gate, MAX_TURN_US, Rate};
 pub use retention::Retention;
 pub use time::Timestamp;
 pub(crate) use time::micros;
+pub use trace::{MAX_TRACE_STATE_BYTES, TraceContext, TraceContextError};

@@ -19,7 +19,7 @@ use super::{
     spec::{By, Producing, Queue, key_of},
 };
 use crate::{
-    model::{ExecutionId, JobName, Json, Limit, Scope, Timestamp, wait_ms},
+    model::{ExecutionId, JobName, Json, Limit, Scope, Timestamp, TraceContext, wait_ms},
     runtime::Runtime,
     store::{self, Due, Enqueue, EnqueueOutcome, MAX_BATCH, NewItem, Store, StoreError},
 };
@@ -41,6 +41,7 @@ pub struct ItemOptions {
     unique_key: Option<String>,
     is_never_duplicate: bool,
     scope: Option<Scope>,
+    trace: Option<TraceContext>,
 }
 
 impl ItemOptions {
@@ -103,6 +104,13 @@ impl ItemOptions {
     #[must_use]
     pub fn scope(self, scope: Scope) -> Self {
         Self { scope: Some(scope), ..self }
+    }
+
+    /// Where it is enqueued, instead of what the runtime's [`Propagator`](crate::runtime::Propagator) says: the headers of a
+    /// request, for example.
+    #[must_use]
+    pub fn trace(self, trace: TraceContext) -> Self {
+        Self { trace: Some(trace), ..self }
     }
 }
 
@@ -304,6 +312,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Enqueuer<T> {
             ttl_ms: options.ttl.map(wait_ms).or(rules.ttl_ms),
             priority: options.priority.unwrap_or(rules.priority),
             unique: self.unique(item, &payload, &options),
+            trace: options.trace.clone().or_else(|| self.inner.runtime.trace()),
             payload: Some(payload),
             policy,
         };

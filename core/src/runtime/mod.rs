@@ -2,8 +2,11 @@
 //!
 //! Architecture invariant: no other module of this crate reads a clock, sleeps, spawns or draws randomness.
 
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
 mod signal;
 mod tokio;
+mod trace;
 
 use std::{
     fmt,
@@ -16,10 +19,13 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(feature = "opentelemetry")]
+pub use self::opentelemetry::OpenTelemetry;
 pub use signal::Signal;
+pub use trace::Propagator;
 
 use crate::{
-    model::{Epoch, Generation, JobName, LeaseRef, LockName, RequestId, Scope, ServiceName, Timestamp},
+    model::{Epoch, Generation, JobName, LeaseRef, LockName, RequestId, Scope, ServiceName, Timestamp, TraceContext},
     store::BoxFuture,
 };
 
@@ -166,6 +172,22 @@ pub enum HandlerEnd {
     Cancelled,
 }
 
+impl HandlerEnd {
+    /// The name in metrics and spans.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+            Self::TimedOut => "timed_out",
+            Self::Snoozed => "snoozed",
+            Self::LeaseLost => "lease_lost",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Everything injected, cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
@@ -173,6 +195,7 @@ pub struct Runtime {
     spawner: Arc<dyn Spawner>,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
+    propagator: Option<Arc<dyn Propagator>>,
 }
 
 impl fmt::Debug for Runtime {
@@ -193,15 +216,22 @@ impl Runtime {
         Self::new(Arc::new(tokio::SystemClock::new()), Arc::new(tokio::TokioSpawner), Arc::new(tokio::SystemEntropy))
     }
 
-    /// A runtime of these parts, watched by nobody.
+    /// A runtime of these parts, watched by nobody and without traces.
     pub fn new(clock: Arc<dyn Clock>, spawner: Arc<dyn Spawner>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { clock, spawner, entropy, observer: Arc::new(NoObserver) }
+        Self { clock, spawner, entropy, observer: Arc::new(NoObserver), propagator: None }
     }
 
     /// The same runtime, watched by `observer`.
     #[must_use]
     pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
         Self { observer, ..self }
+    }
+
+    /// The same runtime, whose traces `propagator` carries: from the span in which an item is enqueued, or a job triggered,
+    /// to those in which it runs. Both ends need it, the process that enqueues and the one that runs.
+    #[must_use]
+    pub fn propagated_by(self, propagator: Arc<dyn Propagator>) -> Self {
+        Self { propagator: Some(propagator), ..self }
     }
 
     /// Reads the monotonic clock.
@@ -248,6 +278,16 @@ impl Runtime {
     pub fn random_below(&self, limit: Duration) -> Duration {
         let part = (limit.as_micros() * u128::from(self.random() >> 32)) >> 32;
         Duration::from_micros(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+
+    /// Where the caller is in a trace.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.propagator.as_ref()?.current()
+    }
+
+    /// Who carries traces.
+    pub(crate) fn propagator(&self) -> Option<&dyn Propagator> {
+        self.propagator.as_deref()
     }
 
     /// Tells the observer.

@@ -12,4 +12,5 @@ mod producing;
 mod rates;
 mod retaining;
 mod stage;
+mod traces;
 mod working;

@@ -22,4 +22,5 @@ json_build_object(
     'error', case when $row.error_code is not null
         then json_build_object('code', $row.error_code, 'text', $row.error_text) end,
     'skip_reason', $row.skip_reason,
-    'created_at', {schema}.micros($row.created_at), 'updated_at', {schema}.micros($row.updated_at))
+    'created_at', {schema}.micros($row.created_at), 'updated_at', {schema}.micros($row.updated_at),
+    'trace', $row.trace)

@@ -310,7 +310,7 @@ impl Callers {
         };
         self.ids.push(id);
         let (job, scope) = (facts.job, Scope::global());
-        self.call(TriggerJob { job, scope, id, priority: 0, payload: None, policy, actor: None });
+        self.call(TriggerJob { job, scope, id, priority: 0, payload: None, policy, actor: None, trace: None });
     }
 
     fn acquire(&mut self) {

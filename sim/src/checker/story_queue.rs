@@ -44,7 +44,8 @@ impl Story {
             self.insert(n, &item, None);
         }
         let NewItem { id, policy, scope, .. } = item;
-        let trigger = TriggerJob { job: job(), scope, id, priority: 0, payload: None, policy, actor: None };
+        let trigger =
+            TriggerJob { job: job(), scope, id, priority: 0, payload: None, policy, actor: None, trace: None };
         self.exchange(&[], trigger, Reply::JobTriggered(JobTriggered { now, outcome }))
     }
 
@@ -166,6 +167,7 @@ impl Story {
                 limit: None,
                 audit: self.audit,
             },
+            trace: None,
         }
     }
 }

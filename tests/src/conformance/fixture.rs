@@ -18,6 +18,9 @@ pub trait Spoiler: Send + Sync {
     /// Makes a live row such that the store cannot read it.
     fn spoil(&self, id: ExecutionId) -> BoxFuture<'_, ()>;
 
+    /// Gives this live row this text for a trace, which no program of ours would store.
+    fn spoil_trace(&self, id: ExecutionId, text: &'static str) -> BoxFuture<'_, ()>;
+
     /// What the store keeps aside as unreadable, each with the reason, ordered by id.
     fn set_aside(&self) -> BoxFuture<'_, Vec<(ExecutionId, String)>>;
 }

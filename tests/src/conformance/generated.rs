@@ -10,7 +10,7 @@ use tourbillon::{
     model::{
         Audit, Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef,
         NewExecution, Outcome, Policy, Rate, Reentry, RequestId, Retention, Retry, Scope, SkipReason, SkippedSlots,
-        State, Supersede, Timestamp, Token,
+        State, Supersede, Timestamp, Token, TraceContext,
     },
     store::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Expected,
@@ -26,7 +26,7 @@ use uuid::Uuid;
 use super::{
     Fixture,
     step::{Ending, Forged, ItemShape, Pick, Shape, Step, sequence},
-    subject::{START, failure, hash, job, rules, runner, scope, scrambled},
+    subject::{START, failure, hash, job, rules, runner, scope, scrambled, trace_of},
 };
 
 const JOBS: [&str; 4] = ["digest", "rollup", "Über", "unknown"];
@@ -236,7 +236,8 @@ impl Pair {
                 let row = self.row(shape, self.now());
                 let (id, priority, policy) = (old.unwrap_or(row.id), row.priority, row.policy);
                 let (job, scope) = (job_of(*job), Scope::global());
-                self.ask(TriggerJob { job, scope, id, priority, payload: None, policy, actor: None }).await
+                let trace = traced(row.id);
+                self.ask(TriggerJob { job, scope, id, priority, payload: None, policy, actor: None, trace }).await
             }
             _ => return Ok(()),
         }
@@ -353,6 +354,7 @@ impl Pair {
             payload: None,
             unique: item.key.map(unique),
             policy: row.policy,
+            trace: traced(row.id),
         }
     }
 
@@ -479,6 +481,12 @@ fn outcome_of(ending: Ending) -> Outcome {
         Ending::SnoozedMs(for_ms) => Outcome::Snoozed { for_ms },
         Ending::Cancelled => Outcome::Cancelled { failure: failure("stopped") },
     }
+}
+
+/// Every other row has one, another one each.
+fn traced(id: ExecutionId) -> Option<TraceContext> {
+    let n = id.0.as_u128();
+    (n & 4 == 0).then(|| trace_of(n))
 }
 
 /// The item `back` places before the last, going round.

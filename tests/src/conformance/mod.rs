@@ -69,6 +69,7 @@ mod start;
 mod step;
 mod stored_schedules;
 mod subject;
+mod traces;
 mod unreadable;
 
 use std::{future::Future, sync::Arc};
@@ -78,7 +79,7 @@ pub use libtest_mimic::{Arguments, Trial, run};
 use tourbillon::store::BoxFuture;
 
 use subject::Subject;
-pub(crate) use subject::rules;
+pub(crate) use subject::{rules, trace_of};
 
 /// One behaviour.
 struct Case {
@@ -127,6 +128,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("rescue", rescue::CASES),
     ("cancel", cancel::CASES),
     ("requeue", requeue::CASES),
+    ("traces", traces::CASES),
     ("limits", limits::CASES),
     ("rates", rates::CASES),
     ("receipts", receipts::CASES),

@@ -8,7 +8,7 @@ use tourbillon::{
     },
 };
 
-use super::subject::{Subject, failed, hash, job, operator, scope, succeeded};
+use super::subject::{Subject, failed, hash, job, operator, scope, succeeded, trace_of};
 
 super::cases! {
     unknown_job_is_neither_paused_nor_resumed_nor_triggered,
@@ -88,6 +88,7 @@ fn trigger(s: &Subject, name: &JobName) -> TriggerJob {
         payload: None,
         policy: row.policy,
         actor: Some(operator("ada")),
+        trace: Some(trace_of(7)),
     }
 }
 

@@ -15,7 +15,7 @@ use tourbillon::{
     model::{
         Audit, AuditEvent, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef,
         NewExecution, OperatorName, Outcome, Policy, Reentry, RequestId, Retention, Retry, Scope, State, Supersede,
-        Timestamp,
+        Timestamp, TraceContext,
         transition::{Cancelled, Charge, Refusal},
     },
     store::{
@@ -436,7 +436,16 @@ pub(crate) fn item_of(id: ExecutionId) -> NewItem {
         payload: None,
         unique: None,
         policy: policy(),
+        trace: None,
     }
+}
+
+/// A place in a trace, another one for each number; every second has a state.
+pub(crate) fn trace_of(n: u128) -> TraceContext {
+    let state = n.is_multiple_of(2).then(|| format!("vendor={n:x}, other= a b"));
+    // Ids of zero are none.
+    let parent = format!("00-{:032x}-{:016x}-{:02x}", n.max(1), (n as u64).max(1), n % 2);
+    TraceContext::new(&parent, state.as_deref()).expect("well-formed")
 }
 
 pub(crate) fn runner() -> Incarnation {

@@ -29,6 +29,7 @@ macro_rules! cases {
 cases! {
     a_waiting_row_that_cannot_be_read_stops_no_claim,
     a_running_row_that_cannot_be_read_stops_no_other,
+    a_trace_that_is_none_stops_nothing,
 }
 
 /// A store with three due items, the one in the middle to be spoilt.
@@ -121,4 +122,26 @@ async fn a_running_row_that_cannot_be_read_stops_no_other(fixture: &dyn Fixture)
     taken.sort_unstable();
     assert_eq!(taken, [first, last]);
     bench.is_set_aside().await;
+}
+
+/// Nothing is wrong with a row for it: it runs, is tried again, and is listed, without a trace.
+async fn a_trace_that_is_none_stops_nothing(fixture: &dyn Fixture) {
+    for text in ["", "nonsense", "00-00000000000000000000000000000000-0000000000000000-01", "ff", "00-ä"] {
+        let Some(mut bench) = Bench::new(fixture).await else { return };
+        let [first, bad, last] = bench.ids;
+        bench.spoiler.spoil_trace(bad, text).await;
+        let rows = bench.call::<Claim>(claim_of(&[&job("notify")], 10)).await.executions;
+        assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [first, bad], "{text:?}");
+        assert_eq!(rows[1].trace, None, "{text:?}");
+        let leases: Vec<_> = rows.iter().filter_map(tourbillon::model::Execution::lease_ref).collect();
+        assert_eq!(bench.call(Start { leases: leases.clone() }).await.outcomes, [Ok(1), Ok(1)], "{text:?}");
+        assert_eq!(bench.call(ListItems::new(job("notify"), MAX_BATCH)).await.items[1].trace, None, "{text:?}");
+        let settlements = leases.iter().map(|lease| Settlement::of(*lease, succeeded())).collect();
+        let settled = bench.call(Settle { settlements }).await.outcomes;
+        assert_eq!(settled, [Ok(State::Succeeded), Ok(State::Succeeded)], "{text:?}");
+        let page = bench.call(ListItems::new(job("notify"), MAX_BATCH)).await.items;
+        let shown: Vec<_> = page.iter().map(|row| (row.id, &row.trace)).collect();
+        assert_eq!(shown, [(first, &None), (bad, &None), (last, &None)], "{text:?}");
+        assert_eq!(bench.spoiler.set_aside().await, [], "{text:?}");
+    }
 }

@@ -193,6 +193,7 @@ impl Actor {
                 limit: Some(Limit { key: "orders".to_owned(), max: RUNNING }),
                 audit: Audit::Exceptions,
             },
+            trace: None,
         }
     }
 

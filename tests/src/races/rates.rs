@@ -122,6 +122,7 @@ fn item(chance: &mut Chance, n: u32) -> NewItem {
             limit: Some(Limit { key: key(n), max: u32::MAX }),
             audit: Audit::Off,
         },
+        trace: None,
     }
 }
 

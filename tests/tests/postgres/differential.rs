@@ -8,7 +8,7 @@ use tourbillon::{
     model::{
         Audit, ErrorCode, Execution, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution,
         Outcome, Policy, Reentry, RequestId, Retention, Retry, Scope, SkipReason, SkippedSlots, State, Supersede,
-        Timestamp, transition::Charge,
+        Timestamp, TraceContext, transition::Charge,
     },
     store::{
         Cancel, Claim, Counts, DatabaseClock, Due, Enqueue, Heartbeat, ListExecutions, ListSkipped, ManualClock,
@@ -26,6 +26,11 @@ pub(crate) const CASES: &[Case] = &[("replies_equal_the_memory_store", replies_e
 
 const SEEDS: u64 = 12;
 const STEPS: u32 = 400;
+
+/// Another one for each row.
+fn trace(id: ExecutionId) -> Option<TraceContext> {
+    TraceContext::from_stored(&format!("00-{}-00f067aa0ba902b7-01 v=\"1", id.0.simple()))
+}
 
 /// Splitmix64: enough to pick cases, and the same everywhere.
 struct Dice(u64);
@@ -170,6 +175,7 @@ impl World {
             payload: row.payload,
             unique: self.dice.one_in(2).then_some(unique),
             policy: row.policy,
+            trace: if self.dice.one_in(3) { trace(row.id) } else { None },
         }
     }
 

@@ -59,4 +59,4 @@ const ENQUEUE: &str = "execute enqueue_items (null, '00000000-0000-0000-0000-000
     '{global,global,global}', '{global,global,global}', '{0,0,0}', '{null,null,null}', '{null,null,null}', '{0,0,0}',
     '{null,null,null}', '{key 7,gone,null}', '{null,1000,null}', '{finished,finished,null}', '{3,3,3}',
     '{1000,1000,1000}', '{allow,allow,allow}', '{never,never,never}', '{null,null,null}', '{null,null,null}',
-    '{all,all,all}')";
+    '{all,all,all}', null)";

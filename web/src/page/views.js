@@ -230,6 +230,7 @@ function execution([id]) {
           ["attempts", `${row.attempt} of ${row.policy.max_attempts}`],
           ["priority", row.priority ? String(row.priority) : null],
           ["unique key", row.unique_key],
+          ["trace", row.trace && h("code", {}, row.trace.slice(3, 35))],
           ["skipped as", row.skip_reason && words(row.skip_reason)],
           ["finished", row.finished_at],
           ["took", row.duration_ms === null ? null : span(row.duration_ms)],

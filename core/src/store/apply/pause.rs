@@ -93,7 +93,8 @@ pub(super) fn trigger(rows: &mut impl Rows, now: Timestamp, verb: &TriggerJob) -
             unique_key: None,
             policy: verb.policy.clone(),
         };
-        let row = Execution::fresh(verb.job.clone(), verb.scope.clone(), new, now);
+        let fresh = Execution::fresh(verb.job.clone(), verb.scope.clone(), new, now);
+        let row = Execution { trace: verb.trace.clone(), ..fresh };
         make(rows, now, None, &row, By::Operator(verb.actor.as_ref()))?;
         TriggerOutcome::Triggered
     };

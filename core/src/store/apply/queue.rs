@@ -86,5 +86,10 @@ fn fresh(queue: &JobName, item: &NewItem, now: Timestamp) -> Execution {
         unique_key: item.unique.as_ref().map(|unique| unique.stored(now)),
         policy: item.policy.clone(),
     };
-    Execution { claimable_at: Some(claimable_at), ..Execution::fresh(queue.clone(), item.scope.clone(), new, now) }
+    let trace = item.trace.clone();
+    Execution {
+        claimable_at: Some(claimable_at),
+        trace,
+        ..Execution::fresh(queue.clone(), item.scope.clone(), new, now)
+    }
 }

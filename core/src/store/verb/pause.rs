@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ExecutionId, JobName, Json, OperatorName, Pause, Policy, Scope, Timestamp};
+use crate::model::{ExecutionId, JobName, Json, OperatorName, Pause, Policy, Scope, Timestamp, TraceContext};
 
 /// Pauses a registered job, or one scope of it, on all replicas and until it is resumed.
 ///
@@ -126,6 +126,9 @@ pub struct TriggerJob {
     pub policy: Policy,
     /// Who asks; `None`: "operator".
     pub actor: Option<OperatorName>,
+    /// Where it was wished for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// Reply to [`TriggerJob`].

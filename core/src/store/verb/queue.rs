@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ExecutionId, JobName, Json, Policy, Scope, Timestamp};
+use crate::model::{ExecutionId, JobName, Json, Policy, Scope, Timestamp, TraceContext};
 
 /// Longest key of a [`Unique`], in bytes. Keeps index entries small on every store.
 pub const MAX_KEY_BYTES: usize = 500;
@@ -44,6 +44,9 @@ pub struct NewItem {
     pub unique: Option<Unique>,
     /// Rules it carries.
     pub policy: Policy,
+    /// Where it is enqueued. A duplicate's is dropped: that of the first stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// From when an item may be claimed.

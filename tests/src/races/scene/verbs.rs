@@ -13,6 +13,7 @@ use tourbillon::{
 use uuid::Uuid;
 
 use super::{BEFORE, LEASE_MS, NOW, PRIVATE, PRIVATE_JOB, ROWS, Side, WAITING_ITEM, name, row_id, row_job};
+use crate::conformance::trace_of;
 
 pub(in crate::races) fn ordered<T>(side: Side, mut items: Vec<T>, id: impl Fn(&T) -> ExecutionId) -> Vec<T> {
     if side == Side::B {
@@ -109,6 +110,7 @@ pub(in crate::races) fn new_item(number: u128, limit: Option<(&str, u32)>, key: 
         payload: None,
         unique: Some(Unique { key: key.to_owned(), period_ms: None, counts }),
         policy: row.policy,
+        trace: Some(trace_of(number)),
     }
 }
 
@@ -128,7 +130,8 @@ pub(in crate::races) fn trigger(side: Side) -> TriggerJob {
     let row = new_row(500, Some(("alpha", 1)), Reentry::Allow);
     let priority = if side == Side::A { 1 } else { 2 };
     let (job, scope, policy) = (name("planned"), Scope::global(), row.policy);
-    TriggerJob { job, scope, id: row.id, priority, payload: None, policy, actor: None }
+    let trace = Some(trace_of(if side == Side::A { 1 } else { 2 }));
+    TriggerJob { job, scope, id: row.id, priority, payload: None, policy, actor: None, trace }
 }
 
 pub(in crate::races) fn register(side: Side) -> Register {
