@@ -238,6 +238,8 @@ counted as (
         , queue = case when f.opens_at is distinct from was.opens_at then ($3::text[])[1] else g.queue end --[rate]
         , charged_at = case when f.opens_at is distinct from was.opens_at then c.now else g.charged_at end --[rate]
         , opens_at = case when f.opens_at is distinct from was.opens_at then f.opens_at else g.opens_at end --[rate]
+        , turn_us = case when f.opens_at is distinct from was.opens_at then $7::bigint else g.turn_us end --[rate]
+        , burst = case when f.opens_at is distinct from was.opens_at then $8::bigint else g.burst end --[rate]
     from final f --[rate]
     from (select distinct on (w.limit_key) w.limit_key, w.running from walk w --[no rate]
           order by w.limit_key, w.step desc) f --[no rate]

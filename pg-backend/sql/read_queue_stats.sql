@@ -3,8 +3,11 @@
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 text         queue
 --
--- Index: execution_item and history_item: it reads the rows of the queue once.
-with item as materialized (
+-- Index: execution_item and history_item: it reads the rows of the queue once. Of its turns: see read_stats.sql.
+with clock as materialized (
+    select coalesce($1::timestamptz, clock_timestamp()) as now, $2::text collate "C" as job
+),
+item as materialized (
     select e.state, e.created_at, e.attempt, e.started_at, true as live
     from {schema}.execution e where e.job = $2::text and e.slot_at is null
     union all
@@ -12,7 +15,7 @@ with item as materialized (
     from {schema}.history h where h.job = $2::text and h.slot_at is null
 )
 select json_build_object('queue_stats', json_build_object(
-    'now', {schema}.micros(coalesce($1::timestamptz, clock_timestamp())),
+    'now', (select {schema}.micros(c.now) from clock c),
     'scheduled', count(*) filter (where i.state = 'scheduled'),
     'running', count(*) filter (where i.state = 'running'),
     'retryable', count(*) filter (where i.state = 'retryable'),
@@ -23,5 +26,6 @@ select json_build_object('queue_stats', json_build_object(
     'oldest_at', {schema}.micros(min(i.created_at) filter (where i.live)),
     'newest_at', {schema}.micros(max(i.created_at) filter (where i.live)),
     'retries', coalesce(sum(greatest(i.attempt - 1, 0)), 0),
-    'last_retry_at', {schema}.micros(max(i.started_at) filter (where i.attempt > 1))))::text as reply
+    'last_retry_at', {schema}.micros(max(i.started_at) filter (where i.attempt > 1)),
+    'turns', (select {turns_json:c} from clock c)))::text as reply
 from item i

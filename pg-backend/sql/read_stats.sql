@@ -2,8 +2,12 @@
 --
 -- $1 timestamptz  now, or null for the server's clock
 --
--- No index: reads the hot table once, which is small by design.
-with counted as materialized (
+-- Reads the hot table once, which is small by design. Index of turns: limit_gate_shut, from its end for the rate; as many entries
+-- as keys are shut.
+with clock as materialized (
+    select coalesce($1::timestamptz, clock_timestamp()) as now
+),
+counted as materialized (
     select e.job,
         count(*) filter (where e.state = 'scheduled') as scheduled,
         count(*) filter (where e.state = 'running') as running,
@@ -13,9 +17,11 @@ with counted as materialized (
     group by e.job
 )
 select json_build_object('stats', json_build_object(
-    'now', {schema}.micros(coalesce($1::timestamptz, clock_timestamp())),
+    'now', {schema}.micros(c.now),
     'jobs', coalesce((
         select json_object_agg(n.job, json_build_object(
             'scheduled', n.scheduled, 'running', n.running, 'retryable', n.retryable,
-            'oldest_claimable_at', {schema}.micros(n.oldest)))
+            'oldest_claimable_at', {schema}.micros(n.oldest),
+            'turns', {turns_json:n}))
         from counted n), '{}')))::text as reply
+from clock c

@@ -1,7 +1,8 @@
 //! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
 //!
 //! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}`,
-//! `{pause_json:x}` and `{schedule_json:x}` are the fragments of `sql/fragment/` for the row called `x`; without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
+//! `{pause_json:x}`, `{schedule_json:x}` and `{turns_json:x}` are the fragments of `sql/fragment/` for the row called `x` (the last one
+//! beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
 //! planner should know, and the marks `--[rate]` and `--[no rate]` are for lines that only one of two claims has: see `claim_executions.sql`.
 
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 6] = [
+const FRAGMENTS: [(&str, &str); 7] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("claimed_columns", include_str!("../sql/fragment/claimed_columns.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
     ("pause_json", include_str!("../sql/fragment/pause_json.sql")),
     ("schedule_json", include_str!("../sql/fragment/schedule_json.sql")),
+    ("turns_json", include_str!("../sql/fragment/turns_json.sql")),
 ];
 
 /// Longest identifier that Postgres keeps; a longer one is cut silently.

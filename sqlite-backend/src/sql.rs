@@ -65,6 +65,7 @@ statements! {
     SELECT_RESCUABLE = "select_rescuable";
     SELECT_SCHEDULES = "select_schedules";
     SELECT_SHUT_GATES = "select_shut_gates";
+    SELECT_TURNS = "select_turns";
     SELECT_WITHDRAWN = "select_withdrawn";
     SELECT_WITHDRAWN_GATES = "select_withdrawn_gates";
     SELECT_WITHDRAWN_LOCKS = "select_withdrawn_locks";

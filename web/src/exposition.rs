@@ -112,6 +112,12 @@ impl Page {
         for queue in &report.queues {
             lags.row(&[("queue", queue.queue.as_str())], lag(queue.lag_ms));
         }
+        let mut limited = self.gauge("queue_limited_keys", "Keys of a queue with a rate that must wait for a turn.");
+        for queue in &report.queues {
+            if let Some(turns) = queue.live.turns {
+                limited.row(&[("queue", queue.queue.as_str())], turns.shut as f64);
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     args::{ExecutionsArgs, JobsArgs, MissedArgs, PageArgs, QueueArgs, scope, states},
     database::Database,
     json,
-    text::{Table, age, age_of, dash, fate, line},
+    text::{Table, age, age_of, dash, fate, line, rate},
 };
 
 /// Most characters of a holder that is shown: enough of an incarnation to tell two apart.
@@ -159,11 +159,12 @@ async fn queues(database: &Database, args: &QueueArgs) -> Result<Answer, String>
         json::print(&json!({"now": stats.now, "queues": queues}))?;
         return Ok(Answer::Yes);
     }
-    let mut table = Table::new(&["QUEUE", "SCHEDULED", "RUNNING", "RETRYABLE", "OLDEST DUE"]);
+    let mut table = Table::new(&["QUEUE", "SCHEDULED", "RUNNING", "RETRYABLE", "OLDEST DUE", "RATE"]);
     for (name, live) in queues {
         let due = live.oldest_claimable_at.filter(|at| *at <= stats.now);
         let counts = [live.scheduled, live.running, live.retryable].map(|count| count.to_string());
-        table.row([name.to_string()].into_iter().chain(counts).chain([age_of(due, stats.now)]));
+        let rate = live.turns.map_or_else(dash, |turns| rate(&turns, stats.now));
+        table.row([name.to_string()].into_iter().chain(counts).chain([age_of(due, stats.now), rate]));
     }
     print!("{}", table.print("no queue holds a live item"));
     Ok(Answer::Yes)
@@ -200,6 +201,9 @@ async fn items(database: &Database, queue: &JobName, args: &QueueArgs) -> Result
     );
     if let Some(oldest) = stats.oldest_at {
         println!("oldest live item made {}", age(oldest, stats.now));
+    }
+    if let Some(turns) = &stats.turns {
+        println!("rate: {}", rate(turns, stats.now));
     }
     println!();
     print!("{}", rows(&page.items, page.now).print("no item is as asked"));

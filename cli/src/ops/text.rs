@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use tourbillon::model::{Execution, Timestamp};
+use tourbillon::model::{Execution, Timestamp, Turns};
 
 /// A table with a head; columns as wide as what is in them, two spaces apart, nothing behind the last.
 pub(super) struct Table {
@@ -108,9 +108,34 @@ pub(super) fn fate(row: &Execution, now: Timestamp) -> String {
     [when, error].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
+/// How often items may begin, and whether some must wait for it: `every 6s, up to 3 at once; limited, next in 4s`.
+pub(super) fn rate(turns: &Turns, now: Timestamp) -> String {
+    let turn = Duration::from_micros(turns.turn_us);
+    let every = if turn < Duration::from_secs(1) { format!("{turn:?}") } else { span(turn) };
+    let burst = if turns.burst > 1 { format!(", up to {} at once", turns.burst) } else { String::new() };
+    let limited = match turns.next_at {
+        None => String::new(),
+        Some(at) if turns.shut == 1 => format!("; limited, next {}", age(at, now)),
+        Some(at) => format!("; {} keys limited, next {}", turns.shut, age(at, now)),
+    };
+    format!("every {every}{burst}{limited}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_says_who_is_limited_and_until_when() {
+        let now = Timestamp::from_secs(1_000);
+        let said = |turn_us, burst, shut, next_at: Option<i64>| {
+            rate(&Turns { turn_us, burst, shut, next_at: next_at.map(Timestamp::from_secs) }, now)
+        };
+        assert_eq!(said(6_000_000, 1, 0, None), "every 6s");
+        assert_eq!(said(250, 1, 0, None), "every 250µs");
+        assert_eq!(said(6_000_000, 3, 1, Some(1_004)), "every 6s, up to 3 at once; limited, next in 4s");
+        assert_eq!(said(3_600_000_000, 1, 12, Some(1_090)), "every 1h; 12 keys limited, next in 1m 30s");
+    }
 
     #[test]
     fn spans_have_two_units_at_most() {

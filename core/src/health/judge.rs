@@ -41,13 +41,15 @@ pub fn judge(facts: &Facts, bounds: &Bounds) -> Report {
         })
         .collect();
     let mut findings: Vec<_> = jobs.iter().filter_map(stale).collect();
-    let late = |name: &JobName, due_at: Option<Timestamp>, lag_ms: u64| {
+    let late = |name: &JobName, live: &JobStats, due_at: Option<Timestamp>, lag_ms: u64| {
         let is_late = u128::from(lag_ms) > bounds.max_lag.as_millis();
-        due_at.filter(|_| is_late).map(|due_at| Finding::Late { name: name.clone(), due_at, lag_ms })
+        let next_turn_at = live.turns.and_then(|turns| turns.next_at);
+        due_at.filter(|_| is_late).map(|due_at| Finding::Late { name: name.clone(), due_at, lag_ms, next_turn_at })
     };
     let waits = jobs.iter().filter(|job| !is_held(job));
-    findings.extend(waits.filter_map(|job| late(&job.job, job.oldest_due_at, job.lag_ms)));
-    findings.extend(queues.iter().filter_map(|queue| late(&queue.queue, queue.oldest_due_at, queue.lag_ms)));
+    findings.extend(waits.filter_map(|job| late(&job.job, &job.live, job.oldest_due_at, job.lag_ms)));
+    findings
+        .extend(queues.iter().filter_map(|queue| late(&queue.queue, &queue.live, queue.oldest_due_at, queue.lag_ms)));
     let locks = facts.locks.iter().map(|lock| lock_health(lock, facts.now)).collect();
     Report { now: facts.now, findings, jobs, queues, locks }
 }
@@ -182,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Audit, Epoch, Incarnation, Json, LockName, Reentry, Scope, Supersede, Token},
+        model::{Audit, Epoch, Incarnation, Json, LockName, Reentry, Scope, Supersede, Token, Turns},
         plan::{Cadence, Cron},
         store::{Cursor, JobEntry, RegisteredRules, ScopeEntry, SpecHash},
     };
@@ -398,7 +400,8 @@ mod tests {
         let mut facts = facts(4 * HOUR, job(4 * HOUR, Some(4 * HOUR)));
         let waits = JobStats { scheduled: 1, oldest_claimable_at: Some(at(3 * HOUR)), ..JobStats::default() };
         facts.live.insert(name("digest"), waits);
-        let late = Finding::Late { name: name("digest"), due_at: at(3 * HOUR), lag_ms: 3_600_000 };
+        let late =
+            Finding::Late { name: name("digest"), due_at: at(3 * HOUR), lag_ms: 3_600_000, next_turn_at: None };
         assert_eq!(judge(&facts, &Bounds::default()).findings, [late]);
     }
 
@@ -413,10 +416,25 @@ mod tests {
         assert!(late(900).is_healthy(), "it is not due yet");
         assert!(late(1_300).is_healthy());
         let report = late(1_301);
-        let finding = Finding::Late { name: name("mail"), due_at: at(1_000), lag_ms: 301_000 };
+        let finding = Finding::Late { name: name("mail"), due_at: at(1_000), lag_ms: 301_000, next_turn_at: None };
         assert_eq!(report.findings, [finding]);
         assert_eq!(report.oldest_due(), Some((at(1_000), &name("mail"))));
         assert_eq!(report.queues[0].live, live);
+    }
+
+    #[test]
+    fn a_late_queue_whose_rate_is_used_up_says_so() {
+        let late = |shut: u64, next_at: Option<i64>| {
+            let turns = Turns { turn_us: 6_000_000, burst: 1, shut, next_at: next_at.map(at) };
+            let mut facts = facts(2_000, job(2_000, Some(0)));
+            let oldest_claimable_at = Some(at(1_000));
+            let live = JobStats { scheduled: 2, oldest_claimable_at, turns: Some(turns), ..JobStats::default() };
+            facts.live.insert(name("mail"), live);
+            judge(&facts, &Bounds::default()).findings[0].to_string()
+        };
+        let said = late(1, Some(2_004));
+        assert!(said.contains("its rate is used up") && said.contains(&at(2_004).to_string()), "{said}");
+        assert!(late(0, None).contains("no replica that runs it has room"));
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub enum Finding {
         due_at: Timestamp,
         /// For how long, in milliseconds.
         lag_ms: u64,
+        /// When a limit key of it gets its next turn, where its rate is what it waits for, at least in part.
+        next_turn_at: Option<Timestamp>,
     },
 }
 
@@ -98,7 +100,10 @@ impl fmt::Display for Finding {
                     Cause::NotSucceeding => ": it is planned, so look at how its executions end",
                 })
             }
-            Self::Late { name, due_at, .. } => {
+            Self::Late { name, due_at, next_turn_at: Some(at), .. } => {
+                write!(f, "`{name}` has a row due since {due_at}: its rate is used up, the next turn is at {at}")
+            }
+            Self::Late { name, due_at, next_turn_at: None, .. } => {
                 write!(f, "`{name}` has a row due since {due_at}: no replica that runs it has room, or none is up")
             }
         }

@@ -25,7 +25,7 @@ pub use name::{LockName, ServiceName};
 pub(crate) use outcome::wait_ms;
 pub use outcome::{ErrorCode, ErrorText, Failure, Json, JsonError, MAX_ERROR_BYTES, MAX_JSON_BYTES, Outcome, Retry};
 pub use pause::Pause;
-pub use rate::{Gate, MAX_TURN_US, Rate};
+pub use rate::{Gate, MAX_TURN_US, Rate, Turns};
 pub use retention::Retention;
 pub use time::Timestamp;
 pub(crate) use time::micros;

@@ -35,6 +35,24 @@ pub struct Gate {
     pub charged_at: Timestamp,
     /// From when its next turn may be taken: at most one turn after `charged_at`, and before it where a rest left some.
     pub opens_at: Timestamp,
+    /// [`Rate::turn_us`] of the claim that took it; 0: it was taken before this was kept.
+    pub turn_us: u64,
+    /// [`Rate::burst`] of that claim.
+    pub burst: u32,
+}
+
+/// How the turns of a queue stand, for operators. Stores know a rate by the claims that come with it: this is the one under which
+/// the key that is shut for the longest took its last turn.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Turns {
+    /// A turn comes every so many microseconds.
+    pub turn_us: u64,
+    /// How many turns a key may take at once after a rest.
+    pub burst: u32,
+    /// Limit keys that have no turn now; with one key for the whole queue, 1 says that nothing of it may be claimed.
+    pub shut: u64,
+    /// When the first of them gets one.
+    pub next_at: Option<Timestamp>,
 }
 
 impl Rate {
@@ -55,7 +73,14 @@ impl Rate {
         // A rest longer than this leaves no more turns than the burst.
         let oldest = now.offset_micros(-self.turn().saturating_mul(i64::from(self.burst) - 1));
         let from = gate.map_or(oldest, |gate| self.opens_at(gate).max(oldest));
-        Gate { key: key.to_owned(), queue: queue.clone(), charged_at: now, opens_at: from.offset_micros(self.turn()) }
+        Gate {
+            key: key.to_owned(),
+            queue: queue.clone(),
+            charged_at: now,
+            opens_at: from.offset_micros(self.turn()),
+            turn_us: self.turn_us,
+            burst: self.burst,
+        }
     }
 
     /// What is wrong with a rate for a claim of this many jobs, and the mend.

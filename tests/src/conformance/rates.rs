@@ -1,8 +1,8 @@
 //! Cases of rates (G15): how often rows of one limit key may be claimed, by the database clock.
 
 use tourbillon::{
-    model::{Execution, ExecutionId, JobName, Limit, MAX_TURN_US, Outcome, Rate, SkipReason, Timestamp},
-    store::{Claim, Claimed, ErrorKind, NewItem},
+    model::{Execution, ExecutionId, JobName, Limit, MAX_TURN_US, Outcome, Rate, SkipReason, Timestamp, Turns},
+    store::{Claim, Claimed, ErrorKind, NewItem, ReadQueueStats, ReadStats},
 };
 
 use super::subject::{LEASE_MS, Subject, claim_of, job};
@@ -30,6 +30,8 @@ super::cases! {
     step_back_shuts_nothing_for_longer_than_it_was,
     step_forward_leaves_no_more_than_the_burst,
     rate_that_nothing_can_keep_is_invalid,
+    figures_say_how_turns_stand,
+    figures_know_the_rate_that_the_last_turn_was_taken_under,
 }
 
 const SECOND: i64 = 1_000;
@@ -333,4 +335,52 @@ async fn rate_that_nothing_can_keep_is_invalid(s: &Subject) {
     s.pass(1);
     add(s, 2, "a").await;
     assert_eq!(taken(s, &quickest).await.len(), 2);
+}
+
+/// What both verbs for figures say of the queue, which must hold a live item.
+async fn turns(s: &Subject) -> Option<Turns> {
+    let turns = s.call(ReadQueueStats { queue: queue() }).await.turns;
+    assert_eq!(s.call(ReadStats {}).await.jobs[&queue()].turns, turns);
+    turns
+}
+
+async fn figures_say_how_turns_stand(s: &Subject) {
+    let other = job("sms");
+    s.enqueue_one(&other, |_| {}).await;
+    add(s, 3, "a").await;
+    assert_eq!(turns(s).await, None);
+    // A claim without a rate takes no turn, and so knows of none.
+    s.call(claim_of(&[&other], 100)).await;
+    assert_eq!(turns(s).await, None);
+    assert_eq!(taken(s, &rate(1)).await.len(), 1);
+    let stand = |shut, next_at| Some(Turns { turn_us: 1_000_000, burst: 1, shut, next_at });
+    assert_eq!(turns(s).await, stand(1, Some(s.after(SECOND))));
+    s.pass(400);
+    add(s, 1, "b").await;
+    assert_eq!(taken(s, &rate(1)).await.len(), 1);
+    assert_eq!(turns(s).await, stand(2, Some(s.after(600))));
+    s.pass(600);
+    assert_eq!(turns(s).await, stand(1, Some(s.after(400))));
+    s.pass(400);
+    assert_eq!(turns(s).await, stand(0, None));
+    assert_eq!(s.call(ReadStats {}).await.jobs[&other].turns, None);
+    assert_eq!(s.call(ReadQueueStats { queue: job("nobody") }).await.turns, None);
+}
+
+async fn figures_know_the_rate_that_the_last_turn_was_taken_under(s: &Subject) {
+    add(s, 9, "a").await;
+    assert_eq!(taken(s, &rate(3)).await.len(), 3);
+    let next_at = Some(s.after(SECOND));
+    assert_eq!(turns(s).await, Some(Turns { turn_us: 1_000_000, burst: 3, shut: 1, next_at }));
+    s.pass(SECOND);
+    let slower = Rate { turn_us: 10_000_000, ..rate(1) };
+    assert_eq!(taken(s, &slower).await.len(), 1);
+    let next_at = Some(s.after(10 * SECOND));
+    assert_eq!(turns(s).await, Some(Turns { turn_us: 10_000_000, burst: 1, shut: 1, next_at }));
+    // A step back of the clock moves the instant, and leaves the rate.
+    s.rescue().await;
+    s.pass(-5 * SECOND);
+    s.rescue().await;
+    let next_at = Some(s.after(10 * SECOND));
+    assert_eq!(turns(s).await, Some(Turns { turn_us: 10_000_000, burst: 1, shut: 1, next_at }));
 }

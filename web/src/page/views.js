@@ -24,6 +24,15 @@ const PACE = {
   ],
 };
 
+function turns(row) {
+  if (!row) return h("span", { class: "zero" }, "–");
+  const burst = row.burst > 1 ? `, up to ${row.burst} at once` : "";
+  return [
+    `every ${row.turn_us < 1000 ? `${row.turn_us} µs` : span(row.turn_us / 1000)}${burst}`,
+    row.next_at ? [" ", tag(row.shut > 1 ? `${row.shut.toLocaleString("en")} keys limited` : "limited", "warn"), h("span", { class: "soft" }, " next ", when(row.next_at))] : null,
+  ];
+}
+
 function jobState(job) {
   if (job.paused_at) return tag("paused", "warn");
   if (job.stale_scopes) return tag(job.scopes > 1 ? `${job.stale_scopes} stale` : "stale", "bad");
@@ -255,7 +264,7 @@ function execution([id]) {
 function queues() {
   const table = new Table([
     { title: "Queue", cell: (row) => named(row.queue, `#/queue/${part(row.queue)}`) },
-    ...LIVE, LAG, PACE,
+    ...LIVE, LAG, PACE, { title: "Rate", cell: (row) => turns(row.live.turns) },
   ], "No queue holds a live item, and none ended one lately.");
   return {
     element: [table.element],
@@ -281,6 +290,7 @@ function queue([name]) {
         ["scheduled", count(live?.live.scheduled ?? 0)], ["running", count(live?.live.running ?? 0)], ["retryable", count(live?.live.retryable ?? 0)],
         ["oldest due", live?.oldest_due_at ? when(live.oldest_due_at) : null],
         ["ended a minute", live ? rate(live.per_minute.finished) : null],
+        ["rate", live?.live.turns || figures.turns ? turns(live?.live.turns ?? figures.turns) : null],
         ["succeeded", known("succeeded")], ["dead", known("dead")], ["cancelled", known("cancelled")], ["skipped", known("skipped")],
         ["retries", known("retries")],
       ]));

@@ -20,7 +20,7 @@ use super::{
     ItemPage, JobCursors, JobRecord, LockPage, LockReleased, LockRenewed, PausePage, Plan, PlanEntry, PlanOutcome,
     Planned, Receipt, RecentPage, Register, RegisterOutcome, Registered, Registration, Renewal, Renewed, Reply,
     Request, RequeueOutcome, Requeued, Rescue, Rescued, Rows, SchedulePage, Settled, SkippedEntry, SkippedPage,
-    SpecHash, Started, Stats, StoreError, Verb, check, keeps_receipt,
+    SpecHash, Started, StoreError, Verb, check, keeps_receipt,
 };
 use crate::model::{
     self, Execution, ExecutionId, JobName, LeaseRef, NewExecution, OperatorName, Retention, Scope, SkipReason,
@@ -105,7 +105,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::ListExecutions(filter) => Reply::ExecutionPage(ExecutionPage { now, executions: rows.list(filter)? }),
         Verb::ListSkipped(filter) => Reply::SkippedPage(SkippedPage { entries: rows.list_skipped(filter)? }),
         Verb::ListAudit(filter) => Reply::AuditPage(AuditPage { events: rows.list_audit(filter)? }),
-        Verb::ReadStats(_) => Reply::Stats(Stats { now, jobs: rows.stats()? }),
+        Verb::ReadStats(_) => Reply::Stats(rate::stats(rows, now)?),
         Verb::Prune(verb) => Reply::Pruned(rows.prune(verb, now)?),
         Verb::AcquireLock(verb) => Reply::LockTried(lock::acquire(rows, now, Token(request.id.0), verb)?),
         Verb::RenewLock(verb) => {
@@ -127,7 +127,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::ListSchedules(verb) => Reply::SchedulePage(SchedulePage { now, schedules: rows.list_schedules(verb)? }),
         Verb::ListPauses(verb) => Reply::PausePage(PausePage { now, pauses: rows.list_pauses(verb)? }),
         Verb::ListItems(verb) => Reply::ItemPage(ItemPage { now, items: rows.list_items(verb, now)? }),
-        Verb::ReadQueueStats(verb) => Reply::QueueStats(rows.queue_stats(&verb.queue, now)?),
+        Verb::ReadQueueStats(verb) => Reply::QueueStats(rate::queue_stats(rows, now, &verb.queue)?),
         Verb::UpdateItem(verb) => Reply::ItemUpdated(item::update(rows, now, verb)?),
         Verb::DeleteItems(verb) => Reply::ItemsDeleted(item::delete(rows, now, verb)?),
         Verb::CleanItems(verb) => Reply::ItemsCleaned(item::clean(rows, now, verb)?),

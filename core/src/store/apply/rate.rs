@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Execution, JobName, Rate, Timestamp, rate},
-    store::{Claim, Rows, StoreError},
+    store::{Claim, QueueStats, Rows, Stats, StoreError},
 };
 
 /// Whether nothing at all may be claimed now: the key that the rows have in common has no turn.
@@ -48,6 +48,21 @@ pub(super) fn next_at(
     let (Some(rate), [queue]) = (rate, jobs) else { return Ok(None) };
     let shut = rows.shut_gates(queue, now)?;
     Ok(shut.iter().map(|gate| rate.opens_at(gate)).filter(|at| *at > now).min())
+}
+
+/// Figures of all jobs, with how the turns of each stand.
+pub(super) fn stats(rows: &mut impl Rows, now: Timestamp) -> Result<Stats, StoreError> {
+    let mut jobs = rows.stats()?;
+    for (job, stats) in &mut jobs {
+        stats.turns = rows.turns(job, now)?;
+    }
+    Ok(Stats { now, jobs })
+}
+
+/// Figures of one queue, with how its turns stand.
+pub(super) fn queue_stats(rows: &mut impl Rows, now: Timestamp, queue: &JobName) -> Result<QueueStats, StoreError> {
+    let turns = rows.turns(queue, now)?;
+    Ok(QueueStats { turns, ..rows.queue_stats(queue, now)? })
 }
 
 /// Moves gates that were charged in a withdrawn future to the present.

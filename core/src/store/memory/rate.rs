@@ -2,7 +2,7 @@
 
 use super::Tables;
 use crate::{
-    model::{Execution, Gate, JobName, Rate, Timestamp},
+    model::{Execution, Gate, JobName, Rate, Timestamp, Turns},
     store::{RateRows, StoreError},
 };
 
@@ -21,6 +21,15 @@ impl RateRows for Tables {
         let mut shut: Vec<_> = shut.cloned().collect();
         shut.sort_by(|a, b| (a.opens_at, &a.key).cmp(&(b.opens_at, &b.key)));
         Ok(shut)
+    }
+
+    fn turns(&mut self, queue: &JobName, now: Timestamp) -> Result<Option<Turns>, StoreError> {
+        let of_queue = || self.gates.values().filter(|gate| gate.queue == *queue);
+        let rated = of_queue().filter(|gate| gate.turn_us > 0);
+        let Some(last) = rated.max_by_key(|gate| (gate.opens_at, &gate.key)) else { return Ok(None) };
+        let shut = || of_queue().map(|gate| gate.opens_at).filter(|at| *at > now);
+        let (turn_us, burst) = (last.turn_us, last.burst);
+        Ok(Some(Turns { turn_us, burst, shut: shut().count() as u64, next_at: shut().min() }))
     }
 
     fn withdrawn_gates(&mut self, now: Timestamp) -> Result<Vec<Gate>, StoreError> {

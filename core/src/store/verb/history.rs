@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Execution, ExecutionId, Generation, JobName, Scope, SkippedSlots, State, Timestamp};
+use crate::model::{Execution, ExecutionId, Generation, JobName, Scope, SkippedSlots, State, Timestamp, Turns};
 
 /// Lists executions, live and finished, ordered by (id, generation).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
@@ -85,6 +85,9 @@ pub struct JobStats {
     pub retryable: u64,
     /// Oldest instant since which a row could have been claimed.
     pub oldest_claimable_at: Option<Timestamp>,
+    /// How its turns stand, where it is a queue with a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Turns>,
 }
 
 /// Deletes what is older than a bound: history by finish, ledger by record, audit events by their instant, receipts by

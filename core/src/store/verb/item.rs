@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Due;
-use crate::model::{Execution, ExecutionId, JobName, Json, OperatorName, Scope, State, Timestamp};
+use crate::model::{Execution, ExecutionId, JobName, Json, OperatorName, Scope, State, Timestamp, Turns};
 
 /// Lists items of one queue, live and finished.
 ///
@@ -164,6 +164,9 @@ pub struct QueueStats {
     pub retries: u64,
     /// When the last attempt beyond a first one was started; `None`: none was.
     pub last_retry_at: Option<Timestamp>,
+    /// How its turns stand, if it has a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Turns>,
 }
 
 impl QueueStats {
@@ -182,6 +185,7 @@ impl QueueStats {
             newest_at: None,
             retries: 0,
             last_retry_at: None,
+            turns: None,
         }
     }
 
