@@ -195,6 +195,7 @@ taken as (
             else c.now + d.lease_ms * interval '1 millisecond' + interval '1 microsecond'
         end,
         finished_at = null, duration_ms = null, rows_affected = null, error_code = null, error_text = null,
+        progress = null,
         updated_at = c.now
     from decided d cross join clock c
     where e.id = d.id and d.skip_with is null

@@ -4,14 +4,16 @@
 -- $2 uuid[]       execution ids, each at most once
 -- $3 uuid[]       tokens
 -- $4 bigint[]     fences
+-- $5 text[]       how far each says it is (JSON: note, permille), or null; a null array: none says so
 --
 -- Index: primary key. Rows are locked in id order, then the clock is read (see start_executions.sql). No receipt:
 -- repeating a renewal renews.
 with
 input as materialized (
     -- Subqueries: see enqueue_items.sql.
-    select * from unnest((select $2::uuid[]), (select $3::uuid[]), (select $4::bigint[]))
-        with ordinality as i (id, token, fence, ord)
+    select * from unnest((select $2::uuid[]), (select $3::uuid[]), (select $4::bigint[]),
+        (select $5::text[]))
+        with ordinality as i (id, token, fence, said, ord)
 ),
 locked as materialized (
     select e.* from {schema}.execution e join input i on i.id = e.id order by e.id for update of e
@@ -20,7 +22,7 @@ clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now from (select count(*) from locked) l
 ),
 decided as materialized (
-    select i.ord, l.*, c.now + l.lease_ms * interval '1 millisecond' as until,
+    select i.ord, i.said, l.*, c.now + l.lease_ms * interval '1 millisecond' as until,
         l.state = 'running' and l.token = i.token and l.fence = i.fence as holds
     from input i cross join clock c left join locked l on l.id = i.id
 ),
@@ -33,6 +35,9 @@ renewed as (
                 and (d.started_at is null or (d.reentry = 'allow' and d.attempt < d.max_attempts))
             then d.until + interval '1 microsecond'
         end,
+        progress = case when d.said is null then e.progress
+            else json_build_object('note', d.said::json -> 'note', 'permille', d.said::json -> 'permille',
+                'at', {schema}.micros(c.now)) end,
         updated_at = c.now
     from decided d cross join clock c
     where e.id = d.id and d.holds

@@ -5,7 +5,9 @@ use tourbillon::{
         Actor, ErrorCode, LeaseRef, LockRef, OperatorName, Timestamp,
         transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, LEASE_EXPIRED},
     },
-    store::{ListAudit, ListExecutions, Plan, Register, RegisteredRules, Request, Rescue, StoreError, Verb},
+    store::{
+        Heartbeat, ListAudit, ListExecutions, Plan, Register, RegisteredRules, Request, Rescue, StoreError, Verb,
+    },
 };
 
 use crate::{
@@ -36,7 +38,9 @@ pub(crate) fn statements(
         // or an answer of many lines: `claim`.
         Verb::Enqueue(_) | Verb::Migrate(_) | Verb::Claim(_) => Vec::new(),
         Verb::Start(verb) => vec![leases(at(&sql.start_executions, now), &verb.leases)?],
-        Verb::Heartbeat(verb) => vec![leases(at(&sql.heartbeat_executions, now), &verb.leases)?],
+        Verb::Heartbeat(verb) => {
+            vec![leases(at(&sql.heartbeat_executions, now), &verb.leases)?.bind(said(verb))]
+        }
         Verb::Settle(verb) => vec![settle::bind(sql, now, id, verb)?],
         Verb::Rescue(verb) => vec![rescue(sql, now, *verb)],
         Verb::Cancel(verb) => {
@@ -138,6 +142,13 @@ pub(crate) fn leases(query: Bound, leases: &[LeaseRef]) -> Result<Bound, StoreEr
     let tokens: Vec<_> = leases.iter().map(|lease| Id::from(lease.token)).collect();
     let fences = leases.iter().map(|lease| int8("fence", lease.fence.0)).collect::<Result<Vec<_>, _>>()?;
     Ok(query.bind(ids).bind(tokens).bind(fences))
+}
+
+/// Null where no row says anything: then nothing is unrolled.
+fn said(verb: &Heartbeat) -> Option<Vec<Option<String>>> {
+    let json = |progress| serde_json::to_string(progress).expect("a text and a number");
+    let of = |lease: &LeaseRef| verb.progress_of(lease.id).map(json);
+    (!verb.progress.is_empty()).then(|| verb.leases.iter().map(of).collect())
 }
 
 fn register(sql: &Statements, now: Option<Timestamp>, verb: &Register) -> Vec<Bound> {

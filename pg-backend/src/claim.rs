@@ -5,7 +5,7 @@ use sqlx::{Row, postgres::PgRow};
 use tourbillon::{
     model::{
         Audit, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, Json, Lease, Limit, Policy, Reentry,
-        RequestId, Scope, SkipReason, State, Supersede, Timestamp, Token, TraceContext, transition::Charge,
+        Reported, RequestId, Scope, SkipReason, State, Supersede, Timestamp, Token, TraceContext, transition::Charge,
     },
     store::{Claim, Claimed, Reply, StoreError},
 };
@@ -191,6 +191,7 @@ fn read((id, token): (ExecutionId, Token), columns: &mut Line<'_>, names: &mut N
         created_at: columns.instant()?,
         updated_at: columns.instant()?,
         trace: columns.next::<Option<&str>>()?.and_then(TraceContext::from_stored),
+        progress: columns.next::<Option<&str>>()?.and_then(Reported::from_stored),
     })
 }
 

@@ -11,7 +11,7 @@ select
     max_attempts, lease_ms, reentry, supersede, limit_key, limit_max, audit, created_at, state, claimable_at,
     attempt, fence, token, runner, claimed_at, started_at, heartbeat_at, lease_expires_at, cancel_requested_at,
     finished_at, duration_ms, rows_affected, result, error_code, error_text, skip_reason, updated_at,
-    trace
+    trace, progress
 from execution as e indexed by execution_claim
 where priority = ?3
     and claimable_at is not null

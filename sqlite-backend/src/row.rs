@@ -6,25 +6,25 @@ use std::fmt;
 
 use rusqlite::{
     Row,
-    types::{FromSql, ToSqlOutput, Type, ValueRef},
+    types::{FromSql, ToSqlOutput, Type, Value, ValueRef},
 };
 use tourbillon::{
     model::{
         Audit, ErrorCode, Execution, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Lease,
-        Limit, LockName, Policy, Reentry, Scope, SkipReason, State, Supersede, Timestamp, Token,
+        Limit, LockName, Policy, Reentry, Reported, Scope, SkipReason, State, Supersede, Timestamp, Token,
         TraceContext,
     },
     store::{ErrorKind, StoreError},
 };
 use uuid::Uuid;
 
-/// Columns that never change within a generation; they come first, but for the trace, which is the last of all.
+/// Columns that never change within a generation; they come first, but for the trace.
 pub(crate) const FIXED: usize = 19;
-/// Columns that a transition may change.
+/// Columns that a transition may change, but for the progress, which is the last of all.
 pub(crate) const CHANGEABLE: usize = 19;
 /// All columns.
 #[cfg(test)]
-pub(crate) const COLUMNS: usize = FIXED + CHANGEABLE + 1;
+pub(crate) const COLUMNS: usize = FIXED + CHANGEABLE + 2;
 
 /// The columns that never change within a generation.
 ///
@@ -85,7 +85,12 @@ pub(crate) fn changeable(row: &Execution) -> Result<[ToSqlOutput<'_>; CHANGEABLE
     ])
 }
 
-/// The last column, which never changes either.
+/// The last column, which a transition may change, too.
+pub(crate) fn progress(row: &Execution) -> ToSqlOutput<'static> {
+    row.progress.as_ref().map_or(null(), |progress| ToSqlOutput::Owned(Value::Text(progress.stored())))
+}
+
+/// The last column but one, which never changes either.
 pub(crate) fn trace(row: &Execution) -> ToSqlOutput<'_> {
     optional(row.trace.as_ref(), |trace| text(trace.as_str()))
 }
@@ -136,7 +141,8 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Execution> {
         skip_reason: columns.optional_named(SkipReason::from_name)?,
         created_at,
         updated_at: columns.instant()?,
-        trace: columns.trace()?,
+        trace: columns.lenient(TraceContext::from_stored)?,
+        progress: columns.lenient(Reported::from_stored)?,
     })
 }
 
@@ -271,11 +277,11 @@ impl<'row, 'statement> Columns<'row, 'statement> {
         Ok(self.optional_str()?.map(Json::from_stored))
     }
 
-    /// Whatever is no trace context is none: nothing is wrong with a row for it.
-    fn trace(&mut self) -> rusqlite::Result<Option<TraceContext>> {
+    /// Whatever cannot be read is none: nothing is wrong with a row for it.
+    fn lenient<T>(&mut self, read: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<Option<T>> {
         let value = self.row.get_ref(self.at)?;
         self.at += 1;
-        Ok(value.as_str_or_null().ok().flatten().and_then(TraceContext::from_stored))
+        Ok(value.as_str_or_null().ok().flatten().and_then(read))
     }
 
     fn optional_id(&mut self) -> rusqlite::Result<Option<Uuid>> {

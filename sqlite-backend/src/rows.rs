@@ -76,7 +76,8 @@ impl SqliteRows<'_> {
     }
 
     fn insert_into(&self, statement: &str, row: &Execution) -> Result<(), StoreError> {
-        let columns = row::fixed(row)?.into_iter().chain(row::changeable(row)?).chain([row::trace(row)]);
+        let columns =
+            row::fixed(row)?.into_iter().chain(row::changeable(row)?).chain([row::trace(row), row::progress(row)]);
         self.execute(statement, params_from_iter(columns)).map(drop)
     }
 
@@ -105,7 +106,7 @@ impl Rows for SqliteRows<'_> {
         debug_assert_eq!(row::fixed(was)?, row::fixed(row)?, "a transition changed what never changes");
         debug_assert_eq!(was.trace, row.trace, "a transition changed what never changes");
         let guard = [id(&was.id.0), integer(was.generation.0), count("fence", was.fence.0)?];
-        let columns = row::changeable(row)?.into_iter().chain(guard);
+        let columns = row::changeable(row)?.into_iter().chain([row::progress(row)]).chain(guard);
         let changed = self.execute(sql::UPDATE_EXECUTION, params_from_iter(columns))?;
         self.expect_one(changed, was)
     }
@@ -389,6 +390,7 @@ mod tests {
             created_at: at,
             updated_at: at,
             trace: None,
+            progress: None,
         }
     }
 

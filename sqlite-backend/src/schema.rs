@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 10, name: "rates", script: include_str!("../migrations/0010_rates.sql") },
     Migration { version: 11, name: "traces", script: include_str!("../migrations/0011_traces.sql") },
     Migration { version: 12, name: "rates_shown", script: include_str!("../migrations/0012_rates_shown.sql") },
+    Migration { version: 13, name: "progress", script: include_str!("../migrations/0013_progress.sql") },
 ];
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].version == SCHEMA_VERSION);

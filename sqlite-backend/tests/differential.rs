@@ -73,7 +73,7 @@ impl Pair {
             }
             56..=60 => {
                 let leases = self.some_leases();
-                self.ask(Heartbeat { leases });
+                self.ask(Heartbeat::of(leases));
             }
             61..=75 => self.settle(),
             76..=80 => {

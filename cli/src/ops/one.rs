@@ -11,7 +11,7 @@ use super::{
     database::Database,
     json,
     list::rows,
-    text::{Table, line},
+    text::{Table, age, line, progress},
 };
 
 /// Most characters of an input, result or error that are shown to people; JSON has all.
@@ -41,6 +41,9 @@ pub(super) async fn show(database: &Database, id: ExecutionId, as_json: bool) ->
         }
         if let Some(trace) = &row.trace {
             println!("enqueued in trace {}, span {}", trace.trace_id(), trace.span_id());
+        }
+        if let Some(said) = &row.progress {
+            println!("said {}: {}", age(said.at, page.now), progress(&said.progress));
         }
         if let Some(lease) = &row.lease {
             println!("last held by {} under fence {}, claimed {}", lease.runner, row.fence, lease.claimed_at);

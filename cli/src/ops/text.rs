@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use tourbillon::model::{Execution, Timestamp, Turns};
+use tourbillon::model::{Execution, Progress, Timestamp, Turns};
 
 /// A table with a head; columns as wide as what is in them, two spaces apart, nothing behind the last.
 pub(super) struct Table {
@@ -100,12 +100,20 @@ pub(super) fn fate(row: &Execution, now: Timestamp) -> String {
         (true, ..) => row.duration_ms.map(|ms| format!("took {}", span(Duration::from_millis(ms)))),
         (false, Some(lease), _) if row.state == tourbillon::model::State::Running => {
             let ends = if lease.expires_at < now { "ended" } else { "ends" };
-            Some(format!("lease {ends} {}", age(lease.expires_at, now)))
+            let said = row.progress.as_ref().map(|said| format!("{}; ", line(&progress(&said.progress), 60)));
+            Some(format!("{}lease {ends} {}", said.unwrap_or_default(), age(lease.expires_at, now)))
         }
         (false, _, Some(at)) => Some(format!("due {}", age(at, now))),
         (false, _, None) => None,
     };
     [when, error].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// `25 %, page 3 of 12`.
+pub(super) fn progress(said: &Progress) -> String {
+    let part = said.permille().map(|permille| format!("{} %", permille / 10));
+    let note = Some(said.note().to_owned()).filter(|note| !note.is_empty());
+    [part, note].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// How often items may begin, and whether some must wait for it: `every 6s, up to 3 at once; limited, next in 4s`.

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    job::{StopReason, StopSignal},
+    job::{Saying, StopReason, StopSignal},
     model::{ExecutionId, LeaseRef},
     runtime::Monotonic,
 };
@@ -34,6 +34,8 @@ pub(super) struct Held {
     /// How often it is renewed.
     pub(super) beat: Duration,
     pub(super) stop: StopSignal,
+    /// What its handler says and no heartbeat has carried yet.
+    pub(super) saying: Saying,
     state: Mutex<HeldState>,
     /// Wakes the runner when the state changed.
     pub(super) changed: Notify,
@@ -111,6 +113,7 @@ impl Leases {
             trusted_for,
             beat,
             stop: StopSignal::new(),
+            saying: Saying::default(),
             state: Mutex::new(HeldState {
                 trusted_until: sent_at + trusted_for,
                 next_beat_at: sent_at + beat,

@@ -168,7 +168,7 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
         sometimes!("a handler begins in a drain");
         held.stop.raise(StopReason::ShuttingDown);
     }
-    let run = Run::new(held.stop.clone(), shared.runtime.clone());
+    let run = Run::new(held.stop.clone(), held.saying.clone(), shared.runtime.clone());
     let context = Context::new(Arc::clone(attempt), Arc::clone(&run));
     shared.runtime.observe(&DriverEvent::HandlerStarted {
         lease: held.lease,

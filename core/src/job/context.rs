@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::run::{Run, StopReason};
 use crate::{
     model::{
-        ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, Outcome, RequestId, Retention, Scope,
-        Timestamp, TraceContext,
+        ExecutionId, Fence, Generation, Incarnation, JobName, Json, LeaseRef, Outcome, Progress, RequestId,
+        Retention, Scope, Timestamp, TraceContext,
     },
     store::Settlement,
 };
@@ -110,6 +110,19 @@ impl Context {
     /// A new id for a call of a store's verb. Never the same twice.
     pub fn request_id(&self) -> RequestId {
         RequestId(self.run.runtime.uuid())
+    }
+
+    /// Says how far this attempt is, for operators: the last word of each heartbeat's time is kept with the execution, while its
+    /// lease is held, and costs no statement of its own. An attempt that ends before the next heartbeat leaves nothing.
+    ///
+    /// ```
+    /// use tourbillon::{job::Context, model::Progress};
+    /// fn page_done(ctx: &Context, page: u32, of: u32) {
+    ///     ctx.progress(Progress::new(&format!("page {page} of {of}")).done(f64::from(page) / f64::from(of)));
+    /// }
+    /// ```
+    pub fn progress(&self, progress: Progress) {
+        self.run.saying.say(progress);
     }
 
     /// Whether and why the handler should come to an end.

@@ -1,11 +1,14 @@
 //! One run of a user's code, be it the attempt of a handler or the tick of a service: when to stop, its time, its tasks.
 //! Knows neither of the two.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Instrument;
 
-use crate::runtime::{Runtime, Signal, Task};
+use crate::{
+    model::Progress,
+    runtime::{Runtime, Signal, Task},
+};
 
 /// Why a handler should come to an end soon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,16 +47,40 @@ impl StopSignal {
     }
 }
 
+/// What a run says of itself and nobody has carried on yet; the last word counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Saying(Arc<Mutex<Option<Progress>>>);
+
+impl Saying {
+    fn slot(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn say(&self, progress: Progress) {
+        *self.slot() = Some(progress);
+    }
+
+    pub(crate) fn take(&self) -> Option<Progress> {
+        self.slot().take()
+    }
+
+    /// It was not carried on after all; what was said since is newer.
+    pub(crate) fn put_back(&self, progress: Progress) {
+        self.slot().get_or_insert(progress);
+    }
+}
+
 /// What every run has.
 pub(crate) struct Run {
     pub(crate) stop: StopSignal,
+    pub(crate) saying: Saying,
     pub(crate) runtime: Runtime,
     children: Mutex<Vec<Task>>,
 }
 
 impl Run {
-    pub(crate) fn new(stop: StopSignal, runtime: Runtime) -> Arc<Self> {
-        Arc::new(Self { stop, runtime, children: Mutex::default() })
+    pub(crate) fn new(stop: StopSignal, saying: Saying, runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self { stop, saying, runtime, children: Mutex::default() })
     }
 
     /// Starts a task that is dropped with the run, in the span of its caller.

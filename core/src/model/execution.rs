@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Audit, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Scope, Timestamp, Token, TraceContext,
+    Audit, ExecutionId, Failure, Fence, Generation, Incarnation, JobName, Json, Scope, Timestamp, Token,
+    TraceContext,
+    progress::{self, Reported},
     trace,
 };
 
@@ -288,6 +290,9 @@ pub struct Execution {
     /// Where it was enqueued, if that is known; kept by all its lives.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "trace::lenient")]
     pub trace: Option<TraceContext>,
+    /// How far its last attempt said it was; the next claim clears it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "progress::lenient")]
+    pub progress: Option<Reported>,
 }
 
 impl Execution {
@@ -320,6 +325,7 @@ impl Execution {
             created_at: now,
             updated_at: now,
             trace: None,
+            progress: None,
         }
     }
 

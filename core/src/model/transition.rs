@@ -24,8 +24,8 @@
 //! Postgres states the same rules in SQL; the conformance suite holds the two together.
 
 use super::{
-    ErrorCode, Execution, Failure, Fence, Incarnation, Lease, LeaseRef, Outcome, Reentry, Retry, SkipReason, State,
-    Supersede, Timestamp, Token, micros,
+    ErrorCode, Execution, Failure, Fence, Incarnation, Lease, LeaseRef, Outcome, Progress, Reentry, Reported, Retry,
+    SkipReason, State, Supersede, Timestamp, Token, micros,
 };
 use std::time::Duration;
 
@@ -133,6 +133,7 @@ pub fn claim(row: &mut Execution, token: Token, runner: Incarnation, charge: Cha
     row.duration_ms = None;
     row.rows_affected = None;
     row.error = None;
+    row.progress = None;
     if is_charged || planted!(C4) {
         mark_started(row, now);
     }
@@ -163,12 +164,20 @@ pub fn start(row: &mut Execution, lease: &LeaseRef, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Renews the lease (P-6). An expired lease that nobody took may be renewed.
+/// Renews the lease (P-6), and keeps how far the attempt is, if it says so. An expired lease that nobody took may be renewed.
 ///
 /// # Errors
 /// [`Refusal::LeaseLost`].
-pub fn heartbeat(row: &mut Execution, lease: &LeaseRef, now: Timestamp) -> Result<(), Refusal> {
+pub fn heartbeat(
+    row: &mut Execution,
+    lease: &LeaseRef,
+    progress: Option<&Progress>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     held(row, lease)?;
+    if let Some(progress) = progress {
+        row.progress = Some(Reported { progress: progress.clone(), at: now });
+    }
     let claimable_at = row.claimable_at;
     renew(row, now);
     if claimable_at.is_some() && planted!(B21) {
@@ -351,6 +360,7 @@ pub fn requeue(finished: &Execution, run_at: Timestamp, now: Timestamp) -> Execu
         skip_reason: None,
         created_at: now,
         updated_at: now,
+        progress: None,
         ..finished.clone()
     }
 }

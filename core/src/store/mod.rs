@@ -229,7 +229,17 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
             }
             limit(v.limit)
         }
-        Verb::Start(Start { leases }) | Verb::Heartbeat(Heartbeat { leases }) => {
+        Verb::Heartbeat(v) => {
+            batch("rows", v.leases.len())?;
+            batch("notes of progress", v.progress.len())?;
+            if v.progress.iter().any(|(_, progress)| !progress.is_sound()) {
+                let message = format!("{name}: a note of progress that `Progress::new` would not have made");
+                return Err(StoreError::new(ErrorKind::Invalid, message));
+            }
+            distinct(name, "execution", v.progress.iter().map(|(id, _)| *id))?;
+            distinct(name, "execution", v.leases.iter().map(|lease| lease.id))
+        }
+        Verb::Start(Start { leases }) => {
             batch("rows", leases.len())?;
             distinct(name, "execution", leases.iter().map(|lease| lease.id))
         }

@@ -9,6 +9,7 @@ mod noticing;
 mod paused;
 mod polling;
 mod producing;
+mod progress;
 mod rates;
 mod retaining;
 mod stage;

@@ -31,6 +31,8 @@ pub(crate) struct Stage {
     pub(crate) runtime: Runtime,
     /// Verbs of this name are applied, and their answers are lost.
     lost: Arc<Mutex<Option<&'static str>>>,
+    /// Verbs of this name are not applied.
+    refused: Arc<Mutex<Option<&'static str>>>,
     /// How long an answer takes.
     latency: Arc<Mutex<Duration>>,
     hearing: Arc<Mutex<Hearing>>,
@@ -61,6 +63,7 @@ impl Stage {
             clock,
             runtime: paused::runtime(7),
             lost: Arc::default(),
+            refused: Arc::default(),
             latency: Arc::default(),
             hearing: Arc::default(),
             calls: Arc::default(),
@@ -69,6 +72,11 @@ impl Stage {
 
     pub(crate) fn lose_answers_to(&self, verb: Option<&'static str>) {
         *self.lost.lock().expect("no test panics here") = verb;
+    }
+
+    /// From now on, or no more.
+    pub(crate) fn refuse(&self, verb: &'static str, is_refused: bool) {
+        *self.refused.lock().expect("no test panics here") = is_refused.then_some(verb);
     }
 
     pub(crate) fn answer_after(&self, latency: Duration) {
@@ -133,6 +141,9 @@ impl Store for Stage {
             }
             self.clock.set(EPOCH + self.runtime.monotonic().since(tourbillon::runtime::Monotonic::default()));
             let verb = request.verb.name();
+            if *self.refused.lock().expect("no test panics here") == Some(verb) {
+                return Err(StoreError::new(ErrorKind::Unavailable, "away for this verb"));
+            }
             let reply = self.memory.call(request).await;
             let latency = *self.latency.lock().expect("no test panics here");
             if !latency.is_zero() {

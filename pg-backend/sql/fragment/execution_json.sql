@@ -23,4 +23,4 @@ json_build_object(
         then json_build_object('code', $row.error_code, 'text', $row.error_text) end,
     'skip_reason', $row.skip_reason,
     'created_at', {schema}.micros($row.created_at), 'updated_at', {schema}.micros($row.updated_at),
-    'trace', $row.trace)
+    'trace', $row.trace, 'progress', $row.progress)

@@ -240,7 +240,7 @@ impl Callers {
         match self.draw(30) {
             0..5 => self.claim(),
             5..9 => _ = self.lease().map(|lease| self.call(Start { leases: vec![lease] })),
-            9..11 => _ = self.lease().map(|lease| self.call(Heartbeat { leases: vec![lease] })),
+            9..11 => _ = self.lease().map(|lease| self.call(Heartbeat::of(vec![lease]))),
             11..15 => self.settle(),
             15..18 => _ = self.call(Rescue { limit: 10 }),
             18..20 => self.plan(),

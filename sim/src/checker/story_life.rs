@@ -88,12 +88,12 @@ impl Story {
         let now = self.now();
         let expires_at = now + Duration::from_millis(self.rows[&Self::number(&lease)].policy.lease_ms);
         let outcomes = vec![Ok(Renewal { expires_at, cancel: CancelRequest::None })];
-        self.exchange(&[lease], Heartbeat { leases: vec![lease] }, Reply::Renewed(Renewed { now, outcomes }))
+        self.exchange(&[lease], Heartbeat::of(vec![lease]), Reply::Renewed(Renewed { now, outcomes }))
     }
 
     pub(super) fn heartbeat_refused(&mut self, lease: LeaseRef) -> &mut Self {
         let (now, outcomes) = (self.now(), vec![Err(Refusal::LeaseLost)]);
-        self.exchange(&[lease], Heartbeat { leases: vec![lease] }, Reply::Renewed(Renewed { now, outcomes }))
+        self.exchange(&[lease], Heartbeat::of(vec![lease]), Reply::Renewed(Renewed { now, outcomes }))
     }
 
     pub(super) fn settle(&mut self, n: u8, outcome: Outcome) -> &mut Self {

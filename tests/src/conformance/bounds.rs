@@ -56,7 +56,7 @@ async fn empty_batches_are_accepted(s: &Subject) {
     assert!(s.call(ReadCursors { jobs: Vec::new() }).await.jobs.is_empty());
     assert!(s.call(ReadDue { jobs: Vec::new() }).await.jobs.is_empty());
     assert!(s.call(Start { leases: Vec::new() }).await.outcomes.is_empty());
-    assert!(s.call(Heartbeat { leases: Vec::new() }).await.outcomes.is_empty());
+    assert!(s.call(Heartbeat::of(Vec::new())).await.outcomes.is_empty());
     assert!(s.call(Settle { settlements: Vec::new() }).await.outcomes.is_empty());
     assert!(s.call(Cancel { ids: Vec::new(), actor: None }).await.outcomes.is_empty());
     assert!(s.call(Requeue { ids: Vec::new(), actor: None }).await.outcomes.is_empty());
@@ -110,7 +110,7 @@ async fn oversize_batch_is_invalid(s: &Subject) {
     let settlements = leases.iter().map(|lease| Settlement::of(*lease, outcome.clone())).collect();
     let verbs: [Verb; 8] = [
         Start { leases: leases.clone() }.into(),
-        Heartbeat { leases }.into(),
+        Heartbeat::of(leases).into(),
         Settle { settlements }.into(),
         Cancel { ids: ids.clone(), actor: None }.into(),
         Requeue { ids, actor: None }.into(),
@@ -133,7 +133,7 @@ async fn same_row_twice_in_a_batch_is_invalid(s: &Subject) {
         Registration { job: name.clone(), spec_hash: hash("a"), schedule_hash: hash("b"), rules: None };
     let verbs: [Verb; 8] = [
         Start { leases: vec![lease; 2] }.into(),
-        Heartbeat { leases: vec![lease; 2] }.into(),
+        Heartbeat::of(vec![lease; 2]).into(),
         Settle { settlements: vec![settlement; 2] }.into(),
         Cancel { ids: vec![lease.id; 2], actor: None }.into(),
         Requeue { ids: vec![lease.id; 2], actor: None }.into(),
@@ -164,7 +164,7 @@ async fn full_batch_works(s: &Subject) {
     let leases: Vec<_> = claimed.iter().filter_map(tourbillon::model::Execution::lease_ref).collect();
     let started = s.call(Start { leases: leases.clone() }).await.outcomes;
     assert!(started.len() == leases.len() && started.iter().all(|outcome| *outcome == Ok(1)));
-    let renewed = s.call(Heartbeat { leases: leases.clone() }).await.outcomes;
+    let renewed = s.call(Heartbeat::of(leases.clone())).await.outcomes;
     assert!(renewed.len() == leases.len() && renewed.iter().all(Result::is_ok));
     let settlements = leases.iter().map(|lease| Settlement::of(*lease, succeeded())).collect();
     let settled = s.call(Settle { settlements }).await.outcomes;

@@ -9,8 +9,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use tourbillon::{
     model::{
         Audit, Epoch, Execution, ExecutionId, Fence, Incarnation, Json, LeaseRef, Limit, LockName, LockRef,
-        NewExecution, Outcome, Policy, Rate, Reentry, RequestId, Retention, Retry, Scope, SkipReason, SkippedSlots,
-        State, Supersede, Timestamp, Token, TraceContext,
+        NewExecution, Outcome, Policy, Progress, Rate, Reentry, RequestId, Retention, Retry, Scope, SkipReason,
+        SkippedSlots, State, Supersede, Timestamp, Token, TraceContext,
     },
     store::{
         AcquireLock, Cancel, Claim, CleanItems, Counts, DeleteItems, Direction, Due, DueFilter, Enqueue, Expected,
@@ -162,7 +162,11 @@ impl Pair {
             }
             Step::Heartbeat(picks) => {
                 let leases = self.leases(picks);
-                self.ask(Heartbeat { leases }).await?
+                // Every other row says something, and one says it of which no lease is shown.
+                let said = leases.iter().filter(|lease| lease.fence.0 % 2 == 1).map(|lease| lease.id);
+                let other = self.rows.last().copied().filter(|id| leases.iter().all(|lease| lease.id != *id));
+                let progress = said.chain(other).map(|id| (id, Progress::new("half").done(0.5))).collect();
+                self.ask(Heartbeat { leases, progress }).await?
             }
             Step::Settle(endings) => {
                 let settlements = self.settlements(endings);

@@ -1,11 +1,11 @@
 //! Cases of heartbeat: who may renew a lease, and what the answer says.
 
 use tourbillon::{
-    model::{Fence, LeaseRef, Reentry, State, Token, transition::Refusal},
-    store::{CancelRequest, Heartbeat},
+    model::{ExecutionId, Fence, LeaseRef, Progress, Reentry, Reported, State, Token, transition::Refusal},
+    store::{CancelRequest, ErrorKind, Heartbeat, RequeueOutcome},
 };
 
-use super::subject::{LEASE_MS, Subject, job, succeeded};
+use super::subject::{LEASE_MS, Subject, failed, job, succeeded};
 
 super::cases! {
     heartbeat_renews_the_lease,
@@ -21,6 +21,10 @@ super::cases! {
     heartbeat_tells_of_a_cancel_request,
     last_attempt_stays_unclaimable_when_renewed,
     each_row_of_a_batch_has_its_own_outcome_in_order,
+    progress_is_kept_by_the_heartbeat_that_brings_it,
+    progress_of_who_holds_no_lease_is_not_kept,
+    progress_stays_with_an_end_and_goes_with_the_next_claim,
+    progress_that_cannot_be_kept_is_invalid,
 }
 
 const LEASE: i64 = LEASE_MS as i64;
@@ -160,11 +164,87 @@ async fn each_row_of_a_batch_has_its_own_outcome_in_order(s: &Subject) {
     let b = s.running(&name, |row| row.policy.lease_ms = 9_000).await;
     let stale = LeaseRef { id: b.id, token: Token(s.uuid()), fence: b.fence };
     s.cancel(a.id).await;
-    let renewed = s.call(Heartbeat { leases: vec![stale, a] }).await;
+    let renewed = s.call(Heartbeat::of(vec![stale, a])).await;
     assert_eq!(renewed.outcomes[0], Err(Refusal::LeaseLost));
     let renewal = renewed.outcomes[1].expect("held");
     assert_eq!((renewal.expires_at, renewal.cancel), (s.after(1_000), CancelRequest::Requested));
-    let renewed = s.call(Heartbeat { leases: vec![b, a] }).await;
+    let renewed = s.call(Heartbeat::of(vec![b, a])).await;
     let expiries: Vec<_> = renewed.outcomes.iter().map(|outcome| outcome.expect("held").expires_at).collect();
     assert_eq!(expiries, [s.after(9_000), s.after(1_000)]);
+}
+
+async fn says(s: &Subject, lease: LeaseRef, progress: Progress) -> Result<(), Refusal> {
+    let beat = Heartbeat { leases: vec![lease], progress: vec![(lease.id, progress)] };
+    s.call(beat).await.outcomes[0].map(drop)
+}
+
+async fn progress_of(s: &Subject, id: ExecutionId) -> Option<Reported> {
+    s.get(id).await.progress
+}
+
+async fn progress_is_kept_by_the_heartbeat_that_brings_it(s: &Subject) {
+    let name = job("digest");
+    let (a, b) = (s.running(&name, |_| {}).await, s.running(&name, |_| {}).await);
+    assert_eq!(progress_of(s, a.id).await, None);
+    s.pass(1_000);
+    for progress in [Progress::new("Seite 3 von \"12\"").done(0.25), Progress::new(""), Progress::new("x").done(1.0)]
+    {
+        s.pass(1_000);
+        let beat = Heartbeat { leases: vec![a, b], progress: vec![(a.id, progress.clone())] };
+        assert!(s.call(beat).await.outcomes.iter().all(Result::is_ok));
+        assert_eq!(progress_of(s, a.id).await, Some(Reported { progress, at: s.now() }));
+        assert_eq!(progress_of(s, b.id).await, None);
+    }
+    // One that says nothing leaves what was said, and when.
+    let said = progress_of(s, a.id).await;
+    s.pass(1_000);
+    assert!(s.heartbeat(a).await.is_ok());
+    assert_eq!(progress_of(s, a.id).await, said);
+}
+
+async fn progress_of_who_holds_no_lease_is_not_kept(s: &Subject) {
+    let name = job("digest");
+    let old = s.running(&name, |_| {}).await;
+    s.pass(LEASE + 1);
+    let (_, new) = s.claim_one(&name).await;
+    assert_eq!(says(s, old, Progress::new("mine")).await, Err(Refusal::LeaseLost));
+    assert_eq!(progress_of(s, new.id).await, None);
+    // Nor what is said of a row without its lease.
+    let other = s.running(&name, |_| {}).await;
+    let beat = Heartbeat { leases: vec![other], progress: vec![(new.id, Progress::new("not mine"))] };
+    assert!(s.call(beat).await.outcomes[0].is_ok());
+    assert_eq!(progress_of(s, new.id).await, None);
+    assert_eq!(progress_of(s, other.id).await, None);
+}
+
+async fn progress_stays_with_an_end_and_goes_with_the_next_claim(s: &Subject) {
+    let name = job("digest");
+    let lease = s.running(&name, |row| row.policy.max_attempts = 2).await;
+    assert_eq!(says(s, lease, Progress::new("first")).await, Ok(()));
+    let first = progress_of(s, lease.id).await;
+    assert_eq!(s.settle(lease, failed(0)).await, Ok(State::Retryable));
+    assert_eq!(progress_of(s, lease.id).await, first);
+    let (row, lease) = s.claim_one(&name).await;
+    assert_eq!(row.progress, None);
+    assert_eq!(s.start(lease).await, Ok(2));
+    assert_eq!(says(s, lease, Progress::new("second").done(0.9)).await, Ok(()));
+    let second = progress_of(s, lease.id).await;
+    assert_eq!(s.settle(lease, failed(0)).await, Ok(State::Dead));
+    assert_eq!(progress_of(s, lease.id).await, second);
+    assert!(matches!(s.requeue(lease.id).await, RequeueOutcome::Requeued(_)));
+    assert_eq!(progress_of(s, lease.id).await, None);
+}
+
+async fn progress_that_cannot_be_kept_is_invalid(s: &Subject) {
+    let lease = s.running(&job("digest"), |_| {}).await;
+    let long = "x".repeat(201);
+    for (note, permille) in [("a\0b", 1), ("a\nb", 1), (long.as_str(), 1), ("x", 1_001)] {
+        let json = serde_json::json!({ "note": note, "permille": permille });
+        let progress: Progress = serde_json::from_value(json).expect("the shape of one");
+        let beat = Heartbeat { leases: vec![lease], progress: vec![(lease.id, progress)] };
+        assert_eq!(s.refused(beat).await.kind(), ErrorKind::Invalid, "{note:?} {permille}");
+    }
+    let twice = vec![(lease.id, Progress::new("x")); 2];
+    assert_eq!(s.refused(Heartbeat { leases: vec![lease], progress: twice }).await.kind(), ErrorKind::Invalid);
+    assert_eq!(progress_of(s, lease.id).await, None);
 }

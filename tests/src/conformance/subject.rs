@@ -311,7 +311,7 @@ impl Subject {
     }
 
     pub(crate) async fn heartbeat(&self, lease: LeaseRef) -> Result<Renewal, Refusal> {
-        self.call(Heartbeat { leases: vec![lease] }).await.outcomes.remove(0)
+        self.call(Heartbeat::of(vec![lease])).await.outcomes.remove(0)
     }
 
     pub(crate) async fn settle(&self, lease: LeaseRef, outcome: Outcome) -> Result<State, Refusal> {

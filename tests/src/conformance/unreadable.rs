@@ -115,7 +115,7 @@ async fn a_running_row_that_cannot_be_read_stops_no_other(fixture: &dyn Fixture)
     let leases: Vec<_> = rows.iter().filter_map(tourbillon::model::Execution::lease_ref).collect();
     bench.call(Start { leases: leases.clone() }).await;
     bench.spoiler.spoil(bad).await;
-    assert!(bench.call(Heartbeat { leases }).await.outcomes[0].is_ok());
+    assert!(bench.call(Heartbeat::of(leases)).await.outcomes[0].is_ok());
     bench.clock.advance(std::time::Duration::from_millis(LEASE_MS + 1));
     bench.call(Rescue { limit: 10 }).await;
     let mut taken: Vec<_> = bench.claim_all().await.iter().map(|row| row.id).collect();

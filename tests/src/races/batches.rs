@@ -50,9 +50,9 @@ pub(crate) async fn run(arena: &Arena) -> Result<(), String> {
         let release = |lease: &LeaseRef| Settlement::of(*lease, Outcome::Released);
         send(arena, 1, &mut chance, Start { leases: leases.clone() }).await?;
         let batches: Vec<Verb> = vec![
-            Heartbeat { leases: leases.clone() }.into(),
+            Heartbeat::of(leases.clone()).into(),
             Settle { settlements: reversed.iter().step_by(2).map(fail).collect() }.into(),
-            Heartbeat { leases: reversed.clone() }.into(),
+            Heartbeat::of(reversed.clone()).into(),
             Settle { settlements: leases.iter().map(release).collect() }.into(),
             Cancel { ids: ids.iter().step_by(9).copied().collect(), actor: None }.into(),
             Requeue { ids: ids.clone(), actor: None }.into(),

@@ -95,7 +95,7 @@ impl Book {
         book.clock.advance(LEASE * 2);
         let again = book.claim();
         assert_eq!(again.len(), 2);
-        assert_eq!(book.call(Heartbeat { leases: vec![leases[1]] }).outcomes, [Err(Refusal::LeaseLost)]);
+        assert_eq!(book.call(Heartbeat::of(vec![leases[1]])).outcomes, [Err(Refusal::LeaseLost)]);
         book.settle(&again, &succeeded());
         book
     }
@@ -197,7 +197,7 @@ fn one_token_given_out_twice_is_found() {
 fn a_claim_while_the_lease_holds_is_found() {
     let mut book = Book::new(1);
     let leases = book.claim();
-    let mut second = book.store.apply(&Request { id: RequestId(Uuid::nil()), verb: Heartbeat { leases }.into() });
+    let mut second = book.store.apply(&Request { id: RequestId(Uuid::nil()), verb: Heartbeat::of(leases).into() });
     // What a claim without a look at the lease would have been told.
     let first = book.calls.iter().find(|call| call.request.verb.name() == "claim").unwrap().clone();
     let Ok(Reply::Claimed(mut claimed)) = first.reply.clone() else { panic!("{first:?}") };
@@ -270,7 +270,7 @@ fn a_retry_before_its_time_is_found() {
 fn a_refusal_without_a_cause_is_found() {
     let mut book = Book::new(1);
     let leases = book.claim();
-    book.call(Heartbeat { leases: leases.clone() });
+    book.call(Heartbeat::of(leases.clone()));
     book.settle(&leases, &succeeded());
     falsify!(book, "heartbeat", Renewed(reply) => reply.outcomes[0] = Err(Refusal::LeaseLost));
     book.expect("G8", "without a cause");

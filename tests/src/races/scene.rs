@@ -16,9 +16,9 @@ use tourbillon::{
         State, Supersede, Timestamp, Token, transition::Charge,
     },
     store::{
-        Cancel, Claim, CleanItems, Counts, Due, Enqueue, Heartbeat, ListExecutions, MAX_BATCH, ManualClock,
-        MemoryStore, Operation, PauseJob, Plan, PlanEntry, Register, RegisteredRules, Registration, ReleaseLock,
-        Reply, Request, Requeue, Rescue, ResumeJob, Settle, Settlement, Start, Verb,
+        Cancel, Claim, CleanItems, Counts, Due, Enqueue, ListExecutions, MAX_BATCH, ManualClock, MemoryStore,
+        Operation, PauseJob, Plan, PlanEntry, Register, RegisteredRules, Registration, ReleaseLock, Reply, Request,
+        Requeue, Rescue, ResumeJob, Settle, Settlement, Start, Verb,
     },
 };
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 use super::scene_locks;
 use crate::conformance::rules;
 use verbs::{
-    claim, claim_half, delete_item, enqueue, failure, hash, ids, new_item, new_row, ordered, plan_entries,
+    claim, claim_half, delete_item, enqueue, failure, hash, heartbeat, ids, new_item, new_row, ordered, plan_entries,
     put_schedule, register, remove_schedule, trigger, update_item,
 };
 
@@ -274,7 +274,7 @@ impl Scene {
             Kind::ClaimTwo => claim(2, side).into(),
             Kind::ClaimHalf => claim_half(side).into(),
             Kind::Start => Start { leases: self.held(side) }.into(),
-            Kind::Heartbeat => Heartbeat { leases: self.held(side) }.into(),
+            Kind::Heartbeat => heartbeat(self.held(side), side).into(),
             Kind::SettleOk => {
                 self.settle(side, &Outcome::Succeeded { result: Json::empty(), rows_affected: Some(7) })
             }

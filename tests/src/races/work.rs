@@ -249,7 +249,7 @@ impl Worker {
             self.call(Start { leases: held.clone() }).await;
         }
         if self.chance.below(4) == 0 {
-            self.call(Heartbeat { leases: held.clone() }).await;
+            self.call(Heartbeat::of(held.clone())).await;
         }
         let (silent, ending): (Vec<_>, Vec<_>) = held.into_iter().partition(|_| self.chance.below(7) == 0);
         silent.into_iter().for_each(|lease| self.pocket(lease));
@@ -287,7 +287,7 @@ impl Worker {
         if self.chance.below(4) == 0 {
             self.call(Start { leases }).await;
         } else {
-            self.call(Heartbeat { leases }).await;
+            self.call(Heartbeat::of(leases)).await;
         }
     }
 

@@ -282,7 +282,7 @@ impl World {
                 Claim { runner, jobs, limit: 1 + self.dice.below(8) as u32, charge, rate: None }.into()
             }
             13..=16 => Start { leases: self.held() }.into(),
-            17..=18 => Heartbeat { leases: self.held() }.into(),
+            17..=18 => Heartbeat::of(self.held()).into(),
             19..=22 => {
                 let held = self.held();
                 let settlements = held.into_iter().map(|lease| {

@@ -16,17 +16,17 @@ const STATEMENTS: [(&str, &str, &str); 7] = [
     (
         "enqueue_alike",
         "(timestamptz, uuid, text, uuid[], text[], text, text, bigint, timestamptz, bigint, smallint, bigint, bigint,
-         text, text, text, bigint, text)",
+         text, text, text, bigint, text, text[])",
         "null, gen_random_uuid(), 'job', array[gen_random_uuid()], '{1}', 'global', 'global', 0, null, null,
-         0::smallint, 25, 60000, 'allow', 'never', null, null, 'off'",
+         0::smallint, 25, 60000, 'allow', 'never', null, null, 'off', null",
     ),
     (
         "enqueue_items",
         "(timestamptz, uuid, text, bigint, uuid[], text[], text[], bigint[], timestamptz[], bigint[], smallint[],
-         text[], text[], bigint[], text[], bigint[], bigint[], text[], text[], text[], bigint[], text[])",
+         text[], text[], bigint[], text[], bigint[], bigint[], text[], text[], text[], bigint[], text[], text[])",
         "null, gen_random_uuid(), 'job', null, array[gen_random_uuid()], '{global}', '{global}', '{0}', '{null}',
          '{null}', '{0}', '{1}', '{null}', '{null}', '{null}', '{25}', '{60000}', '{allow}', '{never}', '{null}', '{null}',
-         '{off}'",
+         '{off}', null",
     ),
     (
         "claim_executions",
@@ -45,8 +45,8 @@ const STATEMENTS: [(&str, &str, &str); 7] = [
     ),
     (
         "heartbeat_executions",
-        "(timestamptz, uuid[], uuid[], bigint[])",
-        "null, array[gen_random_uuid()], array[gen_random_uuid()], '{1}'",
+        "(timestamptz, uuid[], uuid[], bigint[], text[])",
+        "null, array[gen_random_uuid()], array[gen_random_uuid()], '{1}', null",
     ),
     (
         "settle_executions",

@@ -125,13 +125,16 @@ const executionKey = (row) => `${row.id}/${row.generation}`;
 const executionWords = (row) => [row.id, row.job, scopeOf(row.scope), row.state, row.error?.text, row.error?.code];
 
 /** What a row waits for, or how it ended. */
+/** `25 %, page 3 of 12`. */
+const said = ({ permille, note }) => [Number.isInteger(permille) ? `${Math.floor(permille / 10)} %` : null, note].filter(Boolean).join(", ");
+
 function fate(row) {
   if (row.skip_reason) return words(row.skip_reason);
   const error = row.error ? h("span", { class: "soft" }, `${row.error.code}: ${row.error.text.slice(0, 120)}`) : null;
   const ended = ["succeeded", "dead", "cancelled"].includes(row.state);
   let time = null;
   if (ended) time = row.duration_ms === null ? null : `took ${span(row.duration_ms)}`;
-  else if (row.state === "running" && row.lease) time = [Date.parse(row.lease.expires_at) < clock.now() ? "lease ended " : "lease ends ", when(row.lease.expires_at)];
+  else if (row.state === "running" && row.lease) time = [row.progress ? `${said(row.progress)}; ` : null, Date.parse(row.lease.expires_at) < clock.now() ? "lease ended " : "lease ends ", when(row.lease.expires_at)];
   else if (row.claimable_at) time = ["due ", when(row.claimable_at)];
   return [time, time && error ? "; " : null, error].flat();
 }
@@ -247,6 +250,7 @@ function execution([id]) {
           ["last held by", row.lease && h("code", {}, row.lease.runner)],
           ["under fence", row.lease && String(row.fence)],
           ["claimed", row.lease?.claimed_at],
+          ["said", row.progress && [said(row.progress), " ", when(row.progress.at)]],
           ["last sign of life", row.lease?.heartbeat_at],
           ["lease", row.lease && !ended ? `until ${row.lease.expires_at}` : null],
           ["made", row.created_at],

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     driver::{Shared, measure, runner::guard, stop::Stage},
-    job::{BoxError, Run, StopReason, StopSignal},
+    job::{BoxError, Run, Saying, StopReason, StopSignal},
     model::{RequestId, ServiceName},
     runtime::{DriverEvent, TickEnd},
     service::{CheckedMode, GateFn, Pass, Skip, Tick, TickError, TickFacts, TickOutcome, Trigger, WorkFn},
@@ -227,7 +227,7 @@ async fn perform(
     }
     let (request, service) = (facts.request, facts.service.clone());
     let stop = StopSignal::new();
-    let run = Run::new(stop.clone(), shared.runtime.clone());
+    let run = Run::new(stop.clone(), Saying::default(), shared.runtime.clone());
     let tick = Tick::new(Arc::new(facts), Arc::clone(&run));
     let under = trust.and_then(|trust| Some((trust.name.clone(), trust.epoch?)));
     shared.runtime.observe(&DriverEvent::TickStarted { tick: request, service: service.clone(), under });

@@ -79,7 +79,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::Heartbeat(verb) => {
             let outcomes = each(&verb.leases, |lease| {
                 change_held(rows, now, lease, KEPT, By::Holder, |row| {
-                    transition::heartbeat(row, lease, now).map(|()| renewal(row))
+                    transition::heartbeat(row, lease, verb.progress_of(lease.id), now).map(|()| renewal(row))
                 })
             })?;
             Reply::Renewed(Renewed { now, outcomes })

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, OperatorName, Outcome, Rate,
-    Retention, SkipReason, State, Timestamp,
+    Execution, ExecutionId, Generation, Incarnation, JobName, LeaseRef, LockName, OperatorName, Outcome, Progress,
+    Rate, Retention, SkipReason, State, Timestamp,
     transition::{Cancelled, Charge, Refusal},
 };
 
@@ -65,6 +65,21 @@ pub struct Started {
 pub struct Heartbeat {
     /// Rows, each at most once.
     pub leases: Vec<LeaseRef>,
+    /// How far some of them are, each at most once; of rows that are not in `leases` nothing is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub progress: Vec<(ExecutionId, Progress)>,
+}
+
+impl Heartbeat {
+    /// Renews these leases, and says no more.
+    pub const fn of(leases: Vec<LeaseRef>) -> Self {
+        Self { leases, progress: Vec::new() }
+    }
+
+    /// What it says of this row.
+    pub fn progress_of(&self, id: ExecutionId) -> Option<&Progress> {
+        self.progress.iter().find(|(of, _)| *of == id).map(|(_, progress)| progress)
+    }
 }
 
 /// Reply to [`Heartbeat`].

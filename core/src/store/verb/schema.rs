@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How many steps the schema has: the version of a database in which all of them were applied. Every store of this
 /// release has the same steps under the same numbers.
-pub const SCHEMA_VERSION: u32 = 12;
+pub const SCHEMA_VERSION: u32 = 13;
 
 /// Applies the next pending step of the schema, if there is one: the step and its entry in the ledger of steps in one
 /// transaction, so that any number of replicas may ask at once, and may crash at any moment, and each step is

@@ -2,12 +2,12 @@
 
 use tourbillon::{
     model::{
-        Audit, ErrorCode, ExecutionId, Failure, Incarnation, JobName, Json, Limit, NewExecution, Policy, Reentry,
-        Scope, Supersede, Timestamp, transition::Charge,
+        Audit, ErrorCode, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution, Policy,
+        Progress, Reentry, Scope, Supersede, Timestamp, transition::Charge,
     },
     store::{
-        Claim, Counts, DeleteItems, Due, Enqueue, Expected, MAX_BATCH, NewItem, PlanEntry, PutSchedule, Register,
-        Registration, RemoveSchedule, Revision, ScheduleData, SpecHash, TriggerJob, Unique, UpdateItem,
+        Claim, Counts, DeleteItems, Due, Enqueue, Expected, Heartbeat, MAX_BATCH, NewItem, PlanEntry, PutSchedule,
+        Register, Registration, RemoveSchedule, Revision, ScheduleData, SpecHash, TriggerJob, Unique, UpdateItem,
     },
 };
 use uuid::Uuid;
@@ -123,6 +123,11 @@ pub(in crate::races) fn put_schedule(job: JobName, own: &str) -> PutSchedule {
 pub(in crate::races) fn remove_schedule() -> RemoveSchedule {
     let (job, scope, expected) = (name("stopped"), Scope::global(), Expected::Revision(Revision::FIRST));
     RemoveSchedule { job, scope, expected, note: None, actor: None }
+}
+
+pub(in crate::races) fn heartbeat(leases: Vec<LeaseRef>, side: Side) -> Heartbeat {
+    let said = Progress::new(if side == Side::A { "a" } else { "b" });
+    Heartbeat { progress: leases.iter().map(|lease| (lease.id, said.clone())).collect(), leases }
 }
 
 /// The same execution on both sides.
