@@ -276,12 +276,16 @@ impl PgStoreBuilder {
         let version = connection.server_version_num().unwrap_or(MIN_SERVER_VERSION);
         // Nothing was asked of it; a failed farewell changes nothing.
         drop(connection.close().await);
-        if version < MIN_SERVER_VERSION {
-            let message = format!("server {} has version {version}, 140000 or later is needed", place.server);
-            return Err(StoreError::new(ErrorKind::Invalid, message));
-        }
-        Ok(())
+        refuse_old_server(version, place)
     }
+}
+
+fn refuse_old_server(version: u32, place: &Place) -> Result<(), StoreError> {
+    if version >= MIN_SERVER_VERSION {
+        return Ok(());
+    }
+    let message = format!("server {} has version {version}, {MIN_SERVER_VERSION} or later is needed", place.server);
+    Err(StoreError::new(ErrorKind::Invalid, message))
 }
 
 fn place(options: &PgConnectOptions, schema: &Schema) -> Place {
@@ -317,6 +321,16 @@ mod tests {
         assert_eq!(place_of(URL), told("db:6432/app"));
         assert_eq!(place_of("postgresql://ada@db/"), told("db:5432/ada"));
         assert_eq!(place_of("postgres://ada@%2Frun%2Fpg/app"), told("/run/pg:5432/app"));
+    }
+
+    #[test]
+    fn servers_before_the_oldest_supported_are_refused() {
+        let options = PgStore::builder(URL).options(URL).unwrap();
+        let place = place(&options, &Schema::new("jobs").unwrap());
+        let refused = refuse_old_server(139_999, &place).unwrap_err();
+        assert_eq!(refused.to_string(), "invalid: server db:6432/app has version 139999, 140000 or later is needed");
+        refuse_old_server(140_000, &place).unwrap();
+        refuse_old_server(180_000, &place).unwrap();
     }
 
     #[test]
