@@ -39,5 +39,24 @@ pub use session_lock::SessionLocker;
 /// The driver, so that a caller can open transactions for [`PgStore::enqueue_in`] with the very same version.
 pub use sqlx;
 pub use store::PgStore;
+
+/// What a role needs that does not own the schema: SQL for the owner to run once, with the usual schema `tourbillon` and a role
+/// `app`, to be replaced by your own names. Migrations are for the owner.
+///
+/// ```
+/// let grants = tourbillon_pg::GRANTS.replace("schema tourbillon", "schema jobs").replace("to app", "to mailer");
+/// assert!(grants.starts_with("grant usage on schema jobs to mailer;"));
+/// ```
+pub const GRANTS: &str = include_str!("../grants.sql");
+
 /// The schema version that this program works with.
 pub use tourbillon::store::SCHEMA_VERSION;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_manual_has_the_grants_to_the_letter() {
+        let manual = include_str!("../../docs/OPERATING.md");
+        assert!(manual.contains(&format!("```sql\n{}```", super::GRANTS)));
+    }
+}

@@ -17,7 +17,7 @@ use tourbillon::{
         BoxFuture, DatabaseClock, ErrorKind, Listener, ManualClock, MemoryStore, Reply, Request, Store, StoreError,
     },
 };
-use tourbillon_pg::{PgStore, PgStoreBuilder, Pooler as Pooling};
+use tourbillon_pg::{GRANTS, PgStore, PgStoreBuilder, Pooler as Pooling};
 use tourbillon_sqlite::{Builder, Migrate, SqliteInline, SqliteStore, Synchronous};
 
 use crate::{
@@ -243,13 +243,10 @@ fn as_app(url: &str) -> String {
     options.username(APP).to_url_lossy().to_string()
 }
 
-/// What `docs/OPERATING.md` tells an owner to run, so that what it tells is tested.
+/// What owners are told to run, so that what they are told is tested.
 async fn grant(url: &str, schema: &str) -> Result<(), StoreError> {
-    const OPERATING: &str = include_str!("../../docs/OPERATING.md");
-    let told = OPERATING.split("```sql").nth(1).and_then(|rest| rest.split("```").next());
-    let told = told.expect("the page has a block of SQL");
     let grants =
-        told.replace("schema tourbillon", &format!("schema {schema}")).replace("to app", &format!("to {APP}"));
+        GRANTS.replace("schema tourbillon", &format!("schema {schema}")).replace("to app", &format!("to {APP}"));
     let make = format!(
         "do $$ begin create role {APP} login; exception when duplicate_object or unique_violation then null; end $$"
     );
