@@ -56,9 +56,17 @@ impl<'a> Session<'a> {
         }
         // The driver prepares a statement and runs it in two steps: only a transaction has both in one session.
         self.begin().await?;
-        let lines = self.lines_here(query).await?;
-        self.commit().await?;
-        Ok(lines)
+        match self.lines_here(query).await {
+            Ok(lines) => {
+                self.commit().await?;
+                Ok(lines)
+            }
+            Err(fault) => {
+                // As without a pooler: what is asked next does not meet a transaction that has failed.
+                self.roll_back().await;
+                Err(fault)
+            }
+        }
     }
 
     /// `fetch_all` reads on until the server is ready for the next statement, that is, until the commit is done; an
@@ -88,11 +96,15 @@ impl<'a> Session<'a> {
 
     /// Makes the connection fit for the pool again, if it is still alive, and gives it back.
     pub(crate) async fn close(mut self) {
-        if self.state == State::Transaction && self.command("rollback", State::Clean).await.is_err() {
-            self.state = State::Busy;
-        }
+        self.roll_back().await;
         if self.state == State::Clean {
             drop(self.connection.take());
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        if self.state == State::Transaction && self.command("rollback", State::Clean).await.is_err() {
+            self.state = State::Busy;
         }
     }
 

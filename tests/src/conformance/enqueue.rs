@@ -1,7 +1,7 @@
 //! Cases of enqueue: what is stored, capacity, receipts, time to live. Unique keys are in `enqueue_unique`.
 
 use tourbillon::{
-    model::{Json, Limit, SkipReason, State, transition::Cancelled},
+    model::{Audit, Json, Limit, SkipReason, State, transition::Cancelled},
     store::{Counts, Due, Enqueue, EnqueueOutcome, ErrorKind, MAX_BATCH, Plan, PlanOutcome, Prune, Unique},
 };
 
@@ -19,6 +19,7 @@ super::cases! {
     retried_enqueue_enqueues_once_after_the_item_has_gone,
     id_that_is_taken_is_a_duplicate,
     taken_ids_in_a_batch_stop_nobody_else,
+    taken_id_of_an_untold_item_is_a_duplicate,
     batch_without_items_is_answered,
     queue_holds_no_more_than_its_bound,
     bound_counts_live_items_of_this_queue_only,
@@ -169,6 +170,14 @@ async fn id_that_is_taken_is_a_duplicate(s: &Subject) {
     s.settle(lease, succeeded()).await.expect("just started");
     assert_eq!(s.enqueue(&name, vec![item.clone()]).await, [Duplicate(item.id)], "also when it has ended");
     assert_eq!(s.generations(item.id).await.len(), 1);
+}
+
+/// No audit event knows the id: the live row alone does.
+async fn taken_id_of_an_untold_item_is_a_duplicate(s: &Subject) {
+    let name = job("notify");
+    let item = s.item_with(|item| item.policy.audit = Audit::Off);
+    assert_eq!(s.enqueue(&name, vec![item.clone()]).await, [Enqueued(item.id)]);
+    assert_eq!(s.enqueue(&name, vec![item.clone()]).await, [Duplicate(item.id)]);
 }
 
 /// Live, new, ended, new: alike but for their ids.
