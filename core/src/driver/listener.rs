@@ -50,6 +50,8 @@ async fn listen(shared: &Shared) {
             }
             Err(error) => {
                 sometimes!("a replica cannot listen");
+                // Whoever listens late has missed as much as who listens again.
+                is_first = false;
                 error
             }
         };
