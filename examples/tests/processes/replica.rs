@@ -154,7 +154,7 @@ fn end(child: &mut Child) {
     drop(child.wait());
 }
 
-/// The value of `name=value` in a line.
+/// The value of `name=value` in a line. What an event says of itself is behind what its spans say.
 pub(crate) fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    line.rsplit(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
