@@ -89,6 +89,21 @@ async fn a_silent_listener_is_found_and_what_it_missed_is_looked_for() {
     drop(running);
 }
 
+/// Its crews looked when they started, and nobody here heard what came behind that.
+#[tokio::test(start_paused = true)]
+async fn who_listens_late_looks_for_what_it_missed() {
+    let stage = Stage::new();
+    stage.hear(Hearing::Refused);
+    let running = worker(&stage, rarely_polling());
+    stage.runtime.sleep(SECOND / 20).await;
+    assert_eq!((stage.calls_of("listen"), stage.calls_of("claim")), (1, 1));
+    let id = enqueue(&stage).await;
+    stage.hear(Hearing::Good);
+    stage.runtime.sleep(SECOND).await;
+    assert_eq!(stage.item(id).await.state, State::Succeeded);
+    drop(running);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_breaks_over_and_over_wakes_nobody_over_and_over() {
     let stage = Stage::new();

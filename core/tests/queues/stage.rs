@@ -52,6 +52,8 @@ pub(crate) enum Hearing {
     Silent,
     /// A connection that breaks as soon as it is there.
     Breaking,
+    /// No connection.
+    Refused,
 }
 
 impl Stage {
@@ -161,6 +163,7 @@ impl Store for Stage {
         match self.hearing() {
             Hearing::None => Box::pin(async { Ok(None) }),
             Hearing::Good => self.memory.listen(),
+            Hearing::Refused => Box::pin(async { Err(StoreError::new(ErrorKind::Unavailable, "nobody listens")) }),
             bad => Box::pin(async move { Ok(Some(Box::new(BadListener(bad)) as Box<dyn Listener>)) }),
         }
     }
