@@ -1,22 +1,12 @@
 //! The ceiling: the least SQL that a queue on Postgres can get away with, by hand. No fences, no outcomes per row, no
 //! retries, no leases that end, no deadlines. `KEEP=1` keeps finished jobs; otherwise they are deleted.
 
-use std::{
-    env,
-    error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{env, time::Duration};
 
 use sqlx::{Connection, PgConnection, Row, postgres::PgListener};
 use tokio::task::JoinSet;
 
-use crate::workload::{Parcel, now, pause, report_latencies, report_rate, report_runs};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use crate::workload::{Latencies, OWN_ROW, OWN_TABLE, Outcome, Parcel, now, pause, rate, report_runs, share};
 
 const SCHEMA: &str = "
 create table jobs(
@@ -34,6 +24,7 @@ create table jobs(
 create index jobs_ready on jobs(queue, priority, run_at, id) where state = 0;
 ";
 const MAKE: &str = "insert into jobs(payload) select p::json from unnest($1::text[]) p";
+const MAKE_UNTOLD: &str = "insert into jobs(payload) values ($1::json)";
 const MAKE_ONE: &str = "with i as (insert into jobs(payload) values ($1::json) returning id)
   select pg_notify('jobs', '') from i";
 const CLAIM: &str = "update jobs set state = 1, attempts = attempts + 1, locked_by = $2,
@@ -63,7 +54,7 @@ pub(crate) async fn setup() -> Outcome<()> {
 }
 
 /// As `ours::bulk`.
-pub(crate) async fn bulk(jobs: u64, batch: u64) -> Outcome<()> {
+pub(crate) async fn bulk(jobs: u64, batch: u64) -> Outcome<f64> {
     let mut connection = connect().await?;
     let began = now();
     let mut next = 0;
@@ -73,39 +64,40 @@ pub(crate) async fn bulk(jobs: u64, batch: u64) -> Outcome<()> {
         sqlx::query(MAKE).bind(texts).execute(&mut connection).await?;
         next = end;
     }
-    report_rate(jobs, began);
-    Ok(())
+    Ok(rate(jobs, began))
 }
 
-/// As `ours::single`, a connection for each caller.
-pub(crate) async fn single(jobs: u64, callers: u64) -> Outcome<()> {
-    let next = Arc::new(AtomicU64::new(0));
+async fn connections(callers: u64) -> Outcome<Vec<PgConnection>> {
     let mut connections = Vec::new();
     for _ in 0..callers {
         connections.push(connect().await?);
     }
-    let began = now();
-    let mut tasks: JoinSet<Outcome<()>> = JoinSet::new();
-    for mut connection in connections {
-        let next = Arc::clone(&next);
-        tasks.spawn(async move {
-            loop {
-                let id = next.fetch_add(1, Ordering::Relaxed);
-                if id >= jobs {
-                    return Ok(());
-                }
-                sqlx::query("insert into jobs(payload) values ($1::json)")
-                    .bind(text(&Parcel::numbered(id))?)
-                    .execute(&mut connection)
-                    .await?;
-            }
-        });
-    }
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
-    }
-    report_rate(jobs, began);
-    Ok(())
+    Ok(connections)
+}
+
+/// As `ours::single`, a connection for each caller.
+pub(crate) async fn single(jobs: u64, callers: u64) -> Outcome<f64> {
+    share(jobs, connections(callers).await?, |mut connection, id| async move {
+        let parcel = text(&Parcel::numbered(id))?;
+        sqlx::query(MAKE_UNTOLD).bind(parcel).execute(&mut connection).await?;
+        Ok(connection)
+    })
+    .await
+}
+
+/// As `ours::within`.
+pub(crate) async fn within(jobs: u64, callers: u64) -> Outcome<f64> {
+    let connections = connections(callers).await?;
+    sqlx::raw_sql(OWN_TABLE).execute(&mut connect().await?).await?;
+    share(jobs, connections, |mut connection, id| async move {
+        let parcel = text(&Parcel::numbered(id))?;
+        let mut transaction = connection.begin().await?;
+        sqlx::query(OWN_ROW).bind(i64::try_from(id)?).execute(&mut *transaction).await?;
+        sqlx::query(MAKE_UNTOLD).bind(parcel).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(connection)
+    })
+    .await
 }
 
 /// Claims and finishes, one after the other, for ever.
@@ -146,6 +138,6 @@ pub(crate) async fn latency(jobs: u64, gap: Duration) -> Outcome<()> {
         sqlx::query(MAKE_ONE).bind(text(&Parcel::timed(id))?).execute(&mut connection).await?;
         pause(gap).await;
     }
-    report_latencies(jobs).await;
+    Latencies::of(jobs).await.report();
     Ok(())
 }

@@ -2,13 +2,12 @@
 //! that work on it. Knows no queue.
 
 use std::{
-    error::Error,
     fs,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -18,13 +17,12 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::{
     cluster::{Cluster, Fsync},
-    workload::{now, pause},
+    workload::{Outcome, now, pause},
 };
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
-
 /// No vacuum in the middle of a run, which would be a coin toss; everything else is as it would be.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
+    "alter system set max_connections = 300",
     "alter system set shared_buffers = '1GB'",
     "alter system set max_wal_size = '8GB'",
     "alter system set autovacuum = off",
@@ -36,7 +34,13 @@ const SETTINGS: [&str; 5] = [
 const TICK_US: u64 = 10_000;
 
 /// How long jobs may take to be finished before a measurement is given up.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// In the environment of a process that ends with its input.
+pub(crate) const ENDS_WITH_INPUT: &str = "TOURBILLON_BENCH_ENDS_WITH_INPUT";
+
+/// How long workers may take to come to their first claim.
+const START: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub(crate) struct Server {
@@ -86,9 +90,18 @@ impl Database {
         Ok(())
     }
 
-    async fn number(&mut self, sql: &str) -> Outcome<i64> {
+    /// Answered by a statement of our own.
+    pub(crate) async fn number(&mut self, sql: &str) -> Outcome<i64> {
         let row = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.connection).await?;
         Ok(row.try_get(0)?)
+    }
+
+    /// A snapshot of this moment, which keeps the server from forgetting what changes from now on, until it is dropped.
+    pub(crate) async fn snapshot(&self) -> Outcome<PgConnection> {
+        let mut connection = PgConnection::connect(&self.url).await?;
+        let hold = "begin isolation level repeatable read; select count(*) from pg_class";
+        sqlx::raw_sql(hold).execute(&mut connection).await?;
+        Ok(connection)
     }
 
     /// Until now. All databases of the server together, so measure one at a time.
@@ -119,11 +132,21 @@ impl Database {
         for _ in 0..race.processes {
             workers.push(Worker::spawn(race.words, race.environment, &self.url)?);
         }
-        let waiting = "select count(distinct pid) from pg_locks where not granted";
+        // A process may wait in other statements as well, but in one claim only, and claims have one text.
+        let waiting = "select coalesce(max(sessions), 0) from (select count(*) as sessions from pg_stat_activity \
+             where datname = current_database() and wait_event_type = 'Lock' group by query) alike";
         let began = now();
-        while self.number(waiting).await? < i64::from(race.processes) {
-            if began.elapsed() > PATIENCE {
-                return Err("the workers do not come to their first claim".into());
+        // Within a transaction the server shows one picture of its sessions until it is told otherwise.
+        loop {
+            self.run("select pg_stat_clear_snapshot()").await?;
+            if self.number(waiting).await? >= i64::from(race.processes) {
+                break;
+            }
+            if began.elapsed() > START {
+                return Err(format!(
+                    "the workers do not come to their first claim within {START:?}: what do they say?"
+                )
+                .into());
             }
             pause(Duration::from_millis(50)).await;
         }
@@ -134,7 +157,7 @@ impl Database {
         self.run("commit").await?;
         while workers.iter().map(Worker::runs).sum::<u64>() < race.jobs || self.number(race.remaining).await? > 0 {
             if began.elapsed() > PATIENCE {
-                return Err("the jobs were not done in time".into());
+                return Err(format!("{} jobs are not done after {PATIENCE:?}: ask for fewer", race.jobs).into());
             }
             pause(Duration::from_millis(10)).await;
         }
@@ -176,30 +199,47 @@ pub(crate) struct Finished {
 /// A process of ours, killed when it is dropped.
 pub(crate) struct Worker {
     child: Child,
-    runs: Arc<AtomicU64>,
+    told: Arc<Told>,
+}
+
+/// What a process has told so far.
+#[derive(Default)]
+struct Told {
+    runs: AtomicU64,
+    leads: AtomicBool,
 }
 
 impl Worker {
     pub(crate) fn spawn(words: &[&str], environment: &[(&str, &str)], url: &str) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(words).env("DATABASE_URL", url).envs(environment.iter().copied());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let runs = Arc::new(AtomicU64::new(0));
+        // It ends when its input does, so that none is left behind, however this process ends.
+        let mut child = command.env(ENDS_WITH_INPUT, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let told = Arc::new(Told::default());
         if let Some(output) = child.stdout.take() {
-            let seen = Arc::clone(&runs);
+            let seen = Arc::clone(&told);
             thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
                     if let Some(count) = line.strip_prefix("C ").and_then(|count| count.parse().ok()) {
-                        seen.store(count, Ordering::Relaxed);
+                        seen.runs.store(count, Ordering::Relaxed);
+                    }
+                    if line == "L" {
+                        seen.leads.store(true, Ordering::Relaxed);
                     }
                 }
             });
         }
-        Ok(Self { child, runs })
+        Ok(Self { child, told })
     }
 
-    fn runs(&self) -> u64 {
-        self.runs.load(Ordering::Relaxed)
+    /// How many handlers it has begun.
+    pub(crate) fn runs(&self) -> u64 {
+        self.told.runs.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has come to lead.
+    pub(crate) fn leads(&self) -> bool {
+        self.told.leads.load(Ordering::Relaxed)
     }
 
     fn cpu_us(&self) -> u64 {

@@ -2,9 +2,10 @@
 //! tells its figures. Knows no queue.
 
 use std::{
+    error::Error,
     io::Write,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -12,6 +13,15 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+/// What a part of the benchmark comes to.
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The row that a producer writes for itself, in the transaction that enqueues; and its table.
+pub(crate) const OWN_TABLE: &str = "create table if not exists customer_order(
+  id bigint generated always as identity primary key, number bigint not null)";
+pub(crate) const OWN_ROW: &str = "insert into customer_order(number) values ($1)";
 
 static RUN: AtomicU64 = AtomicU64::new(0);
 static LATENCIES_US: Mutex<Vec<f64>> = Mutex::new(Vec::new());
@@ -87,29 +97,75 @@ pub(crate) fn report_runs() {
     });
 }
 
+/// Prints `L`: this process acts as the leader now.
+pub(crate) fn report_lead() {
+    println!("L");
+}
+
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, in real time")]
 fn wait() {
     thread::sleep(Duration::from_millis(10));
 }
 
-/// Prints `RATE <per second>`.
-pub(crate) fn report_rate(jobs: u64, began: Instant) {
-    println!("RATE {:.0}", jobs as f64 / began.elapsed().as_secs_f64());
+/// So many since then, per second.
+pub(crate) fn rate(jobs: u64, began: Instant) -> f64 {
+    jobs as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Waits up to 15 s for `jobs` timed runs, then prints `LAT n= p50= p95= p99= max=` in microseconds.
-pub(crate) async fn report_latencies(jobs: u64) {
-    let arrived = || LATENCIES_US.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for _ in 0..3000 {
-        if arrived().len() as u64 >= jobs {
-            break;
-        }
-        pause(Duration::from_millis(5)).await;
+/// Gives the numbers below `jobs` to callers that each take the next when they are done; how many a second that were.
+pub(crate) async fn share<C, F, Fut>(jobs: u64, callers: Vec<C>, each: F) -> Outcome<f64>
+where
+    C: Send + 'static,
+    F: Fn(C, u64) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Outcome<C>> + Send,
+{
+    let (began, next) = (now(), Arc::new(AtomicU64::new(0)));
+    let mut tasks: JoinSet<Outcome<()>> = JoinSet::new();
+    for mut caller in callers {
+        let (next, each) = (Arc::clone(&next), each.clone());
+        tasks.spawn(async move {
+            loop {
+                let id = next.fetch_add(1, Ordering::Relaxed);
+                if id >= jobs {
+                    return Ok(());
+                }
+                caller = each(caller, id).await?;
+            }
+        });
     }
-    let mut sorted = arrived();
-    sorted.sort_by(f64::total_cmp);
-    let Some(last) = sorted.len().checked_sub(1) else { return println!("LAT n=0") };
-    let at = |part: f64| sorted[(last as f64 * part) as usize];
-    let (p50, p95, p99, max) = (at(0.5), at(0.95), at(0.99), at(1.0));
-    println!("LAT n={} p50={p50:.0} p95={p95:.0} p99={p99:.0} max={max:.0}", sorted.len());
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(rate(jobs, began))
+}
+
+/// From before an enqueue to the start of its handler, in microseconds.
+pub(crate) struct Latencies(Vec<f64>);
+
+impl Latencies {
+    /// Waits up to 15 s for `jobs` timed runs, and forgets them.
+    pub(crate) async fn of(jobs: u64) -> Self {
+        let runs = || LATENCIES_US.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..3000 {
+            if runs().len() as u64 >= jobs {
+                break;
+            }
+            pause(Duration::from_millis(5)).await;
+        }
+        let mut sorted = std::mem::take(&mut *runs());
+        sorted.sort_by(f64::total_cmp);
+        Self(sorted)
+    }
+
+    /// The one that this part of all does not exceed; not a number when there are none.
+    pub(crate) fn at(&self, part: f64) -> f64 {
+        let last = self.0.len().saturating_sub(1) as f64;
+        self.0.get((last * part) as usize).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Prints `LAT n= p50= p95= p99= max=`.
+    pub(crate) fn report(&self) {
+        let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|part| self.at(part));
+        println!("LAT n={} p50={p50:.0} p95={p95:.0} p99={p99:.0} max={max:.0}", self.0.len());
+    }
 }
