@@ -91,8 +91,10 @@ alter table {schema}.execution add constraint execution_is_live
 alter table {schema}.history add constraint history_is_terminal
     check (state in ('succeeded', 'dead', 'cancelled', 'skipped') and claimable_at is null and finished_at is not null);
 
--- The claim's order exactly. One range per priority: the claim walks the distinct priorities and reads only due rows.
-create index execution_claim on {schema}.execution (priority, claimable_at, id) where claimable_at is not null;
+-- The claim's order exactly, for each lane: a queue's items have one to themselves, so that no queue's backlog is in the way of
+-- another, and rows of schedules share one (''), so that a claim for many jobs reads one. One range per priority: the claim walks
+-- the distinct priorities and reads only due rows. Rows that no claim may take stand behind them: items of a queue are counted here.
+create index execution_claim on {schema}.execution ({lane}, priority, claimable_at, id);
 -- The rescue's order exactly: only rows that no claim will ever take.
 create index execution_rescue on {schema}.execution (lease_expires_at, id)
     where state = 'running' and claimable_at is null;
@@ -101,8 +103,6 @@ create index execution_slot on {schema}.execution (job, scope_kind, scope_id, sl
 create index history_slot on {schema}.history (job, scope_kind, scope_id, slot_at) where slot_at is not null;
 -- G11: at most one live execution per key. An item that ends leaves this table, and with it the index.
 create unique index execution_unique on {schema}.execution (unique_key) where unique_key is not null;
--- How many items, rows that no schedule made, a queue holds.
-create index execution_item on {schema}.execution (job) where slot_at is null;
 -- Unique keys that finished items count for, newest last.
 create index history_unique on {schema}.history (unique_key, finished_at, id) where unique_key is not null;
 -- Pruning order. All that one settlement ends has one instant: such rows share an entry, and are sorted when they are read.

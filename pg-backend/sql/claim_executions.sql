@@ -19,21 +19,23 @@
 -- has that of the claim. At a rate each line also has when the next key gets a turn. A repetition answers "is_repeated"
 -- and takes nothing: see claim_again.sql.
 --
--- Index: execution_claim, one range per distinct priority (the CTE priority is a loose index scan: one descent per
--- distinct value). A single scan of (priority, claimable_at <= now) would walk all future rows of the index
--- whenever fewer than $4 rows are due, which is every idle poll.
+-- Index: execution_claim. Its first column is the lane: the items of a queue have one to themselves, rows of schedules share one
+-- without a name, so that a claim reads no row of another queue, however deep that one's backlog. In each lane one range per
+-- distinct priority (the CTE lane is a loose index scan: one descent per distinct value). A single scan of (lane, priority,
+-- claimable_at <= now) would walk all future rows of the index whenever fewer than $4 rows are due, which is every idle poll.
 --
 -- Shape. FOR UPDATE SKIP LOCKED LIMIT sits in a MATERIALIZED CTE: run again as a subquery it would lock more rows.
 -- With k distinct priorities up to k * $4 rows are locked until the statement ends and $4 of them taken; others
--- skip them for that long. LockRows hands on the newest version of each row and rechecks the filter on it, so later
+-- skip them for that long. (That is why schedules do not have a lane for each job: a claim for all of a hundred jobs would lock
+-- the rows that are due of each.) LockRows hands on the newest version of each row and rechecks the filter on it, so later
 -- CTEs decide on what is locked; the writes join on the id alone, never on a column of the target that the
 -- snapshot may show in an old version.
 --
 -- Two things keep the estimates, and with them the generic plan, small; without them it reads the whole table to
 -- join, costs more than jit_above_cost, and is never preferred to planning anew (2 ms) for each call. {page} is a
 -- constant of 10, 100 or 1000, at least $4: a LIMIT that the planner does not know counts as a tenth of the rows
--- below it. Rows are pulled one by one, so the outer LIMIT decides how many are locked. And the priorities pass through
--- an array and a range that is always true, which counts as the usual one priority, not as a recursion's hundred. The
+-- below it. Rows are pulled one by one, so the outer LIMIT decides how many are locked. And lanes and priorities pass through
+-- arrays and a range that is always true, which counts as the usual one priority, not as a recursion's hundred. The
 -- writes then look their rows up one by one in the primary key. (They must not name their ids as an array as well: the
 -- array becomes a second condition of each look-up, and a claim of n rows costs n * n.)
 --
@@ -63,28 +65,29 @@ began as materialized (
 first as materialized (
     select from {schema}.receipt r where r.request = $2::uuid
 ),
-priority (value) as (
-    (select e.priority from {schema}.execution e
-     where e.claimable_at is not null and not exists (select from first)
-       and not exists (select from {schema}.limit_gate g where g.key = $9::text --[rate]
-           and least(g.opens_at, g.charged_at + $7::bigint * interval '1 microsecond') > (select now from began)) --[rate]
-     order by e.priority limit 1)
+lane (name, priority) as (
+    select n.name, (select e.priority from {schema}.execution e where {lane:e} = n.name order by e.priority limit 1)
+    from (select distinct unnest($3::text[] || ''::text)) as n (name)
+    where not exists (select from first)
+      and not exists (select from {schema}.limit_gate g where g.key = $9::text --[rate]
+          and least(g.opens_at, g.charged_at + $7::bigint * interval '1 microsecond') > (select now from began)) --[rate]
     union all
-    select (select e.priority from {schema}.execution e
-            where e.claimable_at is not null and e.priority > p.value
-            order by e.priority limit 1)
-    from priority p where p.value is not null
+    select l.name, (select e.priority from {schema}.execution e
+                    where {lane:e} = l.name and e.priority > l.priority
+                    order by e.priority limit 1)
+    from lane l where l.priority is not null
 ),
 due as materialized (
     select d.*
-    from unnest(array(select p.value from priority p where p.value is not null)) as p (value)
+    from unnest(array(select l.name from lane l where l.priority is not null),
+        array(select l.priority from lane l where l.priority is not null)) as p (lane, priority)
     cross join lateral (
         select l.* from (
             select e.id, e.generation, e.job, e.scope_kind, e.scope_id, e.slot_at, e.expires_at, e.priority,
                 e.max_attempts, e.lease_ms, e.reentry, e.supersede, e.limit_key, e.limit_max, e.audit, e.state,
                 e.claimable_at, e.attempt, e.fence, e.cancel_requested_at
             from {schema}.execution e
-            where e.priority = p.value and e.claimable_at <= (select now from began)
+            where {lane:e} = p.lane and e.priority = p.priority and e.claimable_at <= (select now from began)
               and case when e.job = any ($3::text[]) then 1 end is not null
               and case when e.limit_key is null or e.state = 'running' or not exists (
                     select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max)
@@ -104,7 +107,7 @@ due as materialized (
         ) l
         limit $4::bigint
     ) d
-    where p.value between -32768 and 32767
+    where p.priority between -32768 and 32767
     order by d.priority, d.claimable_at, d.id
     limit $4::bigint
 ),

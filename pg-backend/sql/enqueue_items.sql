@@ -15,7 +15,7 @@
 -- of each duplicate its position and the id of what it is a duplicate of, or null. The others are enqueued (see queue.rs).
 --
 -- Index: primary keys for ids; execution_unique for keys, history_unique for those that finished items count for;
--- execution_item to count a queue with a bound.
+-- execution_claim to count a queue with a bound.
 --
 -- No lock is needed to be right about keys: the unique index is what decides. An item whose key or id is live in our
 -- snapshot is a duplicate, also if that one ends meanwhile: it was there during the call. One that another producer
@@ -53,7 +53,7 @@ item as materialized (
 ),
 held as materialized (
     select count(*) as items from {schema}.execution e
-    where (select $4::bigint) is not null and e.job = (select $3::text) and e.slot_at is null
+    where (select $4::bigint) is not null and {lane:e} = (select $3::text)
 ),
 known as materialized (
     select i.*, coalesce(

@@ -13,13 +13,13 @@
 -- $11 bigint      most rows
 -- $12 boolean     only the newest generation of each
 --
--- Index: execution_item and history_item; what they find is sorted, since an operator may ask for any order. A key
+-- Index: execution_claim and history_item; what they find is sorted, since an operator may ask for any order. A key
 -- times its direction turns numbers round; ids have no sign, hence two terms, one of them null.
 with clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now
 ),
 item as materialized (
-    select * from {schema}.execution e where e.job = $2::text and e.slot_at is null
+    select * from {schema}.execution e where {lane:e} = $2::text
     union all
     select * from {schema}.history h where h.job = $2::text and h.slot_at is null
 ),

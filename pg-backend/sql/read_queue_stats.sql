@@ -3,13 +3,13 @@
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 text         queue
 --
--- Index: execution_item and history_item: it reads the rows of the queue once. Of its turns: see read_stats.sql.
+-- Index: execution_claim and history_item: it reads the rows of the queue once. Of its turns: see read_stats.sql.
 with clock as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now, $2::text collate "C" as job
 ),
 item as materialized (
     select e.state, e.created_at, e.attempt, e.started_at, true as live
-    from {schema}.execution e where e.job = $2::text and e.slot_at is null
+    from {schema}.execution e where {lane:e} = $2::text
     union all
     select h.state, h.created_at, h.attempt, h.started_at, false
     from {schema}.history h where h.job = $2::text and h.slot_at is null

@@ -11,11 +11,12 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 7] = [
+const FRAGMENTS: [(&str, &str); 8] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("claimed_columns", include_str!("../sql/fragment/claimed_columns.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
+    ("lane", include_str!("../sql/fragment/lane.sql")),
     ("pause_json", include_str!("../sql/fragment/pause_json.sql")),
     ("schedule_json", include_str!("../sql/fragment/schedule_json.sql")),
     ("turns_json", include_str!("../sql/fragment/turns_json.sql")),

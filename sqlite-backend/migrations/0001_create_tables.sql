@@ -67,8 +67,9 @@ create table execution (
     updated_at          integer not null
 ) strict;
 
--- The order of a claim. Holds the job too, so that rows of other jobs are passed over without being read.
-create index execution_claim on execution (priority, claimable_at, id, job) where claimable_at is not null;
+-- The order of a claim, for each lane: a queue's items have one to themselves, so that no queue's backlog is in the way of another,
+-- and rows of schedules share one (''). Rows that no claim may take are in it too: items of a queue are counted here.
+create index execution_claim on execution (case when slot_at is null then job else '' end, priority, claimable_at, id);
 -- What runs under a limit key (G15).
 create index execution_limit on execution (limit_key) where limit_key is not null and state = 'running';
 -- What only a rescue can end.

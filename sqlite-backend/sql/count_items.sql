@@ -1,4 +1,4 @@
 -- Purpose:    how many live items a queue holds.
 -- Parameters: ?1 job.
--- Index:      execution_item, whose entries are counted without reading a row.
-select count(*) from execution indexed by execution_item where job = ?1 and slot_at is null
+-- Index:      execution_claim: the entries of the queue's lane.
+select count(*) from execution indexed by execution_claim where case when slot_at is null then job else '' end = ?1

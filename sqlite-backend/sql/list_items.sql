@@ -3,7 +3,7 @@
 --             or null; ?6 now (microseconds since 1970) for due ones only, else null; ?7 order: created, updated,
 --             claimable, priority; ?8 1 for ascending, -1 for descending; ?9 how many to pass over; ?10 how many;
 --             ?11 whether only the newest generation of each counts.
--- Index:      execution_item and history_item; what they find is sorted, since an operator may ask for any order.
+-- Index:      execution_claim and history_item; what they find is sorted, since an operator may ask for any order.
 -- Why:        a key times its direction turns numbers round; ids have no sign, hence two terms, one of them null.
 select
     id, generation, job, scope_kind, scope_id, slot_at, due_at, expires_at, priority, payload, unique_key,
@@ -12,7 +12,7 @@ select
     finished_at, duration_ms, rows_affected, result, error_code, error_text, skip_reason, updated_at,
     trace, progress
 from (
-    select * from execution where job = ?1 and slot_at is null
+    select * from execution where case when slot_at is null then job else '' end = ?1
     union all
     select * from history where job = ?1 and slot_at is null
 ) as i

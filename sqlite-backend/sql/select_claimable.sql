@@ -1,7 +1,7 @@
--- Purpose:    due rows of one priority, in claim order.
+-- Purpose:    due rows of one lane and priority, in claim order.
 -- Parameters: ?1 job names as a JSON array; ?2 now (microseconds since 1970); ?3 priority; ?4 how many; ?5 microseconds from
---             one turn of a limit key to the next, null without a rate.
--- Index:      execution_claim for range, order and job; execution_limit to count what runs under a limit key; the primary
+--             one turn of a limit key to the next, null without a rate; ?6 lane.
+-- Index:      execution_claim for lane, range and order; execution_limit to count what runs under a limit key; the primary
 --             key of rate_gate; pause_in_force, nearly always empty, for rows with a slot.
 -- Why:        rows whose limit key is full are left out *here*, not afterwards, or a page of them would hide the rows
 --             behind it (G14). A running row counts already, so taking it over needs no room; it needs a turn, since that is
@@ -13,7 +13,8 @@ select
     finished_at, duration_ms, rows_affected, result, error_code, error_text, skip_reason, updated_at,
     trace, progress
 from execution as e indexed by execution_claim
-where priority = ?3
+where case when slot_at is null then job else '' end = ?6
+    and priority = ?3
     and claimable_at is not null
     and claimable_at <= ?2
     and job in (select value from json_each(?1))

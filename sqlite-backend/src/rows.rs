@@ -21,6 +21,9 @@ use crate::{
     sql,
 };
 
+/// All rows that a schedule made are in this one, whatever their job; the items of a queue are in the one with its name.
+const LANE_OF_SCHEDULES: &str = "";
+
 /// The tables, seen from inside a transaction on `connection`, in the database called `name`.
 pub(crate) struct SqliteRows<'c> {
     pub(crate) connection: &'c Connection,
@@ -70,9 +73,15 @@ impl SqliteRows<'_> {
         first.map(read).transpose().map_err(|error| self.fail(error))
     }
 
-    /// The next priority after `visited`, upwards, that any claimable row has.
-    fn next_priority(&self, visited: i64) -> Result<Option<i64>, StoreError> {
-        self.first(sql::SELECT_NEXT_PRIORITY, [visited], |row| row.get(0)).map(Option::flatten)
+    /// The next priority after `visited`, upwards, that rows of any of these lanes have, and the lanes that have it.
+    fn next_priority(&self, lanes: &str, visited: i64) -> Result<Option<(i64, Vec<String>)>, StoreError> {
+        let found: Vec<(String, i64)> =
+            self.all(sql::SELECT_LANES, (lanes, visited), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let lowest = found.iter().map(|(_, priority)| *priority).min();
+        Ok(lowest.map(|lowest| {
+            let lanes = found.into_iter().filter(|(_, priority)| *priority == lowest);
+            (lowest, lanes.map(|(lane, _)| lane).collect())
+        }))
     }
 
     fn insert_into(&self, statement: &str, row: &Execution) -> Result<(), StoreError> {
@@ -131,14 +140,23 @@ impl Rows for SqliteRows<'_> {
         rate: Option<&Rate>,
     ) -> Result<Vec<Execution>, StoreError> {
         let names = json_array(jobs.iter().map(JobName::as_str));
+        let lanes = lanes_of(jobs);
         let turn_us = rate.map(|rate| count("turn_us", rate.turn_us)).transpose()?;
         let mut rows = Vec::new();
         let mut visited = i64::MIN;
         while rows.len() < limit as usize {
-            let Some(priority) = self.next_priority(visited)? else { break };
+            let Some((priority, having)) = self.next_priority(&lanes, visited)? else { break };
             let room = limit as usize - rows.len();
-            let params = (&names, now.as_micros(), priority, room as i64, &turn_us);
-            rows.extend(self.live_rows(sql::SELECT_CLAIMABLE, params)?);
+            let mut found = Vec::new();
+            for lane in &having {
+                let params = (&names, now.as_micros(), priority, room as i64, &turn_us, lane);
+                found.extend(self.live_rows(sql::SELECT_CLAIMABLE, params)?);
+            }
+            if having.len() > 1 {
+                found.sort_by_key(|row| (row.claimable_at, row.id));
+                found.truncate(room);
+            }
+            rows.extend(found);
             visited = priority;
         }
         Ok(rows)
@@ -146,11 +164,15 @@ impl Rows for SqliteRows<'_> {
 
     fn due_jobs(&mut self, jobs: &[JobName], now: Timestamp) -> Result<Vec<JobName>, StoreError> {
         let names = json_array(jobs.iter().map(JobName::as_str));
+        let lanes = lanes_of(jobs);
         let mut due = BTreeSet::new();
         let mut visited = i64::MIN;
-        while let Some(priority) = self.next_priority(visited)? {
-            let params = (&names, now.as_micros(), priority);
-            due.extend(self.all(sql::SELECT_DUE_JOBS, params, |row| Columns::new(row).job())?);
+        while let Some((priority, having)) = self.next_priority(&lanes, visited)? {
+            for lane in &having {
+                let most = if *lane == LANE_OF_SCHEDULES { -1 } else { 1 };
+                let params = (&names, now.as_micros(), priority, lane, most);
+                due.extend(self.all(sql::SELECT_DUE_JOBS, params, |row| Columns::new(row).job())?);
+            }
             visited = priority;
         }
         Ok(due.into_iter().collect())
@@ -345,53 +367,42 @@ pub(crate) fn json_array<'a>(names: impl Iterator<Item = &'a str>) -> String {
     serde_json::Value::from_iter(names).to_string()
 }
 
+/// The lanes in which rows of these jobs may be, as a JSON array: see the index `execution_claim`.
+fn lanes_of(jobs: &[JobName]) -> String {
+    let lanes: BTreeSet<_> = jobs.iter().map(JobName::as_str).chain([LANE_OF_SCHEDULES]).collect();
+    json_array(lanes.into_iter())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::SqliteInline;
     use tourbillon::{
-        model::{Audit, Fence, Generation, Policy, Reentry, Supersede},
+        model::{Audit, Fence, Generation, NewExecution, Policy, Reentry, Supersede},
         store::{DatabaseClock, ManualClock, QueueRows as _},
     };
 
     fn scheduled() -> Execution {
         let at = Timestamp::EPOCH;
-        Execution {
+        let policy = Policy {
+            max_attempts: 3,
+            lease_ms: 60_000,
+            reentry: Reentry::Allow,
+            supersede: Supersede::Never,
+            limit: None,
+            audit: Audit::Off,
+        };
+        let new = NewExecution {
             id: ExecutionId(Uuid::from_u128(7)),
-            generation: Generation(1),
-            job: JobName::new("digest").unwrap(),
-            scope: Scope::global(),
             slot_at: None,
             due_at: at,
             expires_at: None,
             priority: 0,
             payload: None,
             unique_key: None,
-            policy: Policy {
-                max_attempts: 3,
-                lease_ms: 60_000,
-                reentry: Reentry::Allow,
-                supersede: Supersede::Never,
-                limit: None,
-                audit: Audit::Off,
-            },
-            state: State::Scheduled,
-            claimable_at: Some(at),
-            attempt: 0,
-            fence: Fence(0),
-            lease: None,
-            cancel_requested_at: None,
-            finished_at: None,
-            duration_ms: None,
-            rows_affected: None,
-            result: None,
-            error: None,
-            skip_reason: None,
-            created_at: at,
-            updated_at: at,
-            trace: None,
-            progress: None,
-        }
+            policy,
+        };
+        Execution::fresh(JobName::new("digest").unwrap(), Scope::global(), new, at)
     }
 
     #[test]

@@ -52,6 +52,7 @@ statements! {
     SELECT_FINISHED = "select_finished";
     SELECT_GATE = "select_gate";
     SELECT_JOB = "select_job";
+    SELECT_LANES = "select_lanes";
     SELECT_LAST_RESCUE = "select_last_rescue";
     SELECT_LAST_SUCCESS = "select_last_success";
     SELECT_LIVE_WITH_KEY = "select_live_with_key";
@@ -59,7 +60,6 @@ statements! {
     SELECT_LOCK = "select_lock";
     SELECT_MIGRATION = "select_migration";
     SELECT_NEWEST_SCHEDULE = "select_newest_schedule";
-    SELECT_NEXT_PRIORITY = "select_next_priority";
     SELECT_PAUSES = "select_pauses";
     SELECT_RECEIPT = "select_receipt";
     SELECT_RESCUABLE = "select_rescuable";
@@ -158,6 +158,27 @@ mod tests {
                     let sorts = step.contains("TEMP B-TREE") && !is_short;
                     assert!(!scans && !sorts, "{name}: {steps:#?}");
                 }
+            }
+        });
+    }
+
+    #[test]
+    fn a_claim_seeks_to_the_due_rows_of_its_lane() {
+        let clock = DatabaseClock::Manual(ManualClock::new(Timestamp::EPOCH));
+        let store = SqliteInline::in_memory(clock).unwrap();
+        store.with_connection(|connection| {
+            for (statement, seek) in [
+                (SELECT_LANES, "(<expr>=? AND priority>?)"),
+                (SELECT_CLAIMABLE, "(<expr>=? AND priority=? AND claimable_at>? AND claimable_at<?)"),
+                (SELECT_DUE_JOBS, "(<expr>=? AND priority=? AND claimable_at>? AND claimable_at<?)"),
+                (COUNT_ITEMS, "(<expr>=?)"),
+            ] {
+                let mut explain = connection.prepare(&format!("explain query plan {statement}")).unwrap();
+                let nulls = vec![rusqlite::types::Null; explain.parameter_count()];
+                let steps = explain.query_map(rusqlite::params_from_iter(nulls), |row| row.get(3)).unwrap();
+                let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+                let is_sought = |step: &String| step.contains("INDEX execution_claim ") && step.ends_with(seek);
+                assert!(steps.iter().any(is_sought), "{seek}: {steps:#?}");
             }
         });
     }

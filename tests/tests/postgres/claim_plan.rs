@@ -12,6 +12,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     ("claim_reads_due_rows_only", claim_reads_due_rows_only),
+    ("no_queue_reads_another_s_backlog", no_queue_reads_another_s_backlog),
     ("claim_at_a_rate_reads_one_gate_while_it_is_shut", claim_at_a_rate_reads_one_gate_while_it_is_shut),
     ("large_claim_of_a_small_backlog_sorts_nothing", large_claim_of_a_small_backlog_sorts_nothing),
 ];
@@ -49,6 +50,37 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
             let plan = explain(&mut connection, CLAIM).await?;
             if let Some(wrong) = judge(&plan, max_pages) {
                 return Err(format!("{settings}: {wrong}\n{plan}").into());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Neither a claim nor a look: the backlog of a queue that nobody works on must cost the others nothing.
+fn no_queue_reads_another_s_backlog(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        let mut connection = crate::connect(&url).await?;
+        let fill = format!(
+            "insert into tourbillon.execution (id, generation, job, scope_kind, scope_id, due_at, priority, max_attempts,
+                 lease_ms, reentry, supersede, state, claimable_at, attempt, fence, created_at, updated_at)
+             select gen_random_uuid(), 1, case when n <= 5 then 'job' else 'other' end, 'global', 'global', now(), n % 3, 3,
+                 1000, 'allow', 'never', 'scheduled', now() - n * interval '1 minute', 0, 0, now(), now()
+             from generate_series(1, {FUTURE_ROWS}) n"
+        );
+        sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
+        prepare(&mut connection, &store, ("claim_executions", "(timestamptz, uuid, text[], bigint, uuid, text)"))
+            .await?;
+        prepare(&mut connection, &store, ("read_due", "(timestamptz, text[])")).await?;
+        for settings in WAYS_TO_PLAN {
+            run_each(&mut connection, settings).await?;
+            for statement in [CLAIM, "execute read_due (null, '{job}')"] {
+                let plan = explain(&mut connection, statement).await?;
+                if let Some(wrong) = judge(&plan, MAX_PAGES_IDLE) {
+                    return Err(format!("{settings}: {statement}: {wrong}\n{plan}").into());
+                }
             }
         }
         Ok(())

@@ -1,0 +1,1 @@
+(case when $row.slot_at is null then $row.job else '' end)
