@@ -211,6 +211,24 @@ async fn operators_see_readable_ids_and_instants() {
     connection.query_row("select count(*) from history_view", [], |row| row.get::<_, i64>(0)).unwrap();
 }
 
+/// A column that a migration adds to a table is not in a view that was made before.
+#[tokio::test]
+async fn the_views_of_operators_have_every_column_of_their_tables() {
+    let folder = Folder::new();
+    SqliteStore::open(folder.file("jobs.db")).unwrap().close().await;
+    let connection = Connection::open(folder.file("jobs.db")).unwrap();
+    let columns = |table: &str| {
+        let mut statement = connection.prepare("select name from pragma_table_info(?1) order by cid").unwrap();
+        let names = statement.query_map([table], |row| row.get::<_, String>(0)).unwrap();
+        names.collect::<Result<std::collections::BTreeSet<_>, _>>().unwrap()
+    };
+    for table in ["execution", "history"] {
+        let (kept, shown) = (columns(table), columns(&format!("{table}_view")));
+        assert!(kept.len() > 30, "{table}: {kept:?}");
+        assert_eq!(shown, kept, "{table}_view");
+    }
+}
+
 /// RFC 3339 with all six digits.
 fn micros(at: tourbillon::model::Timestamp) -> String {
     let whole = tourbillon::model::Timestamp::from_secs(at.as_micros() / 1_000_000).to_string();
