@@ -32,7 +32,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// Listens, and again when that ended. Returns if the store gives no notices.
 async fn listen(shared: &Shared) {
     let mut pause = SHORTEST_PAUSE;
-    let mut is_first = true;
     loop {
         let error = match begin(shared).await {
             Ok(None) => {
@@ -40,18 +39,14 @@ async fn listen(shared: &Shared) {
                 return;
             }
             Ok(Some(mut listener)) => {
-                if !is_first {
-                    sometimes!("a replica listens again, and looks for what it missed");
-                    // What was told in between was told to nobody here.
-                    wake(shared, &Notice::Any);
-                }
-                is_first = false;
+                sometimes!("a replica listens, and looks for what it missed");
+                // What was told until now was told to nobody here: before the first listener stood, as between two. A crew
+                // that is at its first claim keeps this for its first wait.
+                wake(shared, &Notice::Any);
                 hear(shared, listener.as_mut(), &mut pause).await
             }
             Err(error) => {
                 sometimes!("a replica cannot listen");
-                // Whoever listens late has missed as much as who listens again.
-                is_first = false;
                 error
             }
         };
@@ -89,7 +84,8 @@ async fn hear(shared: &Shared, listener: &mut dyn Listener, pause: &mut Duration
             match told {
                 Ok(notice) => {
                     looked_at = Some(shared.runtime.monotonic());
-                    wake(shared, &notice);
+                    let woken = wake(shared, &notice);
+                    sometimes!("a notice wakes a crew", woken > 0);
                 }
                 Err(error) => {
                     sometimes!("a listener is lost while it hears");
@@ -120,11 +116,14 @@ async fn gather(shared: &Shared, listener: &mut dyn Listener, first: Notice) -> 
     Ok(all)
 }
 
-fn wake(shared: &Shared, notice: &Notice) {
+/// Makes the crews look that it concerns, and says how many those are. One that claims at the moment looks once more behind that.
+fn wake(shared: &Shared, notice: &Notice) -> usize {
+    let mut woken = 0;
     for crew in shared.crews().filter(|crew| notice.concerns(&crew.jobs)) {
-        sometimes!("a notice wakes a crew");
         crew.noticed.notify_one();
+        woken += 1;
     }
+    woken
 }
 
 async fn in_time<T>(shared: &Shared, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

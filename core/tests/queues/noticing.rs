@@ -17,7 +17,7 @@ use tourbillon::{
     store::EnqueueOutcome,
 };
 
-use crate::stage::{Hearing, Stage};
+use crate::stage::{CONNECTING, Hearing, Stage};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -86,6 +86,32 @@ async fn a_silent_listener_is_found_and_what_it_missed_is_looked_for() {
     // The probe's deadline, and the pause before listening again.
     stage.runtime.sleep(6 * SECOND).await;
     assert_eq!(stage.item(id).await.state, State::Succeeded);
+    drop(running);
+}
+
+/// Between a crew's first look and the first listener nobody here hears anything.
+#[tokio::test(start_paused = true)]
+async fn what_is_enqueued_before_the_first_listener_stands_is_looked_for_when_it_does() {
+    let stage = Stage::new();
+    stage.hear(Hearing::Late);
+    let running = worker(&stage, rarely_polling());
+    stage.runtime.sleep(CONNECTING / 2).await;
+    assert_eq!((stage.calls_of("listen"), stage.calls_of("claim")), (1, 1));
+    let id = enqueue(&stage).await;
+    stage.runtime.sleep(SECOND).await;
+    assert_eq!((stage.item(id).await.state, stage.calls_of("listen")), (State::Succeeded, 0));
+    drop(running);
+}
+
+/// And is not spent before: here the listener stands while the first claim is under way.
+#[tokio::test(start_paused = true)]
+async fn who_begins_to_listen_looks_once_and_after_its_first_claim() {
+    let stage = Stage::new();
+    stage.hear(Hearing::Late);
+    stage.answer_after(2 * CONNECTING);
+    let running = worker(&stage, rarely_polling());
+    stage.runtime.sleep(5 * SECOND).await;
+    assert_eq!((stage.calls_of("listen"), stage.calls_of("claim")), (1, 2));
     drop(running);
 }
 

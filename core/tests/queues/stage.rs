@@ -54,7 +54,11 @@ pub(crate) enum Hearing {
     Breaking,
     /// No connection.
     Refused,
+    /// Every notice, once the connection is there: [`CONNECTING`] after it was asked for.
+    Late,
 }
+
+pub(crate) const CONNECTING: Duration = Duration::from_millis(200);
 
 impl Stage {
     pub(crate) fn new() -> Self {
@@ -163,6 +167,10 @@ impl Store for Stage {
         match self.hearing() {
             Hearing::None => Box::pin(async { Ok(None) }),
             Hearing::Good => self.memory.listen(),
+            Hearing::Late => Box::pin(async {
+                self.runtime.sleep(CONNECTING).await;
+                self.memory.listen().await
+            }),
             Hearing::Refused => Box::pin(async { Err(StoreError::new(ErrorKind::Unavailable, "nobody listens")) }),
             bad => Box::pin(async move { Ok(Some(Box::new(BadListener(bad)) as Box<dyn Listener>)) }),
         }
