@@ -334,6 +334,26 @@ mod tests {
         story.is_fine();
     }
 
+    /// Which of the two was the one that it heard is not known.
+    #[test]
+    fn one_request_with_two_answers_is_no_news_of_a_loss() {
+        let mut story = Story::new();
+        story.make(1).run(1).wait(10).heartbeat(1);
+        let (request, sent) = match &story.history.events[story.history.events.len() - 3].what {
+            invoked @ crate::history::What::Invoked { request, .. } => (*request, invoked.clone()),
+            other => panic!("{other:?}"),
+        };
+        story.history.events.pop();
+        story.answer(request, "heartbeat", Answer::Error(ErrorKind::Unknown, "lost".to_owned())).here(sent);
+        story.repeat().forge(|_, reply| {
+            if let Reply::Renewed(renewed) = reply {
+                renewed.outcomes[0] = Err(Refusal::LeaseLost);
+            }
+        });
+        story.answer(request, "heartbeat", Answer::Reply).wait_ms(1).send(1);
+        story.is_fine();
+    }
+
     /// Zoo B20, D3: it sends nothing, and would go on.
     #[test]
     fn a_handler_that_outlives_its_lease_is_seen() {

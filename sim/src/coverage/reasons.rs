@@ -109,6 +109,10 @@ const REASONS: &[(&str, &str)] = &[
         "simulated refusals never reach the store; only a server would say so where the step is applied",
     ),
     (
+        "a replica may have heard either of two answers",
+        "needs one renewal that is carried out twice, with a loss between; hand-written histories have it",
+    ),
+    (
         "an effect of the instant of the news is excused",
         "needs both within one microsecond; it is there for lanes with a coarse clock",
     ),
