@@ -35,7 +35,8 @@
 -- join, costs more than jit_above_cost, and is never preferred to planning anew (2 ms) for each call. {page} is a
 -- constant of 10, 100 or 1000, at least $4: a LIMIT that the planner does not know counts as a tenth of the rows
 -- below it. Rows are pulled one by one, so the outer LIMIT decides how many are locked. And lanes and priorities pass through
--- arrays and a range that is always true, which counts as the usual one priority, not as a recursion's hundred. The
+-- arrays and a range that is always true, which counts as the usual one priority, not as a recursion's hundred. (The names of
+-- lanes are a subquery: unrolled from the parameter they count as few in a plan for these very jobs, and that looks cheaper.) The
 -- writes then look their rows up one by one in the primary key. (They must not name their ids as an array as well: the
 -- array becomes a second condition of each look-up, and a claim of n rows costs n * n.)
 --
@@ -67,7 +68,7 @@ first as materialized (
 ),
 lane (name, priority) as (
     select n.name, (select e.priority from {schema}.execution e where {lane:e} = n.name order by e.priority limit 1)
-    from (select distinct unnest($3::text[] || ''::text)) as n (name)
+    from (select distinct unnest((select $3::text[] || ''::text))) as n (name)
     where not exists (select from first)
       and not exists (select from {schema}.limit_gate g where g.key = $9::text --[rate]
           and least(g.opens_at, g.charged_at + $7::bigint * interval '1 microsecond') > (select now from began)) --[rate]

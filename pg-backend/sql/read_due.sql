@@ -13,7 +13,7 @@ began as materialized (
 ),
 lane (name, priority) as (
     select n.name, (select e.priority from {schema}.execution e where {lane:e} = n.name order by e.priority limit 1)
-    from (select distinct unnest($2::text[] || ''::text)) as n (name)
+    from (select distinct unnest((select $2::text[] || ''::text))) as n (name)
     union all
     select l.name, (select e.priority from {schema}.execution e
                     where {lane:e} = l.name and e.priority > l.priority

@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] =
     &[("statements_of_an_item_keep_their_plans", statements_of_an_item_keep_their_plans)];
 
 /// Name, types of the parameters, parameters of a call for one row.
-const STATEMENTS: [(&str, &str, &str); 7] = [
+const STATEMENTS: [(&str, &str, &str); 8] = [
     (
         "enqueue_alike",
         "(timestamptz, uuid, text, uuid[], text[], text, text, bigint, timestamptz, bigint, smallint, bigint, bigint,
@@ -38,6 +38,7 @@ const STATEMENTS: [(&str, &str, &str); 7] = [
         "(timestamptz, uuid, text[], bigint, uuid, text, bigint, bigint, text)",
         "null, gen_random_uuid(), '{job}', 1, gen_random_uuid(), 'none', 1000000, 1, 'key'",
     ),
+    ("read_due", "(timestamptz, text[])", "null, '{job}'"),
     (
         "start_executions",
         "(timestamptz, uuid[], uuid[], bigint[])",
