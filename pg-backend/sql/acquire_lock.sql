@@ -1,4 +1,4 @@
--- Takes a lock that nobody holds. Answers null when somebody else made the lock's row, or took it, meanwhile: run again.
+-- Takes a lock that nobody holds. Answers null when somebody else made the lock's row, or took it, meanwhile: hold_lock.sql first, then this again.
 --
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 uuid         request id; the token of the new holder

@@ -6,7 +6,8 @@ use tourbillon::{
         transition::{CANCELLED_UNACKNOWLEDGED, CANCELLED_WAITING, LEASE_EXPIRED},
     },
     store::{
-        Heartbeat, ListAudit, ListExecutions, Plan, Register, RegisteredRules, Request, Rescue, StoreError, Verb,
+        AcquireLock, Heartbeat, ListAudit, ListExecutions, Plan, Register, RegisteredRules, Request, Rescue,
+        StoreError, Verb,
     },
 };
 
@@ -72,13 +73,7 @@ pub(crate) fn statements(
                 .bind(bounded(verb.receipts_ms.min(MAX_DELAY_MS / 2)))
                 .bind(i64::from(verb.limit)),
         ],
-        Verb::AcquireLock(verb) => vec![
-            at(&sql.acquire_lock, now)
-                .bind(id)
-                .bind(verb.name.as_str().to_owned())
-                .bind(Id::from(verb.holder))
-                .bind(int8("ttl_ms", verb.ttl_ms)?),
-        ],
+        Verb::AcquireLock(verb) => vec![acquire(sql, now, id, verb)?],
         Verb::RenewLock(verb) => vec![held(at(&sql.renew_lock, now), &verb.lock)?],
         Verb::ReleaseLock(verb) => vec![held(at(&sql.release_lock, now), &verb.lock)?],
         Verb::ListJobs(verb) => vec![job::list(sql, now, verb)],
@@ -112,6 +107,25 @@ pub(crate) fn clamp_locks(sql: &Statements, now: Timestamp) -> Bound {
 /// What comes before [`clamp`], in a transaction of its own.
 pub(crate) fn clamp_gates(sql: &Statements, now: Option<Timestamp>) -> Bound {
     at(&sql.clamp_gates, now)
+}
+
+/// What comes before an [`acquire`] that could not tell who has the lock.
+pub(crate) fn hold_lock(sql: &Statements, verb: &AcquireLock) -> Bound {
+    query(&sql.hold_lock).bind(verb.name.as_str().to_owned())
+}
+
+/// The acquire itself.
+pub(crate) fn acquire(
+    sql: &Statements,
+    now: Option<Timestamp>,
+    id: Id,
+    verb: &AcquireLock,
+) -> Result<Bound, StoreError> {
+    Ok(at(&sql.acquire_lock, now)
+        .bind(id)
+        .bind(verb.name.as_str().to_owned())
+        .bind(Id::from(verb.holder))
+        .bind(int8("ttl_ms", verb.ttl_ms)?))
 }
 
 fn held(query: Bound, lock: &LockRef) -> Result<Bound, StoreError> {

@@ -145,6 +145,7 @@ statements![
     enqueue_alike,
     enqueue_items,
     heartbeat_executions,
+    hold_lock,
     list_audit,
     list_executions,
     list_items,

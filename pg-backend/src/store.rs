@@ -8,10 +8,10 @@ use std::{
 
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tourbillon::{
-    model::{ExecutionId, JobName},
+    model::{ExecutionId, JobName, RequestId},
     store::{
-        BoxFuture, DatabaseClock, ErrorKind, Listener, Notice, Reply, Request, Rescue, Rescued, Store, StoreError,
-        Verb, check,
+        AcquireLock, BoxFuture, DatabaseClock, ErrorKind, Listener, Notice, Reply, Request, Rescue, Rescued, Store,
+        StoreError, Verb, check,
     },
 };
 
@@ -211,13 +211,25 @@ impl Inner {
             (Verb::Settle(verb), Some(text)) => settle::read(&text, verb).map_err(Fault::Final),
             (_, Some(text)) => decode(&text).map_err(Fault::Final),
             (Verb::Rescue(verb), None) => self.rescue_after_step_back(session, *verb).await,
-            // Somebody made the lock's row, or took it, meanwhile: a new snapshot shows who. See `acquire_lock.sql`.
-            (Verb::AcquireLock(_), None) => {
-                let message = "acquire_lock: somebody took it meanwhile";
-                Err(Fault::Retry(StoreError::new(ErrorKind::Unavailable, message)))
-            }
+            (Verb::AcquireLock(verb), None) => self.acquire_in_turn(session, request.id, verb).await,
             (verb, None) => Err(Fault::Final(corrupt(format!("{}: the server answered null", verb.name())))),
         }
+    }
+
+    /// The rare second path of an acquire: somebody made the lock's row, or took it, meanwhile. See `acquire_lock.sql`.
+    async fn acquire_in_turn(
+        &self,
+        session: &mut Session<'_>,
+        id: RequestId,
+        verb: &AcquireLock,
+    ) -> Result<Reply, Fault> {
+        session.begin().await?;
+        session.lines(bind::hold_lock(&self.statements, verb)).await?;
+        let now = self.clock.fixed();
+        let acquire = bind::acquire(&self.statements, now, id.into(), verb).map_err(Fault::Final)?;
+        let text = session.ask(acquire).await?;
+        session.commit().await?;
+        decode(text.as_deref().unwrap_or("null")).map_err(Fault::Final)
     }
 
     /// The rare second path of a rescue: see `clamp_executions.sql`.

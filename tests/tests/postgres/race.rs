@@ -9,10 +9,13 @@ use std::sync::{
 use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, Row};
 use tourbillon::{
-    model::{Execution, ExecutionId, Incarnation, JobName, Limit, Policy, Scope, Timestamp, transition::Charge},
+    model::{
+        Epoch, Execution, ExecutionId, Incarnation, JobName, Limit, LockName, Policy, Scope, Timestamp,
+        transition::Charge,
+    },
     store::{
-        Cancel, Claim, Claimed, Plan, PlanEntry, PlanOutcome, Reply, Request, Requeue, Rescue, SpecHash, Store,
-        StoreError,
+        AcquireLock, Cancel, Claim, Claimed, Plan, PlanEntry, PlanOutcome, Reply, Request, Requeue, Rescue, SpecHash,
+        Store, StoreError,
     },
 };
 use tourbillon_pg::PgStore;
@@ -24,6 +27,10 @@ use crate::Case;
 pub(crate) const CASES: &[Case] = &[
     ("copies_of_a_request_in_flight_have_one_outcome", copies_of_a_request_in_flight_have_one_outcome),
     ("first_cursor_is_made_by_one_of_many_planners", first_cursor_is_made_by_one_of_many_planners),
+    (
+        "an_acquire_is_answered_however_often_the_lock_changes_hands",
+        an_acquire_is_answered_however_often_the_lock_changes_hands,
+    ),
     ("limit_holds_under_many_claimers", limit_holds_under_many_claimers),
     ("who_takes_a_place_runs_from_after_the_end_of_who_left", who_takes_a_place_runs_from_after_the_end_of_who_left),
 ];
@@ -192,6 +199,50 @@ fn who_takes_a_place_runs_from_after_the_end_of_who_left(cluster: &'static Clust
         let both = "select e.claimed_at > h.finished_at from tourbillon.execution e cross join tourbillon.history h
             where e.token = '00000000-0000-0000-0000-000000000001'";
         assert!(sqlx::query(both).fetch_one(&mut holder).await?.get::<bool, _>(0), "three would have run at once");
+        Ok(())
+    })
+}
+
+/// Somebody takes the lock behind the snapshot of an acquire that waits, and is there again before it is asked once more.
+fn an_acquire_is_answered_however_often_the_lock_changes_hands(cluster: &'static Cluster) -> Result<(), Failed> {
+    const TAKE: &str = "begin; select from tourbillon.lock for update";
+    /// Until the acquire waits, or a tenth of a second: it may have been answered.
+    const AWAIT: &str = "do $$ begin
+        for i in 1 .. 100 loop
+            exit when exists (
+                select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock');
+            perform pg_sleep(0.001);
+            perform pg_stat_clear_snapshot();
+        end loop;
+    end $$";
+    const CHANGE: &str = "update tourbillon.lock set epoch = epoch + 1; commit";
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        let mut thief = crate::connect(&url).await?;
+        let holder = Incarnation(Uuid::from_u128(1));
+        let acquire =
+            || crate::request(AcquireLock { name: LockName::new("lock").expect("plain"), holder, ttl_ms: 600_000 });
+        store.call(acquire()).await?;
+        sqlx::raw_sql(TAKE).execute(&mut thief).await?;
+        let mut late = tokio::task::JoinSet::new();
+        late.spawn({
+            let (store, acquire) = (store.clone(), acquire());
+            async move { store.call(acquire).await }
+        });
+        let answer = loop {
+            if let Some(answer) = late.try_join_next() {
+                break answer;
+            }
+            for step in [AWAIT, CHANGE, TAKE] {
+                sqlx::raw_sql(step).execute(&mut thief).await?;
+            }
+        };
+        let Reply::LockTried(tried) = answer?? else { panic!("an acquire was asked for") };
+        let by = tried.outcome.expect_err("it is held");
+        assert_eq!(by.holder, holder);
+        assert!(by.epoch > Epoch(1), "{by:?}");
         Ok(())
     })
 }
