@@ -16,7 +16,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::{
-    cluster::{Cluster, Fsync},
+    cluster::{Cluster, Files},
     workload::{Outcome, now, pause},
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct Cost {
 
 impl Server {
     pub(crate) async fn start() -> Outcome<Self> {
-        let cluster = Cluster::start_with(Fsync::On)?;
+        let cluster = Cluster::start_with(Files::OnDisk)?;
         let mut connection = PgConnection::connect(&cluster.url()).await?;
         for setting in SETTINGS {
             sqlx::raw_sql(setting).execute(&mut connection).await?;

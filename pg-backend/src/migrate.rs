@@ -115,8 +115,8 @@ impl Inner {
     async fn read_version(&self, session: &mut Session<'_>) -> Result<u32, Fault> {
         let exists = sqlx::query(
             "select (select c.oid from pg_catalog.pg_class c
-                     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                     where n.nspname = $1 and c.relname = 'migration')::text",
+                     where c.relname = 'migration' and c.relnamespace = (
+                         select n.oid from pg_catalog.pg_namespace n where n.nspname = $1::text::name))::text",
         );
         let exists = session.ask(exists.bind(self.schema.name().to_owned())).await?;
         if exists.is_none() {
@@ -156,7 +156,7 @@ impl Inner {
 
     async fn create_ledger(&self, session: &mut Session<'_>) -> Result<(), Fault> {
         // `create schema if not exists` asks for the privilege even when it exists; an owner may have made it for us.
-        let exists = sqlx::query("select (select oid from pg_namespace where nspname = $1)::text");
+        let exists = sqlx::query("select (select oid from pg_namespace where nspname = $1::text::name)::text");
         if session.ask(exists.bind(self.schema.name().to_owned())).await?.is_none() {
             session.run(self.schema.fill("create schema {schema}")).await?;
         }

@@ -1,6 +1,6 @@
 //! Owns a throw-away Postgres: a server that the tests start themselves, or one named by `TOURBILLON_PG_URL`.
 //!
-//! Knows nothing of stores. The server runs on 127.0.0.1 with trust authentication in a temporary directory; a
+//! Knows nothing of stores. The server runs on 127.0.0.1 with trust authentication in a directory of its own; a
 //! small watchdog process stops it and removes the directory once this process is gone, however it went.
 
 use std::{
@@ -31,6 +31,12 @@ const MAX_STARTS: u32 = 5;
 /// Longest that a server may take to start or stop, in seconds.
 const PATIENCE_SECS: &str = "60";
 
+/// The file system in memory that Linux has.
+const MEMORY: &str = "/dev/shm";
+
+/// Bytes that must be free there: several servers run at once, each with some hundred megabytes.
+const MEMORY_NEEDED: u64 = 4 << 30;
+
 /// Why there is no server to test against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoPostgres {
@@ -50,13 +56,14 @@ fn missing(reason: impl Into<String>) -> NoPostgres {
     NoPostgres { reason: reason.into() }
 }
 
-/// Whether the server makes commits durable. `On` unless a test does not care about crashes and wants speed.
+/// Where a server keeps its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fsync {
-    /// Commits survive a crash of the machine.
-    On,
-    /// They may not.
-    Off,
+pub enum Files {
+    /// In memory, where there is a file system for that with room enough; else as [`Files::OnDisk`]. A server that crashes
+    /// finds them again; a machine that crashes has no tests to go on with. Making a schema takes a third of the time.
+    InMemory,
+    /// In the temporary directory, for those who measure what a durable commit costs.
+    OnDisk,
 }
 
 /// A running server.
@@ -109,17 +116,17 @@ impl Cluster {
     /// # Errors
     /// [`NoPostgres`] when there are no binaries, or they do not start.
     pub fn start() -> Result<Self, NoPostgres> {
-        Self::start_with(Fsync::On)
+        Self::start_with(Files::InMemory)
     }
 
-    /// As [`Cluster::start`], with a choice of durability.
+    /// As [`Cluster::start`], with a choice of where its files are.
     ///
     /// # Errors
     /// As [`Cluster::start`].
-    pub fn start_with(fsync: Fsync) -> Result<Self, NoPostgres> {
+    pub fn start_with(files: Files) -> Result<Self, NoPostgres> {
         let binaries = find_binaries()?;
-        let (directory, user) = make_directory().map_err(|error| missing(format!("no directory: {error}")))?;
-        let own = Own::create(binaries, directory, user, fsync)?;
+        let (directory, user) = make_directory(files).map_err(|error| missing(format!("no directory: {error}")))?;
+        let own = Own::create(binaries, directory, user)?;
         Ok(Self { server: Server::Own(own) })
     }
 
@@ -197,7 +204,7 @@ impl Cluster {
 }
 
 impl Own {
-    fn create(binaries: PathBuf, directory: PathBuf, user: User, fsync: Fsync) -> Result<Self, NoPostgres> {
+    fn create(binaries: PathBuf, directory: PathBuf, user: User) -> Result<Self, NoPostgres> {
         let mut command = user.command(Path::new("/bin/sh"), &directory);
         command.args(["-c", WATCHDOG, "watchdog"]).arg(binaries.join("pg_ctl")).arg(&directory);
         let watchdog = command.process_group(0).stdin(Stdio::piped()).spawn();
@@ -206,7 +213,7 @@ impl Own {
         own.initdb()?;
         for attempt in 1.. {
             own.port = free_port().map_err(|error| missing(format!("no free port: {error}")))?;
-            own.configure(fsync).map_err(|error| missing(format!("cannot write postgresql.conf: {error}")))?;
+            own.configure().map_err(|error| missing(format!("cannot write postgresql.conf: {error}")))?;
             match own.control(&["start"]) {
                 Err(error) if attempt >= MAX_STARTS => return Err(error),
                 Err(_) => {}
@@ -228,13 +235,9 @@ impl Own {
         })
     }
 
-    fn configure(&self, fsync: Fsync) -> io::Result<()> {
-        let fsync = match fsync {
-            Fsync::On => "on",
-            Fsync::Off => "off",
-        };
+    fn configure(&self) -> io::Result<()> {
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nfsync = {fsync}\n\
+            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\n\
              max_connections = 200\nshared_buffers = 32MB\nmax_wal_size = 256MB\ntimezone = 'Europe/Berlin'\n",
             self.port
         );
@@ -303,10 +306,14 @@ impl User {
 }
 
 /// A new folder for a server, and who may write there.
-pub(crate) fn make_directory() -> io::Result<(PathBuf, User)> {
+pub(crate) fn make_directory(files: Files) -> io::Result<(PathBuf, User)> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("tourbillon-pg-{}-{n}", std::process::id()));
+    let parent = match files {
+        Files::InMemory if has_room(Path::new(MEMORY)) => PathBuf::from(MEMORY),
+        Files::InMemory | Files::OnDisk => std::env::temp_dir(),
+    };
+    let directory = parent.join(format!("tourbillon-pg-{}-{n}", std::process::id()));
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
     }
@@ -314,6 +321,11 @@ pub(crate) fn make_directory() -> io::Result<(PathBuf, User)> {
     let user = if fs::metadata(&directory)?.uid() == 0 { unprivileged()? } else { User::Ourselves };
     user.own(&directory)?;
     Ok((directory, user))
+}
+
+/// Containers have little of it, and a server whose disk is full stops.
+fn has_room(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= MEMORY_NEEDED)
 }
 
 fn unprivileged() -> io::Result<User> {

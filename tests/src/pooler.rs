@@ -15,7 +15,7 @@ use std::{
 
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
-use crate::cluster::{Cluster, NoPostgres, free_port, make_directory, search_path};
+use crate::cluster::{Cluster, Files, NoPostgres, free_port, make_directory, search_path};
 
 /// Sessions at the server per database, far fewer than clients.
 const SESSIONS: u32 = 4;
@@ -66,7 +66,7 @@ impl Pooler {
     }
 
     fn launch(binary: &Path, server: &PgConnectOptions) -> io::Result<Self> {
-        let (directory, user) = make_directory()?;
+        let (directory, user) = make_directory(Files::OnDisk)?;
         let port = free_port()?;
         let settings = directory.join("pgbouncer.ini");
         let (host, at) = (server.get_host(), server.get_port());
