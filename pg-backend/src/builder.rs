@@ -10,6 +10,7 @@ use sqlx::{
 use tourbillon::store::{DatabaseClock, ErrorKind, StoreError};
 
 use crate::{
+    claim::Mixed,
     error::{Fault, Phase, Place},
     herald::{self, Herald},
     listener::Ears,
@@ -243,6 +244,7 @@ impl PgStoreBuilder {
             lock_timeout: self.lock_timeout,
             migration_timeout: self.migration_timeout,
             is_complete: AtomicBool::new(false),
+            mixed: Mixed::default(),
         });
         store.refuse_newer_schema().await?;
         Ok(store)

@@ -1,7 +1,12 @@
 //! Owns a claim: its parameters, and how the lines of its answer become rows. What cannot be read is set aside, and the
 //! others run.
 
-use sqlx::{Row, postgres::PgRow};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use sqlx::{Row, SqlStr, postgres::PgRow};
 use tourbillon::{
     model::{
         Audit, Execution, ExecutionId, Fence, Generation, Incarnation, JobName, Json, Lease, Limit, Policy, Reentry,
@@ -15,7 +20,6 @@ use crate::{
     line::{Line, Wrong},
     parameter::{Bound, at, int8, query},
     session::Session,
-    sql::Statements,
     store::{Inner, corrupt, decode},
     wire::Id,
 };
@@ -31,9 +35,9 @@ struct Unreadable {
 
 /// # Errors
 /// `Invalid` when a number does not fit the database's 64 bits.
-fn claim(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Claim) -> Result<Bound, StoreError> {
+fn claim(statement: &SqlStr, now: Option<Timestamp>, id: RequestId, verb: &Claim) -> Result<Bound, StoreError> {
     let jobs: Vec<_> = verb.jobs.iter().map(|job| job.as_str().to_owned()).collect();
-    let bound = at(sql.claim(verb.limit, verb.rate.is_some()), now)
+    let bound = at(statement, now)
         .bind(Id::from(id))
         .bind(jobs)
         .bind(i64::from(verb.limit))
@@ -49,11 +53,63 @@ fn claim(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Claim) 
     })
 }
 
+/// Queues whose last claim met rows of which more can become than to be taken: see `claim_plain.sql`.
+#[derive(Debug, Default)]
+pub(crate) struct Mixed(Mutex<BTreeSet<JobName>>);
+
+impl Mixed {
+    fn queues(&self) -> MutexGuard<'_, BTreeSet<JobName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queue of a claim that may find plain rows alone.
+    fn queue(verb: &Claim) -> Option<&JobName> {
+        match verb.jobs.as_slice() {
+            [queue] if verb.rate.is_none() => Some(queue),
+            _ => None,
+        }
+    }
+
+    fn may_be_plain(&self, verb: &Claim) -> bool {
+        Self::queue(verb).is_some_and(|queue| !self.queues().contains(queue))
+    }
+
+    /// What a claim of all kinds of rows found: the next may be for plain ones, if these were.
+    fn found(&self, verb: &Claim, answer: &Answer) {
+        let is_plain = answer.skipped.is_empty() && answer.rows.iter().all(|(_, row)| is_plain(row));
+        if let Some(queue) = Self::queue(verb)
+            && is_plain
+            && !answer.rows.is_empty()
+        {
+            self.queues().remove(queue);
+        }
+    }
+}
+
+/// As `claim_plain.sql` has it, of a row that waited.
+fn is_plain(row: &Execution) -> bool {
+    let Policy { limit, supersede, audit, .. } = &row.policy;
+    row.slot_at.is_none()
+        && row.expires_at.is_none()
+        && limit.is_none()
+        && *supersede == Supersede::Never
+        && *audit != Audit::All
+}
+
 impl Inner {
     /// A claim. Should setting aside fail, the lease ends, and the next claim finds the row again.
     pub(crate) async fn claim(&self, session: &mut Session<'_>, id: RequestId, verb: &Claim) -> Result<Reply, Fault> {
-        let bound = claim(&self.statements, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
-        let mut answer = Answer::of(&session.lines(bound).await?, id, verb.rate.is_some()).map_err(malformed)?;
+        let plain = if self.mixed.may_be_plain(verb) { self.claim_plain(session, id, verb).await? } else { None };
+        let mut answer = match plain {
+            Some(answer) => answer,
+            None => {
+                let statement = self.statements.claim(verb.limit, verb.rate.is_some());
+                let bound = claim(statement, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
+                let answer = Answer::of(&session.lines(bound).await?, id, verb.rate.is_some()).map_err(malformed)?;
+                self.mixed.found(verb, &answer);
+                answer
+            }
+        };
         if answer.is_repeated {
             let again = query(&self.statements.claim_again).bind(Id::from(id));
             answer = Answer::of(&session.lines(again).await?, id, false).map_err(malformed)?;
@@ -69,6 +125,23 @@ impl Inner {
         let Answer { now, skipped, next_at, .. } = answer;
         Ok(Reply::Claimed(Claimed { now, executions, skipped, next_at }))
     }
+
+    /// The quick way; `None` when rows are due that it is not for, and nothing was done.
+    async fn claim_plain(
+        &self,
+        session: &mut Session<'_>,
+        id: RequestId,
+        verb: &Claim,
+    ) -> Result<Option<Answer>, Fault> {
+        let statement = self.statements.claim_plain(verb.limit);
+        let bound = claim(statement, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
+        let answer = Answer::of(&session.lines(bound).await?, id, false).map_err(malformed)?;
+        if answer.is_mixed {
+            self.mixed.queues().extend(Mixed::queue(verb).cloned());
+            return Ok(None);
+        }
+        Ok(Some(answer))
+    }
 }
 
 fn malformed(wrong: Wrong) -> Fault {
@@ -79,6 +152,8 @@ fn malformed(wrong: Wrong) -> Fault {
 struct Answer {
     now: Timestamp,
     is_repeated: bool,
+    /// Nothing was done: see `claim_plain.sql`.
+    is_mixed: bool,
     skipped: Vec<(ExecutionId, SkipReason)>,
     next_at: Option<Timestamp>,
     rows: Vec<(i64, Execution)>,
@@ -96,8 +171,9 @@ impl Answer {
             if let Some(now) = columns.optional_instant()? {
                 let is_repeated: bool = columns.next()?;
                 let skipped: Option<&str> = columns.next()?;
+                let is_mixed = columns.next::<i64>()? == 1;
                 let next_at = if has_rate { Line::from(line, line.len() - 1).optional_instant()? } else { None };
-                head = Some((now, is_repeated, skipped.map_or_else(|| Ok(Vec::new()), decode)?, next_at));
+                head = Some((now, is_repeated, is_mixed, skipped.map_or_else(|| Ok(Vec::new()), decode)?, next_at));
                 continue;
             }
             let position: i64 = line.try_get_unchecked(ROW - 1)?;
@@ -112,8 +188,8 @@ impl Answer {
                 }
             }
         }
-        let (now, is_repeated, skipped, next_at) = head.ok_or("no line has the time")?;
-        Ok(Self { now, is_repeated, skipped, next_at, rows, unreadable })
+        let (now, is_repeated, is_mixed, skipped, next_at) = head.ok_or("no line has the time")?;
+        Ok(Self { now, is_repeated, is_mixed, skipped, next_at, rows, unreadable })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}`,
 //! `{pause_json:x}`, `{schedule_json:x}` and `{turns_json:x}` are the fragments of `sql/fragment/` for the row called `x` (the last one
-//! beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names. `{page}` is a number that the
+//! beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names. `{lane:x}` is the lane of a row, and
+//! `{claimed_set}` what a claim writes to a row called `d` at the clock `c`. `{page}` is a number that the
 //! planner should know, and the marks `--[rate]` and `--[no rate]` are for lines that only one of two claims has: see `claim_executions.sql`.
 
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 8] = [
+const FRAGMENTS: [(&str, &str); 9] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("claimed_columns", include_str!("../sql/fragment/claimed_columns.sql")),
+    ("claimed_set", include_str!("../sql/fragment/claimed_set.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
     ("lane", include_str!("../sql/fragment/lane.sql")),
@@ -80,6 +82,12 @@ fn leave_out(text: &str, mark: &str) -> String {
     text.lines().filter(|line| !line.ends_with(mark)).flat_map(|line| [line, "\n"]).collect()
 }
 
+/// The statement for the smallest page that holds `limit` rows.
+fn fitting(pages: &[(u32, SqlStr); 3], limit: u32) -> &SqlStr {
+    let fitting = pages.iter().find(|(page, _)| limit <= *page);
+    &fitting.unwrap_or(&pages[2]).1
+}
+
 macro_rules! statements {
     ($($name:ident),* $(,)?) => {
         /// One prepared text per file of `sql/`.
@@ -90,33 +98,41 @@ macro_rules! statements {
             claims: [(u32, SqlStr); 3],
             /// The same at a rate.
             rated: [(u32, SqlStr); 3],
+            /// Of rows that nothing else can become of.
+            plain: [(u32, SqlStr); 3],
         }
 
         impl Statements {
             pub(crate) fn new(schema: &Schema) -> Self {
                 let claim = include_str!("../sql/claim_executions.sql");
-                let claims = |without| {
-                    let claim = leave_out(claim, without);
+                let plain = include_str!("../sql/claim_plain.sql");
+                let pages = |claim: &str| {
                     [10, 100, 1000].map(|page| (page, schema.fill(&claim.replace("{page}", &page.to_string()))))
                 };
                 Self {
                     $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)*
-                    claims: claims("--[rate]"),
-                    rated: claims("--[no rate]"),
+                    claims: pages(&leave_out(claim, "--[rate]")),
+                    rated: pages(&leave_out(claim, "--[no rate]")),
+                    plain: pages(plain),
                 }
             }
 
             /// The claim for up to `limit` rows, at a rate or not.
             pub(crate) fn claim(&self, limit: u32, has_rate: bool) -> &SqlStr {
-                let claims = if has_rate { &self.rated } else { &self.claims };
-                let fitting = claims.iter().find(|(page, _)| limit <= *page);
-                &fitting.unwrap_or(&claims[2]).1
+                fitting(if has_rate { &self.rated } else { &self.claims }, limit)
+            }
+
+            /// The claim for up to `limit` rows that are all plain.
+            pub(crate) fn claim_plain(&self, limit: u32) -> &SqlStr {
+                fitting(&self.plain, limit)
             }
 
             pub(crate) fn get(&self, name: &str) -> Option<&str> {
                 match name {
                     "claim_executions" => Some(self.claim(100, false).as_str()),
                     "claim_executions_1000" => Some(self.claim(1000, false).as_str()),
+                    "claim_plain" => Some(self.claim_plain(100).as_str()),
+                    "claim_plain_1000" => Some(self.claim_plain(1000).as_str()),
                     "claim_executions_at_a_rate" => Some(self.claim(100, true).as_str()),
                     $(stringify!($name) => Some(self.$name.as_str()),)*
                     _ => None,
@@ -125,7 +141,7 @@ macro_rules! statements {
 
             #[cfg(test)]
             fn all(&self) -> Vec<(&'static str, SqlStr)> {
-                let claims = self.claims.iter().chain(&self.rated).map(|(_, sql)| ("claim_executions", sql.clone()));
+                let claims = self.claims.iter().chain(&self.rated).chain(&self.plain).map(|(_, sql)| ("claim_executions", sql.clone()));
                 [$((stringify!($name), self.$name.clone()),)*].into_iter().chain(claims).collect()
             }
         }

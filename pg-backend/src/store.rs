@@ -18,6 +18,7 @@ use tourbillon::{
 use crate::{
     bind,
     builder::Pooler,
+    claim::Mixed,
     error::{Fault, Phase, Place},
     herald::Herald,
     listener::Ears,
@@ -71,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) ears: Option<Ears>,
     /// Whether the schema was seen to be complete. Relaxed: it guards nothing but a look at the server.
     pub(crate) is_complete: AtomicBool,
+    pub(crate) mixed: Mixed,
 }
 
 impl PgStore {

@@ -12,8 +12,8 @@ use std::{
 
 use tourbillon::{
     model::{
-        Execution, ExecutionId, JobName, Json, LeaseRef, NewExecution, Outcome, Reentry, RequestId, Retry, Scope,
-        State, Supersede, Timestamp, Token, transition::Charge,
+        Audit, Execution, ExecutionId, JobName, Json, LeaseRef, NewExecution, Outcome, Reentry, RequestId, Retry,
+        Scope, State, Supersede, Timestamp, Token, transition::Charge,
     },
     store::{
         Cancel, Claim, CleanItems, Counts, Due, Enqueue, ListExecutions, MAX_BATCH, ManualClock, MemoryStore,
@@ -50,6 +50,8 @@ pub(crate) enum Kind {
     ClaimTwo,
     /// A claims the even rows, B the odd ones: they meet at the gates only.
     ClaimHalf,
+    /// Of one queue, whose item concerns no limit, no expiry and no audit: stores may have a shorter way for that.
+    ClaimPlain,
     Start,
     Heartbeat,
     SettleOk,
@@ -96,10 +98,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Those that meet at executions.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
+        Self::ClaimPlain,
         Self::Start,
         Self::Heartbeat,
         Self::SettleOk,
@@ -273,6 +276,7 @@ impl Scene {
             Kind::Claim => claim(MAX_BATCH, side).into(),
             Kind::ClaimTwo => claim(2, side).into(),
             Kind::ClaimHalf => claim_half(side).into(),
+            Kind::ClaimPlain => Claim { jobs: vec![row_job(WAITING_ITEM)], ..claim(MAX_BATCH, side) }.into(),
             Kind::Start => Start { leases: self.held(side) }.into(),
             Kind::Heartbeat => heartbeat(self.held(side), side).into(),
             Kind::SettleOk => {
@@ -340,7 +344,7 @@ impl Scene {
             Kind::EnqueueCounted => {
                 rows.filter(|row| row.unique_key.is_some()).filter(live).map(|row| row.id).collect()
             }
-            Kind::UpdateItem | Kind::DeleteWaiting => BTreeSet::from([row_id(WAITING_ITEM)]),
+            Kind::ClaimPlain | Kind::UpdateItem | Kind::DeleteWaiting => BTreeSet::from([row_id(WAITING_ITEM)]),
             Kind::Enqueue
             | Kind::DeleteDead
             | Kind::CleanItems
@@ -419,6 +423,8 @@ impl Maker {
             let mut item = new_item(row.number, row.limit, key, Counts::Live);
             if row.becomes == Becomes::Waiting {
                 item.due = Due::At(WAITING_SINCE);
+                // See [`Kind::ClaimPlain`].
+                item.policy.audit = Audit::Exceptions;
             }
             self.send(&store, Enqueue { queue: row_job(row.number), max_items: None, items: vec![item] });
         }

@@ -41,15 +41,18 @@ fn claim_reads_due_rows_only(cluster: &'static Cluster) -> Result<(), Failed> {
         sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
         let types = "(timestamptz, uuid, text[], bigint, uuid, text)";
         prepare(&mut connection, &store, ("claim_executions", types)).await?;
+        prepare(&mut connection, &store, ("claim_plain", types)).await?;
         // A deep backlog of due rows: only as many are read as are taken.
         let backlog = "update tourbillon.execution set claimable_at = now() - (claimable_at - now()) \
             where claimable_at > now(); vacuum analyze";
         let idle = WAYS_TO_PLAN.map(|settings| (settings, MAX_PAGES_IDLE));
         for (settings, max_pages) in idle.into_iter().chain([(backlog, MAX_PAGES_BUSY)]) {
             run_each(&mut connection, settings).await?;
-            let plan = explain(&mut connection, CLAIM).await?;
-            if let Some(wrong) = judge(&plan, max_pages) {
-                return Err(format!("{settings}: {wrong}\n{plan}").into());
+            for claim in [CLAIM, PLAIN_CLAIM] {
+                let plan = explain(&mut connection, claim).await?;
+                if let Some(wrong) = judge(&plan, max_pages) {
+                    return Err(format!("{settings}: {claim}: {wrong}\n{plan}").into());
+                }
             }
         }
         Ok(())
@@ -73,10 +76,11 @@ fn no_queue_reads_another_s_backlog(cluster: &'static Cluster) -> Result<(), Fai
         sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
         prepare(&mut connection, &store, ("claim_executions", "(timestamptz, uuid, text[], bigint, uuid, text)"))
             .await?;
+        prepare(&mut connection, &store, ("claim_plain", "(timestamptz, uuid, text[], bigint, uuid, text)")).await?;
         prepare(&mut connection, &store, ("read_due", "(timestamptz, text[])")).await?;
         for settings in WAYS_TO_PLAN {
             run_each(&mut connection, settings).await?;
-            for statement in [CLAIM, "execute read_due (null, '{job}')"] {
+            for statement in [CLAIM, PLAIN_CLAIM, "execute read_due (null, '{job}')"] {
                 let plan = explain(&mut connection, statement).await?;
                 if let Some(wrong) = judge(&plan, MAX_PAGES_IDLE) {
                     return Err(format!("{settings}: {statement}: {wrong}\n{plan}").into());
@@ -88,6 +92,9 @@ fn no_queue_reads_another_s_backlog(cluster: &'static Cluster) -> Result<(), Fai
 }
 
 const CLAIM: &str = "execute claim_executions \
+    (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), 'all')";
+
+const PLAIN_CLAIM: &str = "execute claim_plain \
     (null, '00000000-0000-0000-0000-000000000001', '{job}', 50, gen_random_uuid(), 'all')";
 
 /// However deep the backlog; and while it is open, no more is read than without a rate.
@@ -147,6 +154,7 @@ fn large_claim_of_a_small_backlog_sorts_nothing(cluster: &'static Cluster) -> Re
         let mut connection = crate::connect(&url).await?;
         let types = "(timestamptz, uuid, text[], bigint, uuid, text)";
         prepare(&mut connection, &store, ("claim_executions_1000", types)).await?;
+        prepare(&mut connection, &store, ("claim_plain_1000", types)).await?;
         for rows in DUE_ROWS {
             // In no order, so that the index leads all over the table.
             let fill = format!(
@@ -162,12 +170,15 @@ fn large_claim_of_a_small_backlog_sorts_nothing(cluster: &'static Cluster) -> Re
             sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
             for settings in WAYS_TO_PLAN {
                 run_each(&mut connection, settings).await?;
-                let plan = explain(&mut connection, LARGE_CLAIM).await?;
-                let mut carried_out = plan.lines().filter(|line| !line.contains("never executed"));
-                if carried_out.any(|line| line.contains("Seq Scan on execution") || line.contains("Bitmap")) {
-                    return Err(
-                        format!("{rows} rows, {settings}: all that is due is read, to be sorted\n{plan}").into()
-                    );
+                for claim in [LARGE_CLAIM, LARGE_PLAIN_CLAIM] {
+                    let plan = explain(&mut connection, claim).await?;
+                    let mut carried_out = plan.lines().filter(|line| !line.contains("never executed"));
+                    if carried_out.any(|line| line.contains("Seq Scan on execution") || line.contains("Bitmap")) {
+                        return Err(format!(
+                            "{rows} rows, {settings}: all that is due is read, to be sorted\n{plan}"
+                        )
+                        .into());
+                    }
                 }
             }
         }
@@ -176,6 +187,9 @@ fn large_claim_of_a_small_backlog_sorts_nothing(cluster: &'static Cluster) -> Re
 }
 
 const LARGE_CLAIM: &str = "execute claim_executions_1000 \
+    (null, '00000000-0000-0000-0000-000000000001', '{job}', 500, gen_random_uuid(), 'harmless')";
+
+const LARGE_PLAIN_CLAIM: &str = "execute claim_plain_1000 \
     (null, '00000000-0000-0000-0000-000000000001', '{job}', 500, gen_random_uuid(), 'harmless')";
 
 /// What is wrong with the plan, if anything.

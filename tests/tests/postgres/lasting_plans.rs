@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] =
     &[("statements_of_an_item_keep_their_plans", statements_of_an_item_keep_their_plans)];
 
 /// Name, types of the parameters, parameters of a call for one row.
-const STATEMENTS: [(&str, &str, &str); 8] = [
+const STATEMENTS: [(&str, &str, &str); 9] = [
     (
         "enqueue_alike",
         "(timestamptz, uuid, text, uuid[], text[], text, text, bigint, timestamptz, bigint, smallint, bigint, bigint,
@@ -30,6 +30,11 @@ const STATEMENTS: [(&str, &str, &str); 8] = [
     ),
     (
         "claim_executions",
+        "(timestamptz, uuid, text[], bigint, uuid, text)",
+        "null, gen_random_uuid(), '{job}', 1, gen_random_uuid(), 'harmless'",
+    ),
+    (
+        "claim_plain",
         "(timestamptz, uuid, text[], bigint, uuid, text)",
         "null, gen_random_uuid(), '{job}', 1, gen_random_uuid(), 'harmless'",
     ),
