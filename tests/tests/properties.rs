@@ -6,8 +6,10 @@
 
 use std::{
     collections::BTreeSet,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::OnceLock,
+    thread,
 };
 
 use tourbillon_sim::{
@@ -265,17 +267,21 @@ fn regressions_stay_mended() {
         folder.read_dir().expect("the folder of regressions").flatten().map(|f| f.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
-    let mut broken = BTreeSet::new();
-    for path in &files {
-        let scenario = load(path);
-        for engine in ENGINES {
-            let seed = scenario.seed.unwrap_or(0);
-            let verdict = run_seed(&scenario, seed, &Overrides::default(), &factory(engine));
+    let broken_on = &|engine: EngineKind| -> Vec<String> {
+        let mut broken = Vec::new();
+        for path in &files {
+            let scenario = load(path);
+            let verdict = run_seed(&scenario, scenario.seed.unwrap_or(0), &Overrides::default(), &factory(engine));
             for violation in verdict.unwrap_or_else(|error| panic!("{error}")).violations {
-                broken.insert(format!("{} on {}: {violation}", path.display(), engine.name()));
+                broken.push(format!("{} on {}: {violation}", path.display(), engine.name()));
             }
         }
-    }
+        broken
+    };
+    let broken: BTreeSet<String> = thread::scope(|scope| {
+        let all = ENGINES.map(|engine| scope.spawn(move || broken_on(engine)));
+        all.into_iter().flat_map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
     assert!(broken.is_empty(), "{} violations:\n{}", broken.len(), Vec::from_iter(broken).join("\n"));
 }
 

@@ -16,7 +16,7 @@ use crate::{
     job::Attempt,
     model::{Execution, ExecutionId, LeaseRef},
     runtime::{Monotonic, first},
-    store::{Claim, ErrorKind, Start, StoreError},
+    store::{Claim, Claimed, ErrorKind, Start, StoreError},
 };
 
 /// How long a claim, or a look, whose outcome is unknown is asked about again. Rows that it took wait meanwhile; after that
@@ -125,6 +125,7 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
     let claimed = answered.reply;
     let shut = claimed.next_at.map(|next_at| next_at.since(claimed.now));
     let is_full = claimed.executions.len() >= limit as usize;
+    let is_all = !is_full && has_left_nothing(&claimed);
     crew.ahead.round_ends(shared.runtime.monotonic(), is_full, crew.room.available_permits());
     if claimed.executions.is_empty() {
         sometimes!("a claim finds nothing but rows to skip", !claimed.skipped.is_empty());
@@ -144,8 +145,18 @@ async fn claim(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>) -> Res
         return Ok(Found::Unwanted);
     };
     start(shared, settler, crew, claimed.executions, answered.sent_at, &known).await;
-    // With one key for all there is nothing else to look for.
-    Ok(shut.filter(|_| crew.has_common_rate()).map_or(Found::More, Found::Shut))
+    Ok(match shut {
+        // With one key for all there is nothing else to look for.
+        Some(wait) if is_all || crew.has_common_rate() => Found::Shut(wait),
+        None if is_all => Found::Nothing,
+        _ => Found::More,
+    })
+}
+
+/// Whether a claim that got less than it asked for has got all that was due. What it skipped, and what a limit kept it from,
+/// counts as asked for, and may stand before what could run.
+fn has_left_nothing(claimed: &Claimed) -> bool {
+    claimed.skipped.is_empty() && claimed.executions.iter().all(|row| row.policy.limit.is_none())
 }
 
 /// Makes the starts durable that came not with the claim, then runs the handlers. A handler whose start is not known to

@@ -10,8 +10,9 @@ use crate::{
 };
 
 /// Every replica hears every notice. One that comes after so long a quiet is looked into at once; what follows it within
-/// this, after a wait drawn from this, in which all that is heard becomes one look: a burst costs two claims a replica
-/// (B34), and the first of them to look takes the work.
+/// this, after a wait drawn from what is left of this, in which all that is heard becomes one look: a burst costs two claims
+/// a replica (B34), and the first of them to look takes the work. (Drawn from all of it, the wait would make the next notice
+/// come too soon as well, and work that comes steadily would always wait.)
 const SPREAD: Duration = Duration::from_millis(20);
 
 /// First wait before listening again; doubled up to [`LONGEST_PAUSE`], and drawn from as much again, so that replicas do
@@ -76,9 +77,10 @@ async fn hear(shared: &Shared, listener: &mut dyn Listener, pause: &mut Duration
         while let Some(heard) =
             shared.runtime.timeout(probe_at.since(shared.runtime.monotonic()), listener.next()).await
         {
+            let quiet = looked_at.map_or(SPREAD, |at| shared.runtime.monotonic().since(at));
             let told = match heard {
-                Ok(notice) if looked_at.is_none_or(|at| shared.runtime.monotonic().since(at) >= SPREAD) => Ok(notice),
-                Ok(notice) => gather(shared, listener, notice).await,
+                Ok(notice) if quiet >= SPREAD => Ok(notice),
+                Ok(notice) => gather(shared, listener, notice, SPREAD.saturating_sub(quiet)).await,
                 Err(error) => Err(error),
             };
             match told {
@@ -105,10 +107,15 @@ async fn hear(shared: &Shared, listener: &mut dyn Listener, pause: &mut Duration
     }
 }
 
-/// What comes within the spread, as one notice.
-async fn gather(shared: &Shared, listener: &mut dyn Listener, first: Notice) -> Result<Notice, StoreError> {
+/// What comes within a part of `spread`, as one notice.
+async fn gather(
+    shared: &Shared,
+    listener: &mut dyn Listener,
+    first: Notice,
+    spread: Duration,
+) -> Result<Notice, StoreError> {
     let mut all = first;
-    let until = shared.runtime.monotonic() + shared.runtime.random_below(SPREAD);
+    let until = shared.runtime.monotonic() + shared.runtime.random_below(spread);
     while let Some(more) = shared.runtime.timeout(until.since(shared.runtime.monotonic()), listener.next()).await {
         sometimes!("several notices become one look");
         all.add(more?);

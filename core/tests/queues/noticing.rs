@@ -161,6 +161,25 @@ async fn a_burst_of_notices_is_a_few_looks() {
     drop(running);
 }
 
+/// A claim that got less than it asked for has got all: none follows but those for what an end may have made due.
+#[tokio::test(start_paused = true)]
+async fn an_item_that_comes_alone_costs_a_claim_and_two_looks_behind_it() {
+    let stage = Stage::new();
+    stage.hear(Hearing::Good);
+    let running = worker(&stage, rarely_polling());
+    stage.runtime.sleep(SECOND).await;
+    stage.calls_of("claim");
+    stage.answer_after(Duration::from_millis(1));
+    for _ in 0..20 {
+        let id = enqueue(&stage).await;
+        stage.runtime.sleep(SECOND).await;
+        assert_eq!(stage.item(id).await.state, State::Succeeded);
+    }
+    let claims = stage.calls_of("claim");
+    assert!(claims <= 3 * 20, "{claims} claims for 20 items that come one by one");
+    drop(running);
+}
+
 /// Giving back is noticed by all, also by who gave back.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_can_run_is_not_passed_round_in_circles() {
