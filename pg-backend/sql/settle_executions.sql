@@ -67,8 +67,6 @@ ended as materialized (
     select d.*,
         d.target not in ('scheduled', 'retryable')
             and (d.retain = 'nothing' or (d.retain = 'failures' and d.target = 'succeeded')) as is_forgotten,
-        greatest(0, floor(extract(epoch from c.now) * 1000 - extract(epoch from d.started_at) * 1000))::bigint
-            as elapsed_ms,
         case when d.outcome in ('failed', 'cancelled') then d.code
              when d.target = 'cancelled' then $12::text else d.error_code end as end_code,
         case when d.outcome in ('failed', 'cancelled') then d.message
@@ -82,7 +80,7 @@ waiting as (
         claimable_at = c.now + coalesce(d.delay_ms, 0) * interval '1 millisecond',
         attempt = d.attempt - (d.target = 'scheduled' and d.started_at is not null)::int,
         finished_at = c.now,
-        duration_ms = case when d.started_at is not null then d.elapsed_ms end,
+        duration_ms = {elapsed:d},
         error_code = d.end_code,
         error_text = d.end_text,
         updated_at = c.now
@@ -96,13 +94,13 @@ gone as (
     delete from {schema}.execution e using ended d
     where e.id = d.id and d.target not in ('scheduled', 'retryable') and not d.is_forgotten
     returning {kept_columns:e}, e.rows_affected, e.result, e.skip_reason, d.target, d.new_rows, d.new_result,
-        d.elapsed_ms, d.end_code, d.end_text
+        d.end_code, d.end_text
 ),
 buried as (
     insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,
         result, error_code, error_text, skip_reason)
     select {kept_columns:g}, g.target, c.now, c.now,
-        case when g.started_at is not null then g.elapsed_ms end,
+        {elapsed:g},
         case when g.target = 'succeeded' then g.new_rows else g.rows_affected end,
         case when g.target = 'succeeded' then g.new_result::json else g.result end,
         g.end_code, g.end_text, g.skip_reason

@@ -1,10 +1,12 @@
 //! Owns the statements: the files of `sql/` with the schema name filled in, once per store.
 //!
 //! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}`,
-//! `{pause_json:x}`, `{schedule_json:x}` and `{turns_json:x}` are the fragments of `sql/fragment/` for the row called `x` (the last one
-//! beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names. `{lane:x}` is the lane of a row, and
-//! `{claimed_set}` what a claim writes to a row called `d` at the clock `c`. `{page}` is a number that the
-//! planner should know, and the marks `--[rate]` and `--[no rate]` are for lines that only one of two claims has: see `claim_executions.sql`.
+//! `{pause_json:x}`, `{schedule_json:x}` and `{turns_json:x}` are the fragments of `sql/fragment/` for the row called
+//! `x` (the last one beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names.
+//! `{lane:x}` is the lane of a row, `{elapsed:x}` the milliseconds since its start at the clock `c`, and
+//! `{claimed_set}` what a claim writes to a row called `d` at that clock. `{page}` is a number that the planner should
+//! know, and the marks `--[rate]` and `--[no rate]` are for lines that only one of two claims has: see
+//! `claim_executions.sql`.
 
 use std::sync::Arc;
 
@@ -12,10 +14,11 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 9] = [
+const FRAGMENTS: [(&str, &str); 10] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("claimed_columns", include_str!("../sql/fragment/claimed_columns.sql")),
     ("claimed_set", include_str!("../sql/fragment/claimed_set.sql")),
+    ("elapsed", include_str!("../sql/fragment/elapsed.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
     ("lane", include_str!("../sql/fragment/lane.sql")),
