@@ -1,9 +1,6 @@
 //! Owns the crash race: the server is killed and restarted in the middle, twice; nothing acknowledged may be lost.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tourbillon::runtime::Runtime;
 
@@ -12,7 +9,8 @@ use crate::cluster::Cluster;
 use super::{
     arena::Arena,
     check::{check, check_errors},
-    race::{OUTAGE, conclude, drain, prepare, report, start},
+    enough::Enough,
+    race::{LEAST, OUTAGE, conclude, drain, prepare, report, start},
 };
 
 /// How long the tasks run before the first crash, between the two, and after the second.
@@ -28,23 +26,23 @@ pub(crate) async fn run(cluster: &Cluster) -> Result<(), String> {
     let mut calls = Vec::new();
     prepare(&arena, &mut calls).await;
     let began = runtime.monotonic();
-    let stop = Arc::default();
-    let mut tasks = start(&arena, &stop);
+    let enough = Enough::of(LEAST);
+    let mut tasks = start(&arena, &enough);
     for _ in 0..2 {
         runtime.sleep(STRETCH).await;
         tokio::task::block_in_place(|| cluster.stop_immediate()).map_err(|error| error.reason)?;
         runtime.sleep(Duration::from_millis(100)).await;
         tokio::task::block_in_place(|| cluster.restart()).map_err(|error| error.reason)?;
     }
-    runtime.sleep(STRETCH).await;
-    stop.store(true, Ordering::Relaxed);
+    let too_little = enough.end_after(STRETCH).await;
     while let Some(log) = tasks.join_next().await {
         calls.extend(log.map_err(|error| format!("a task died: {error}"))?);
     }
     let took = runtime.monotonic().since(began);
     let claims = check(&calls, &arena.listing().await).claims;
     drain(&arena, &mut calls).await;
-    let mut findings = arena.gate_findings().await;
+    let mut findings: Vec<String> = too_little.into_iter().collect();
+    findings.extend(arena.gate_findings().await);
     findings.extend(check_errors(&calls, &OUTAGE));
     let verdict = check(&calls, &arena.listing().await);
     if !calls.iter().any(|call| call.reply.is_err()) {

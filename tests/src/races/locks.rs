@@ -3,14 +3,7 @@
 //!
 //! The instants are the database's own, read behind the lock's row, so that they order what happened to one lock.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tourbillon::{
@@ -19,7 +12,7 @@ use tourbillon::{
     store::{AcquireLock, Operation, ReleaseLock, RenewLock, Request, Store},
 };
 
-use super::{arena::Arena, race::seed, work::Chance};
+use super::{arena::Arena, enough::Enough, race::seed, work::Chance};
 
 /// Tasks at once.
 const TASKS: usize = 12;
@@ -29,6 +22,9 @@ const LOCKS: u64 = 3;
 
 /// Times to live: the shortest are over before their holder is told.
 const TTLS_MS: [u64; 3] = [1, 20, 600_000];
+
+/// How often each kind of answer has to be met.
+const LEAST: usize = 10;
 
 /// What a call was told, and at which instant of the database clock.
 #[derive(Clone, Debug)]
@@ -55,13 +51,14 @@ struct Actor {
     runtime: Runtime,
     chance: Chance,
     me: Incarnation,
+    enough: Arc<Enough<5>>,
     log: Vec<Call>,
     errors: Vec<String>,
 }
 
 /// Runs it on the arena's handles; `Err` holds the findings.
 pub(crate) async fn run(arena: &Arena, lasting: Duration) -> Result<(), String> {
-    let stop = Arc::new(AtomicBool::new(false));
+    let enough = Enough::of([LEAST; 5]);
     let mut tasks = JoinSet::new();
     for number in 0..TASKS {
         let mut chance = Chance(seed() ^ (number as u64).wrapping_mul(0xd6e8_feb8_6659_fd93));
@@ -70,40 +67,25 @@ pub(crate) async fn run(arena: &Arena, lasting: Duration) -> Result<(), String> 
             runtime: Runtime::tokio(),
             me: Incarnation(chance.uuid()),
             chance,
+            enough: Arc::clone(&enough),
             log: Vec::new(),
             errors: Vec::new(),
         };
-        let stop = Arc::clone(&stop);
         tasks.spawn(async move {
-            while !stop.load(Ordering::Relaxed) && actor.errors.is_empty() {
+            while !actor.enough.is_over() && actor.errors.is_empty() {
                 actor.contend().await;
             }
             (actor.log, actor.errors)
         });
     }
-    Runtime::tokio().sleep(lasting).await;
-    stop.store(true, Ordering::Relaxed);
-    let (mut log, mut findings) = (Vec::new(), Vec::new());
+    let mut findings: Vec<String> = enough.end_after(lasting).await.into_iter().collect();
+    let mut log = Vec::new();
     for (calls, errors) in tasks.join_all().await {
         log.extend(calls);
         findings.extend(errors);
     }
     findings.extend(judge(&log));
-    let count = |wanted: fn(&Told) -> bool| log.iter().filter(|call| wanted(&call.told)).count();
-    let [acquired, held, renewed, released, refused] = [
-        count(|told| matches!(told, Told::Acquired(..))),
-        count(|told| matches!(told, Told::HeldBy(..))),
-        count(|told| matches!(told, Told::Renewed(..))),
-        count(|told| matches!(told, Told::Released(_))),
-        count(|told| matches!(told, Told::RenewRefused(_) | Told::ReleaseRefused(_))),
-    ];
-    println!(
-        "locks {}: {acquired} acquired, {held} held by others, {renewed} renewed, {released} released, {refused} refused",
-        arena.name
-    );
-    if [acquired, held, renewed, released, refused].iter().any(|n| *n < 10) {
-        findings.push("too little met to show anything".to_owned());
-    }
+    println!("locks {}: acquired, held by others, renewed, released, refused: {:?}", arena.name, enough.met());
     findings.truncate(12);
     if findings.is_empty() { Ok(()) } else { Err(findings.join("\n")) }
 }
@@ -122,6 +104,16 @@ impl Actor {
     }
 
     fn tell(&mut self, lock: u64, now: Timestamp, told: Told) {
+        self.enough.meet(
+            match told {
+                Told::Acquired(..) => 0,
+                Told::HeldBy(..) => 1,
+                Told::Renewed(..) => 2,
+                Told::Released(_) => 3,
+                Told::RenewRefused(_) | Told::ReleaseRefused(_) => 4,
+            },
+            1,
+        );
         self.log.push(Call { lock, now, told });
     }
 

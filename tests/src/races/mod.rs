@@ -12,6 +12,8 @@
 //! * `permute`: each ordered pair of writing verbs on shared rows (`scene`, `scene_locks`), both in flight at once
 //!   (`stage`), every result equal to a serial order on the in-memory store.
 //!
+//! Each of the timed ones goes on until `enough` has met for its verdict to mean something.
+//!
 //! Knows the three stores; the judgement knows none.
 
 mod arena;
@@ -21,6 +23,7 @@ mod check;
 #[cfg(test)]
 mod check_tests;
 mod crash;
+mod enough;
 mod explain;
 mod keys;
 mod life;
