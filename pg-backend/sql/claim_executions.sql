@@ -53,6 +53,8 @@
 -- one while there is room. A gate that another transaction holds is passed over, so a claim never waits for a
 -- lock and is in no deadlock.
 --
+-- A row whose key has no gate is passed over, too, and its key answered in "gateless": see prune_gates.sql.
+--
 -- Rates: a gate has one instant, from when its next turn may be taken, and walk moves it with each row. The scan leaves out
 -- rows whose gate is shut, also running ones: to take one over is to run it again. Where all rows have one key a shut gate
 -- stops the scan before it begins, however deep the backlog. A gate that another claim holds is taken to be charged by it.
@@ -253,6 +255,12 @@ opening as materialized ( --[rate]
     ) o --[rate]
     where o.opens_at > c.now --[rate]
 ), --[rate]
+gateless as materialized (
+    select json_agg(distinct d.limit_key)::text as keys from due d
+    where d.limit_key is not null
+      and not exists (select from gate g where g.key = d.limit_key)
+      and not exists (select from {schema}.limit_gate g where g.key = d.limit_key)
+),
 skipped as materialized (
     select json_agg(json_build_array(d.id, d.skip_with) order by d.ord)::text as skipped
     from decided d where d.skip_with is not null
@@ -267,7 +275,7 @@ kept as (
 )
 select h.*, t.*
     , o.next_at --[rate]
-from (select c.now, exists (select from first) as is_repeated, s.skipped, 0::bigint as position
-      from skipped s cross join clock c) h
+from (select c.now, exists (select from first) as is_repeated, s.skipped, g.keys as gateless, 0::bigint as position
+      from skipped s cross join gateless g cross join clock c) h
 full join taken t on t.position = h.position
 cross join opening o --[rate]

@@ -80,6 +80,7 @@ kept as (
     where c.is_plain and exists (select from judged)
 )
 select h.*, t.*
-from (select c.now, exists (select from first) as is_repeated, null::text as skipped, (not c.is_plain)::int::bigint as position
+from (select c.now, exists (select from first) as is_repeated, null::text as skipped, null::text as gateless,
+          (not c.is_plain)::int::bigint as position
       from clock c) h
 full join taken t on t.position = h.position

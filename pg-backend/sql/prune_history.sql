@@ -1,11 +1,12 @@
--- Deletes old history, ledger entries, audit events and receipts: up to $4 of each, oldest first.
+-- Deletes old history, ledger entries, audit events, receipts and turns of limit keys: up to $4 of each, oldest first.
 --
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 bigint       history, ledger and audit: older than this many milliseconds
--- $3 bigint       receipts: older than this many milliseconds
+-- $3 bigint       receipts, turns: older than this many milliseconds
 -- $4 bigint       most rows of each
 --
--- Index: history_finished, skipped_recorded, audit_at, receipt_received. SKIP LOCKED: pruners of several replicas share the
+-- Index: history_finished, skipped_recorded, audit_at, receipt_received; the gates are read whole, and prune_gates.sql keeps
+-- them to those of keys in use. A gate whose key has rested has all turns of its burst, as one without turns has. SKIP LOCKED: pruners of several replicas share the
 -- work, and none waits.
 with
 clock as materialized (
@@ -41,6 +42,15 @@ old_receipt as materialized (
     limit $4::bigint
     for update skip locked
 ),
+old_turn as materialized (
+    select g.key from {schema}.limit_gate g
+    where g.charged_at < (select c.old_receipts from clock c)
+      and g.opens_at + (coalesce(g.burst, 1) - 1) * coalesce(g.turn_us, 0) * interval '1 microsecond'
+          <= (select c.now from clock c)
+    order by g.charged_at, g.key
+    limit $4::bigint
+    for update skip locked
+),
 pruned_history as (
     delete from {schema}.history h using old_history o where h.id = o.id and h.generation = o.generation returning 1
 ),
@@ -54,9 +64,14 @@ pruned_audit as (
 ),
 pruned_receipt as (
     delete from {schema}.receipt r using old_receipt o where r.request = o.request returning 1
+),
+forgotten_turn as (
+    update {schema}.limit_gate g set queue = null, charged_at = null, opens_at = null, turn_us = null, burst = null
+    from old_turn o where g.key = o.key returning 1
 )
 select json_build_object('pruned', json_build_object(
     'executions', (select count(*) from pruned_history),
     'skipped', (select count(*) from pruned_skipped),
     'audit', (select count(*) from pruned_audit),
-    'receipts', (select count(*) from pruned_receipt)))::text as reply
+    'receipts', (select count(*) from pruned_receipt),
+    'turns', (select count(*) from forgotten_turn)))::text as reply

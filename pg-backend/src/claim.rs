@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Column of the first field of a row; those before it are of the line with the time, and the position.
-const ROW: usize = 5;
+const ROW: usize = 6;
 
 /// A row that cannot be read.
 struct Unreadable {
@@ -102,14 +102,14 @@ impl Inner {
         let plain = if self.mixed.may_be_plain(verb) { self.claim_plain(session, id, verb).await? } else { None };
         let mut answer = match plain {
             Some(answer) => answer,
-            None => {
-                let statement = self.statements.claim(verb.limit, verb.rate.is_some());
-                let bound = claim(statement, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
-                let answer = Answer::of(&session.lines(bound).await?, id, verb.rate.is_some()).map_err(malformed)?;
-                self.mixed.found(verb, &answer);
-                answer
-            }
+            None => self.claim_any(session, id, verb).await?,
         };
+        if let Some(keys) = answer.gateless.take() {
+            session.ask(query(&self.statements.make_gates).bind(keys)).await?;
+            if answer.did_nothing() {
+                answer = self.claim_any(session, id, verb).await?;
+            }
+        }
         if answer.is_repeated {
             let again = query(&self.statements.claim_again).bind(Id::from(id));
             answer = Answer::of(&session.lines(again).await?, id, false).map_err(malformed)?;
@@ -124,6 +124,15 @@ impl Inner {
         let executions = answer.rows.into_iter().map(|(_, row)| row).collect();
         let Answer { now, skipped, next_at, .. } = answer;
         Ok(Reply::Claimed(Claimed { now, executions, skipped, next_at }))
+    }
+
+    /// The claim of all kinds of rows.
+    async fn claim_any(&self, session: &mut Session<'_>, id: RequestId, verb: &Claim) -> Result<Answer, Fault> {
+        let statement = self.statements.claim(verb.limit, verb.rate.is_some());
+        let bound = claim(statement, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
+        let answer = Answer::of(&session.lines(bound).await?, id, verb.rate.is_some()).map_err(malformed)?;
+        self.mixed.found(verb, &answer);
+        Ok(answer)
     }
 
     /// The quick way; `None` when rows are due that it is not for, and nothing was done.
@@ -155,6 +164,8 @@ struct Answer {
     /// Nothing was done: see `claim_plain.sql`.
     is_mixed: bool,
     skipped: Vec<(ExecutionId, SkipReason)>,
+    /// Limit keys of rows that were passed over for want of a gate: see `prune_gates.sql`.
+    gateless: Option<Vec<String>>,
     next_at: Option<Timestamp>,
     rows: Vec<(i64, Execution)>,
     unreadable: Vec<Unreadable>,
@@ -171,9 +182,11 @@ impl Answer {
             if let Some(now) = columns.optional_instant()? {
                 let is_repeated: bool = columns.next()?;
                 let skipped: Option<&str> = columns.next()?;
+                let gateless: Option<&str> = columns.next()?;
                 let is_mixed = columns.next::<i64>()? == 1;
                 let next_at = if has_rate { Line::from(line, line.len() - 1).optional_instant()? } else { None };
-                head = Some((now, is_repeated, is_mixed, skipped.map_or_else(|| Ok(Vec::new()), decode)?, next_at));
+                let skipped = skipped.map_or_else(|| Ok(Vec::new()), decode)?;
+                head = Some((now, is_repeated, is_mixed, skipped, gateless.map(decode).transpose()?, next_at));
                 continue;
             }
             let position: i64 = line.try_get_unchecked(ROW - 1)?;
@@ -188,8 +201,13 @@ impl Answer {
                 }
             }
         }
-        let (now, is_repeated, is_mixed, skipped, next_at) = head.ok_or("no line has the time")?;
-        Ok(Self { now, is_repeated, is_mixed, skipped, next_at, rows, unreadable })
+        let (now, is_repeated, is_mixed, skipped, gateless, next_at) = head.ok_or("no line has the time")?;
+        Ok(Self { now, is_repeated, is_mixed, skipped, gateless, next_at, rows, unreadable })
+    }
+
+    /// So that the same request may be carried out again.
+    fn did_nothing(&self) -> bool {
+        !self.is_repeated && self.skipped.is_empty() && self.rows.is_empty() && self.unreadable.is_empty()
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     error::{Fault, Phase, Place},
     herald::Herald,
     listener::Ears,
+    parameter::query,
     session::Session,
     settle,
     sql::{Schema, Statements},
@@ -32,6 +33,12 @@ pub(crate) const MAX_TRIES: u32 = 8;
 
 /// Pause before the second try; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(2);
+
+/// Gates of limit keys deleted by one statement, which reads all of them.
+const GATE_BATCH: i64 = 10_000;
+
+/// Most such statements of one call.
+const GATE_ROUNDS: usize = 10;
 
 /// A scheduler's database on Postgres 14 or later. Clones share the connections.
 ///
@@ -211,11 +218,29 @@ impl Inner {
         };
         match (&request.verb, text) {
             (Verb::Settle(verb), Some(text)) => settle::read(&text, verb).map_err(Fault::Final),
+            (Verb::Prune(verb), Some(text)) => {
+                let reply = decode(&text).map_err(Fault::Final)?;
+                if matches!(&reply, Reply::Pruned(pruned) if pruned.most() < u64::from(verb.limit)) {
+                    self.prune_gates(session).await?;
+                }
+                Ok(reply)
+            }
             (_, Some(text)) => decode(&text).map_err(Fault::Final),
             (Verb::Rescue(verb), None) => self.rescue_after_step_back(session, *verb).await,
             (Verb::AcquireLock(verb), None) => self.acquire_in_turn(session, request.id, verb).await,
             (verb, None) => Err(Fault::Final(corrupt(format!("{}: the server answered null", verb.name())))),
         }
+    }
+
+    /// Gates are this store's own: no reply tells of them, so those that are left over are the next call's.
+    async fn prune_gates(&self, session: &mut Session<'_>) -> Result<(), Fault> {
+        for _ in 0..GATE_ROUNDS {
+            let gone = session.ask(query(&self.statements.prune_gates).bind(GATE_BATCH)).await?;
+            if decode::<i64>(gone.as_deref().unwrap_or("null")).map_err(Fault::Final)? < GATE_BATCH {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The rare second path of an acquire: somebody made the lock's row, or took it, meanwhile. See `acquire_lock.sql`.

@@ -325,6 +325,7 @@ impl Rows for SqliteRows<'_> {
             skipped: self.execute(sql::PRUNE_SKIPPED, (old_history, prune.limit))? as u64,
             audit: self.execute(sql::PRUNE_AUDIT, (old_history, prune.limit))? as u64,
             receipts: self.execute(sql::PRUNE_RECEIPTS, (old_receipts, prune.limit))? as u64,
+            turns: self.execute(sql::PRUNE_TURNS, (old_receipts, now.as_micros(), prune.limit))? as u64,
         })
     }
 }

@@ -38,6 +38,7 @@ statements! {
     PRUNE_HISTORY = "prune_history";
     PRUNE_RECEIPTS = "prune_receipts";
     PRUNE_SKIPPED = "prune_skipped";
+    PRUNE_TURNS = "prune_turns";
     READ_QUEUE_STATS = "read_queue_stats";
     READ_STATS = "read_stats";
     REMOVE_HISTORY = "remove_history";
@@ -139,6 +140,7 @@ mod tests {
                         | "list_pauses"
                         | "list_schedules"
                         | "select_withdrawn"
+                        | "prune_turns"
                         | "select_withdrawn_gates"
                         | "select_withdrawn_locks"
                         | "list_skipped"

@@ -113,7 +113,7 @@ pub(super) async fn prune(database: &Database, args: &PruneArgs) -> Result<Answe
         ));
     }
     let age_ms = u64::try_from(args.older_than.as_millis()).unwrap_or(u64::MAX);
-    let mut total = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0 };
+    let mut total = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0, turns: 0 };
     let mut is_whole = false;
     for _ in 0..MAX_ROUNDS {
         let pruned = database.ask(Prune { history_ms: age_ms, receipts_ms: age_ms, limit: MAX_BATCH }).await?;
@@ -121,8 +121,8 @@ pub(super) async fn prune(database: &Database, args: &PruneArgs) -> Result<Answe
         total.skipped += pruned.skipped;
         total.audit += pruned.audit;
         total.receipts += pruned.receipts;
-        let most = pruned.executions.max(pruned.skipped).max(pruned.audit).max(pruned.receipts);
-        is_whole = most < u64::from(MAX_BATCH);
+        total.turns += pruned.turns;
+        is_whole = pruned.most() < u64::from(MAX_BATCH);
         if is_whole {
             break;
         }
@@ -130,9 +130,10 @@ pub(super) async fn prune(database: &Database, args: &PruneArgs) -> Result<Answe
     if args.at.json {
         json::print(&json!({"pruned": total, "is_whole": is_whole}))?;
     } else {
-        let Pruned { executions, skipped, audit, receipts } = total;
+        let Pruned { executions, skipped, audit, receipts, turns } = total;
         println!(
-            "deleted {executions} executions, {skipped} missed slots, {audit} audit events, {receipts} receipts"
+            "deleted {executions} executions, {skipped} missed slots, {audit} audit events, {receipts} receipts, \
+             turns of {turns} limit keys"
         );
         if !is_whole {
             println!("there is more: run it again");

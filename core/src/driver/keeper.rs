@@ -90,12 +90,8 @@ async fn prune_all(shared: &Shared) -> Result<(), StoreError> {
     };
     for _ in 0..MAX_ROUNDS {
         let pruned = shared.caller.once(verb).await?.reply;
-        sometimes!(
-            "something old is pruned",
-            pruned.executions + pruned.skipped + pruned.audit + pruned.receipts > 0
-        );
-        let most = pruned.executions.max(pruned.skipped).max(pruned.audit).max(pruned.receipts);
-        if most < u64::from(BATCH) {
+        sometimes!("something old is pruned", pruned.most() > 0);
+        if pruned.most() < u64::from(BATCH) {
             break;
         }
     }

@@ -55,6 +55,16 @@ pub struct Turns {
     pub next_at: Option<Timestamp>,
 }
 
+impl Gate {
+    /// Whether a store may forget it: no claim took a turn since `unused_since`, and a key that rested for this long has
+    /// all turns of its burst, as one has that never took any.
+    pub fn is_rested(&self, now: Timestamp, unused_since: Timestamp) -> bool {
+        let burst_us = self.turn_us.saturating_mul(u64::from(self.burst.saturating_sub(1)));
+        let whole_from = self.opens_at.offset_micros(i64::try_from(burst_us).unwrap_or(i64::MAX));
+        self.charged_at < unused_since && whole_from <= now
+    }
+}
+
 impl Rate {
     /// From when a claim under this rate may take a turn of the key. A gate that was charged under a slower rate is not
     /// waited for any longer than for a turn of this one.
@@ -172,6 +182,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_rested_gate_is_as_good_as_none(
+            turn_us in 1_u64..50,
+            burst in 1_u32..6,
+            waits in prop::collection::vec(0_i64..60, 1..20),
+            rest in 0_i64..400,
+        ) {
+            let rate = rate(turn_us, burst);
+            let mut gate = None;
+            let mut now = Timestamp::from_micros(0);
+            for wait in waits {
+                now = now.offset_micros(wait);
+                if rate.is_open(gate.as_ref(), now) {
+                    gate = Some(rate.charge(gate.as_ref(), "k", &queue(), now));
+                }
+            }
+            let gate = gate.expect("the first turn is free");
+            let now = now.offset_micros(rest);
+            prop_assume!(gate.is_rested(now, now));
+            prop_assert_eq!(rate.charge(Some(&gate), "k", &queue(), now), rate.charge(None, "k", &queue(), now));
+        }
+
         #[test]
         fn no_window_has_more_turns_than_were_promised(
             turn_us in 1_u64..50,

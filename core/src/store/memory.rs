@@ -363,11 +363,20 @@ impl Rows for Tables {
         for (_, id) in &receipts {
             self.receipts.remove(id);
         }
+
+        let mut rested: Vec<_> =
+            self.gates.values().filter(|gate| gate.is_rested(now, old_receipts)).cloned().collect();
+        rested.sort_by(|a, b| (a.charged_at, &a.key).cmp(&(b.charged_at, &b.key)));
+        rested.truncate(prune.limit as usize);
+        for gate in &rested {
+            self.gates.remove(&gate.key);
+        }
         Ok(Pruned {
             executions: rows.len() as u64,
             skipped: old.len() as u64,
             audit: events.len() as u64,
             receipts: receipts.len() as u64,
+            turns: rested.len() as u64,
         })
     }
 }

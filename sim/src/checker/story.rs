@@ -439,7 +439,7 @@ impl Story {
 
     /// Finished rows and entries of the ledger that are older than this are gone, and so may be receipts.
     pub(super) fn prune(&mut self, history_ms: u64) -> &mut Self {
-        let pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0 };
+        let pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0, turns: 0 };
         let prune = Prune { history_ms, receipts_ms: history_ms, limit: 10 };
         self.exchange(&[], prune, Reply::Pruned(pruned))
     }

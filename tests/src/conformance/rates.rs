@@ -2,7 +2,7 @@
 
 use tourbillon::{
     model::{Execution, ExecutionId, JobName, Limit, MAX_TURN_US, Outcome, Rate, SkipReason, Timestamp, Turns},
-    store::{Claim, Claimed, ErrorKind, NewItem, ReadQueueStats, ReadStats},
+    store::{Claim, Claimed, ErrorKind, NewItem, Prune, ReadQueueStats, ReadStats},
 };
 
 use super::subject::{LEASE_MS, Subject, claim_of, job};
@@ -30,6 +30,8 @@ super::cases! {
     step_back_shuts_nothing_for_longer_than_it_was,
     step_forward_leaves_no_more_than_the_burst,
     rate_that_nothing_can_keep_is_invalid,
+    turns_of_a_key_that_rests_are_forgotten,
+    turns_that_count_are_kept,
     figures_say_how_turns_stand,
     figures_know_the_rate_that_the_last_turn_was_taken_under,
 }
@@ -383,4 +385,42 @@ async fn figures_know_the_rate_that_the_last_turn_was_taken_under(s: &Subject) {
     s.rescue().await;
     let next_at = Some(s.after(10 * SECOND));
     assert_eq!(turns(s).await, Some(Turns { turn_us: 10_000_000, burst: 1, shut: 1, next_at }));
+}
+
+fn prune(receipts_ms: u64, limit: u32) -> Prune {
+    Prune { history_ms: u64::MAX, receipts_ms, limit }
+}
+
+async fn turns_of_a_key_that_rests_are_forgotten(s: &Subject) {
+    for key in ["a", "b", "c"] {
+        add(s, 1, key).await;
+        assert_eq!(taken(s, &rate(1)).await.len(), 1);
+        s.pass(1);
+    }
+    s.pass(60 * SECOND - 3);
+    let forgotten =
+        async |since_ms: i64, limit| s.call(prune((60 * SECOND - since_ms).unsigned_abs(), limit)).await.turns;
+    assert_eq!(forgotten(0, 10).await, 0, "all took one since");
+    assert_eq!(forgotten(2, 1).await, 1, "of two the older");
+    assert_eq!(forgotten(2, 10).await, 1);
+    assert!(s.call(ReadQueueStats { queue: queue() }).await.turns.is_some(), "of the third");
+    assert_eq!(forgotten(3, 10).await, 1);
+    assert_eq!(s.call(ReadQueueStats { queue: queue() }).await.turns, None);
+}
+
+/// G15: what is forgotten may not give a key more than its rate allows, however short the time is that receipts are kept.
+async fn turns_that_count_are_kept(s: &Subject) {
+    add(s, 20, "a").await;
+    assert_eq!(taken(s, &rate(3)).await.len(), 3);
+    for _ in 0..5 {
+        s.pass(500);
+        assert_eq!(s.call(prune(0, 10)).await.turns, 0);
+        s.pass(500);
+        assert_eq!(taken(s, &rate(3)).await.len(), 1);
+    }
+    s.pass(3 * SECOND - 1);
+    assert_eq!(s.call(prune(0, 10)).await.turns, 0);
+    s.pass(1);
+    assert_eq!(s.call(prune(0, 10)).await.turns, 1);
+    assert_eq!(taken(s, &rate(3)).await.len(), 3);
 }

@@ -21,7 +21,12 @@ use tourbillon::{
     },
 };
 
-use super::{arena::Arena, enough::Enough, race::seed, work::Chance};
+use super::{
+    arena::Arena,
+    enough::Enough,
+    race::seed,
+    work::{Chance, PRUNE},
+};
 
 /// Tasks at once; every third consumes.
 const TASKS: usize = 12;
@@ -234,6 +239,9 @@ impl Actor {
                 Ok(_) => self.log.push((span, Deed::GivenBack(lease.id))),
                 Err(refusal) => self.errors.push(format!("settle of {} refused: {refusal}", lease.id)),
             }
+        }
+        if self.chance.below(4) == 0 {
+            self.call(PRUNE).await;
         }
         // Each consumer's dead are requeued by itself: what it knows of their lives is then in order.
         if let Some(id) = self.dead.pop().filter(|_| self.chance.below(4) == 0)

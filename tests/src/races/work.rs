@@ -11,8 +11,8 @@ use tourbillon::{
     },
     runtime::{Monotonic, Runtime},
     store::{
-        Cancel, Claim, Heartbeat, Operation, Plan, PlanEntry, ReadCursors, Register, Registration, Reply, Request,
-        Requeue, Rescue, Settle, Settlement, SpecHash, Start, Store, keeps_receipt,
+        Cancel, Claim, Heartbeat, Operation, Plan, PlanEntry, Prune, ReadCursors, Register, Registration, Reply,
+        Request, Requeue, Rescue, Settle, Settlement, SpecHash, Start, Store, keeps_receipt,
     },
 };
 use uuid::Uuid;
@@ -50,6 +50,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Leases that a task remembers after it should have let go of them.
 const POCKET: usize = 12;
+
+/// Keeps what the checker reads in the end: what goes is what a store counts limits with, where nothing uses it.
+pub(crate) const PRUNE: Prune = Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, limit: 100 };
 
 /// One of the tasks.
 pub(crate) struct Worker {
@@ -130,7 +133,8 @@ impl Worker {
             0..56 => self.claim_and_work().await,
             56..66 => self.touch_stale_leases().await,
             66..74 => self.settle_late().await,
-            74..80 => drop(self.call(Rescue { limit: 50 }).await),
+            74..78 => drop(self.call(Rescue { limit: 50 }).await),
+            78..80 => drop(self.call(PRUNE).await),
             80..84 => {
                 let ids: Vec<_> = self.chance.pick(&self.seen).into_iter().collect();
                 self.call(Cancel { ids, actor: None }).await;

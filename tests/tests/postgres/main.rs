@@ -7,6 +7,7 @@ mod differential;
 mod enqueue_plan;
 mod errors;
 mod explain;
+mod gates;
 mod lasting_plans;
 mod migration;
 mod notices;
@@ -47,6 +48,7 @@ const CASES: &[&[Case]] = &[
     differential::CASES,
     enqueue_plan::CASES,
     errors::CASES,
+    gates::CASES,
     migration::CASES,
     notices::CASES,
     race::CASES,

@@ -91,12 +91,13 @@ pub struct JobStats {
 }
 
 /// Deletes what is older than a bound: history by finish, ledger by record, audit events by their instant, receipts by
-/// request. Up to `limit` rows of each, oldest first.
+/// request, turns of limit keys by their last. Up to `limit` rows of each, oldest first.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Prune {
     /// Finished executions, ledger entries and audit events older than this many milliseconds go.
     pub history_ms: u64,
-    /// Receipts older than this go: the idempotency window.
+    /// Receipts older than this go: the idempotency window. So do the turns of keys that took none for as long, unless that
+    /// gave one more than its [rate](crate::model::Rate) allows.
     pub receipts_ms: u64,
     /// 1 to [`MAX_BATCH`](super::MAX_BATCH).
     pub limit: u32,
@@ -113,4 +114,15 @@ pub struct Pruned {
     pub audit: u64,
     /// Receipts deleted.
     pub receipts: u64,
+    /// Limit keys whose turns were forgotten.
+    #[serde(default)]
+    pub turns: u64,
+}
+
+impl Pruned {
+    /// The greatest of the counts: where it is less than [`Prune::limit`], nothing that is old enough is left.
+    pub fn most(&self) -> u64 {
+        let Self { executions, skipped, audit, receipts, turns } = *self;
+        executions.max(skipped).max(audit).max(receipts).max(turns)
+    }
 }

@@ -1,0 +1,159 @@
+//! Owns what becomes of the gates of limit keys (G15) that nothing uses any more: they are deleted, and an item that is made
+//! meanwhile is claimed all the same.
+
+use libtest_mimic::Failed;
+use sqlx::{Connection, PgConnection, Row};
+use tourbillon::{
+    model::{
+        Execution, ExecutionId, Incarnation, JobName, LeaseRef, Limit, Policy, Rate, RequestId, Scope,
+        transition::Charge,
+    },
+    store::{Claim, Due, Enqueue, EnqueueOutcome, NewItem, Prune, Reply, Store},
+};
+use tourbillon_pg::PgStore;
+use tourbillon_tests::cluster::Cluster;
+use uuid::Uuid;
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    ("gates_of_keys_in_use_stay_and_others_go", gates_of_keys_in_use_stay_and_others_go),
+    ("an_item_made_while_its_gate_goes_is_claimed", an_item_made_while_its_gate_goes_is_claimed),
+    ("gates_go_however_many_there_are", gates_go_however_many_there_are),
+];
+
+/// Keeps history and receipts.
+const PRUNE: Prune = Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, limit: 100 };
+
+const QUEUE: &str = "orders";
+
+struct Set {
+    store: PgStore,
+    app: PgConnection,
+}
+
+impl Set {
+    async fn new(cluster: &'static Cluster) -> Result<Self, Failed> {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        Ok(Self { store, app: crate::connect(&url).await? })
+    }
+
+    async fn add(&self, key: &str) -> Result<(), Failed> {
+        self.store.call(crate::request(enqueue(key)?)).await?;
+        Ok(())
+    }
+
+    async fn claim(&self, rate: Option<Rate>) -> Result<Vec<LeaseRef>, Failed> {
+        let (runner, jobs) = (Incarnation(Uuid::from_u128(7)), vec![JobName::new(QUEUE)?]);
+        match self
+            .store
+            .call(crate::request(Claim { runner, jobs, limit: 10, charge: Charge::AtClaim, rate }))
+            .await?
+        {
+            Reply::Claimed(claimed) => Ok(claimed.executions.iter().filter_map(Execution::lease_ref).collect()),
+            other => Err(format!("claimed: {other:?}").into()),
+        }
+    }
+
+    async fn end(&self, lease: LeaseRef) -> Result<(), Failed> {
+        self.store.call(crate::request(crate::success(lease))).await?;
+        Ok(())
+    }
+
+    async fn prune(&self) -> Result<(), Failed> {
+        self.store.call(crate::request(PRUNE)).await?;
+        Ok(())
+    }
+
+    /// The keys that have a gate, with how many rows are counted as running.
+    async fn gates(&mut self) -> Result<Vec<(String, i64)>, Failed> {
+        let rows = sqlx::query("select key, running from tourbillon.limit_gate order by key");
+        Ok(rows.fetch_all(&mut self.app).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+}
+
+/// One item, of which one with this key may run at a time.
+fn enqueue(key: &str) -> Result<Enqueue, Failed> {
+    let item = NewItem {
+        id: ExecutionId(Uuid::new_v4()),
+        scope: Scope::global(),
+        due: Due::AfterMs(0),
+        ttl_ms: None,
+        priority: 0,
+        payload: None,
+        unique: None,
+        policy: Policy { limit: Some(Limit { key: key.to_owned(), max: 1 }), ..crate::policy() },
+        trace: None,
+    };
+    Ok(Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items: vec![item] })
+}
+
+fn gates(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
+    expected.iter().map(|(key, running)| ((*key).to_owned(), *running)).collect()
+}
+
+fn gates_of_keys_in_use_stay_and_others_go(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        for key in ["ended", "runs"] {
+            set.add(key).await?;
+        }
+        let leases = set.claim(None).await?;
+        set.end(leases[0]).await?;
+        set.add("waits").await?;
+        assert_eq!(set.gates().await?, gates(&[("ended", 0), ("runs", 1), ("waits", 0)]));
+        set.prune().await?;
+        assert_eq!(set.gates().await?, gates(&[("runs", 1), ("waits", 0)]));
+        set.end(leases[1]).await?;
+        let leases = set.claim(None).await?;
+        set.end(leases[0]).await?;
+        set.prune().await?;
+        assert_eq!(set.gates().await?, []);
+        Ok(())
+    })
+}
+
+/// A producer's transaction has met the gate, and commits when it is gone.
+fn an_item_made_while_its_gate_goes_is_claimed(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        for rate in [None, Some(Rate { key: None, turn_us: 1, burst: 1_000 })] {
+            let mut set = Set::new(cluster).await?;
+            set.add("order 1").await?;
+            let leases = set.claim(None).await?;
+            set.end(leases[0]).await?;
+
+            let mut producer = set.app.begin().await?;
+            for _ in 0..2 {
+                let id = RequestId(Uuid::new_v4());
+                let made = set.store.enqueue_in(&mut producer, id, &enqueue("order 1")?).await?;
+                assert!(matches!(made.outcomes[..], [EnqueueOutcome::Enqueued(_)]));
+            }
+            set.store.call(crate::request(PRUNE)).await?;
+            producer.commit().await?;
+            assert_eq!(set.gates().await?, [], "the item has no gate");
+
+            let first = set.claim(rate.clone()).await?;
+            assert_eq!(first.len(), 1, "one of them may run, at {rate:?}");
+            assert_eq!(set.gates().await?, gates(&[("order 1", 1)]));
+            assert_eq!(set.claim(rate.clone()).await?, [], "one is running");
+            set.end(first[0]).await?;
+            assert_eq!(set.claim(rate).await?.len(), 1);
+        }
+        Ok(())
+    })
+}
+
+fn gates_go_however_many_there_are(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        set.add("order 12345").await?;
+        let many = "insert into tourbillon.limit_gate (key)
+            select 'order ' || n from generate_series(1, 25000) n on conflict do nothing";
+        sqlx::raw_sql(many).execute(&mut set.app).await?;
+        set.prune().await?;
+        assert_eq!(set.gates().await?, gates(&[("order 12345", 0)]));
+        Ok(())
+    })
+}
