@@ -89,8 +89,7 @@ struct Drained;
 /// Waits until a row more would be of use here.
 async fn room(crew: &Crew) {
     while crew.ahead.room() == 0 {
-        // A free worker, or word from one that the rows that wait become few.
-        if let Ok(permit) = first(crew.room.acquire(), crew.wake.notified()).await {
+        if let Ok(permit) = first(crew.room.acquire(), crew.few.notified()).await {
             drop(permit);
             return;
         }

@@ -27,8 +27,10 @@ pub(super) struct Crew {
     /// Handlers that it may run at once.
     pub(super) room: Arc<tokio::sync::Semaphore>,
     pub(super) workers: u32,
-    /// Wakes it: there is work, or room became free.
+    /// Wakes it: there may be work.
     pub(super) wake: tokio::sync::Notify,
+    /// The rows that wait for a worker become few.
+    pub(super) few: tokio::sync::Notify,
     /// Somebody says that there may be work.
     pub(super) noticed: tokio::sync::Notify,
     pub(super) poll: Duration,
@@ -47,12 +49,12 @@ pub(super) struct Crew {
 impl Crew {
     pub(super) fn of_jobs(jobs: Vec<JobName>, workers: u32, poll: Duration, batch: u32) -> Self {
         let room = Arc::new(tokio::sync::Semaphore::new(workers as usize));
-        let (wake, noticed) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+        let [wake, few, noticed] = [(); 3].map(|()| tokio::sync::Notify::new());
         // Planned jobs are few and slow; a replica takes what it can run.
         let ahead = Ahead::new(workers, 0);
         let (probe, tally, charge) = (None, Tally::default(), Charge::AtStart);
         let (next_look, rate) = (NextLook::default(), None);
-        Self { jobs, room, workers, wake, noticed, poll, next_look, batch, probe, tally, charge, rate, ahead }
+        Self { jobs, room, workers, wake, few, noticed, poll, next_look, batch, probe, tally, charge, rate, ahead }
     }
 
     pub(super) fn of_queue(queue: &CheckedQueue, poll: Duration) -> Self {

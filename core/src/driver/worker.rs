@@ -32,19 +32,20 @@ pub(super) async fn run(
     let mut ends = Ends::default();
     while let Some(ready) = next {
         let attempt = attempt(&shared, &settler, &crew, ready);
-        sometimes!("a worker runs a row while the end of another is on its way", !ends.0.is_empty());
+        sometimes!("a worker runs a row while the end of another is on its way", !ends.under_way.is_empty());
         if let Some(end) = ends.beside(attempt).await {
-            ends.0.push(end);
+            ends.under_way.push(end);
         }
         crew.ahead.has_ended();
         next = take(&shared, &crew, &mut permit);
         if crew.ahead.room() > 0 {
+            crew.few.notify_one();
+        }
+        if ends.take_news() {
             crew.wake.notify_one();
         }
     }
-    crew.wake.notify_one();
     ends.all().await;
-    // What they ended may have made room in a limit, or a retry due.
     crew.wake.notify_one();
 }
 
@@ -105,11 +106,19 @@ async fn attempt(
     runner::run(shared, settler, crew, ready.attempt, &ready.held).await
 }
 
-/// Ends that are on their way to the store.
+/// Ends that are on their way to the store. One that has come there may have made room in a limit, or a retry due.
 #[derive(Default)]
-struct Ends(Vec<BoxFuture<'static, ()>>);
+struct Ends {
+    under_way: Vec<BoxFuture<'static, ()>>,
+    has_news: bool,
+}
 
 impl Ends {
+    /// Whether one has come to the store since this was asked last.
+    fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
     /// Looks after them while `other` has to wait for something.
     async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
         let mut other = std::pin::pin!(other);
@@ -126,12 +135,14 @@ impl Ends {
     async fn all(&mut self) {
         poll_fn(|cx| {
             self.look(cx);
-            if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            if self.under_way.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
     fn look(&mut self, cx: &mut Context<'_>) {
-        self.0.retain_mut(|end| Pin::new(end).poll(cx).is_pending());
+        let before = self.under_way.len();
+        self.under_way.retain_mut(|end| Pin::new(end).poll(cx).is_pending());
+        self.has_news |= self.under_way.len() < before;
     }
 }
