@@ -5,7 +5,7 @@
 -- Answers lines as claim_executions.sql does. Index: primary keys. Locks nothing, writes nothing.
 select h.*, t.*
 from (select r.received_at as now, true as is_repeated, r.reply::text as skipped, null::text as gateless,
-          0::bigint as position
+          null::text as floor, 0::bigint as position
       from {schema}.receipt r where r.request = $1::uuid) h
 full join (
     select i.position, {claimed_columns:e}

@@ -275,7 +275,8 @@ kept as (
 )
 select h.*, t.*
     , o.next_at --[rate]
-from (select c.now, exists (select from first) as is_repeated, s.skipped, g.keys as gateless, 0::bigint as position
+from (select c.now, exists (select from first) as is_repeated, s.skipped, g.keys as gateless,
+          null::text as floor, 0::bigint as position
       from skipped s cross join gateless g cross join clock c) h
 full join taken t on t.position = h.position
 cross join opening o --[rate]

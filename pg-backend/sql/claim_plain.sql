@@ -1,11 +1,30 @@
 -- Takes leases on up to $4 due rows, as claim_executions.sql would, if nothing else can become of any of them; or takes none.
 --
 -- $1-$6           as claim_executions.sql
+-- Onward also:
+-- $7 smallint     least priority of the queue when it was last claimed anew
+-- $8 timestamptz  when that was
+-- $9 timestamptz, $10 uuid
+--                  "claimable_at" and id of the last row taken since, which was of that priority
 --
--- Answers as that one does, with nothing skipped; "position" in the line with the time is 1 when not all rows were plain: then nothing
--- was done, and the other statement is to be asked.
+-- Lines that end with [onward] are in the statement that goes on behind the last row of a claim that got all it asked for; those
+-- with [anew] in the one that begins with the first row there is.
+--
+-- Answers as that one does, with nothing skipped; "position" in the line with the time is 1 when not all rows were plain, or when it
+-- cannot go on: then nothing was done, and the next statement is to be asked.
+--
+-- "floor" has priority, "claimable_at" in microseconds, and id of the last row of a claim that got all it asked for, if that was of the
+-- queue's least priority: behind it the next claim may go on.
 --
 -- Index: execution_claim.
+--
+-- Why onward. A row that is taken leaves its index entry where it was. Where a transaction of anybody's holds a snapshot from before
+-- that, no vacuum and no scan may forget the entry, and each claim from the first row on walks over all that were taken since: hours of
+-- work. What comes to lie before the floor, by a transaction that commits late or a row that was locked then, is found by the
+-- claim anew that follows after a second, or as soon as nothing more lies behind it. A lower priority is looked for each time (in order, or a plan that
+-- expects one soon reads the table). (A
+-- comparison of rows, because two of one column count as a narrow range, and of values that the planner does not know, because those
+-- behind a known one can be few: either would be read whole and sorted.)
 --
 -- Why. A claim of a few rows spends its time on the start of the statement, not on rows: claim_executions.sql has some thirty
 -- subqueries and five writes, and takes three times as long to find nothing. Most queues need none of that. Plain are items
@@ -15,19 +34,27 @@
 with recursive
 began as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now
+        , $9::timestamptz as floor_at, $10::uuid as floor_id --[onward]
 ),
 first as materialized (
     select from {schema}.receipt r where r.request = $2::uuid
 ),
 lane (name, priority) as (
-    select n.name, (select e.priority from {schema}.execution e where {lane:e} = n.name order by e.priority limit 1)
-    from (select distinct unnest((select $3::text[] || ''::text))) as n (name)
-    where not exists (select from first)
-    union all
-    select l.name, (select e.priority from {schema}.execution e
-                    where {lane:e} = l.name and e.priority > l.priority
-                    order by e.priority limit 1)
-    from lane l where l.priority is not null
+    select ($3::text[])[1], $7::smallint --[onward]
+    from began b --[onward]
+    where not exists (select from first) --[onward]
+      and b.now between $8::timestamptz and $8::timestamptz + interval '1 second' --[onward]
+      and (select e.priority from {schema}.execution e --[onward]
+           where {lane:e} = ($3::text[])[1] and e.priority < $7::smallint --[onward]
+           order by e.priority limit 1) is null --[onward]
+    select n.name, (select e.priority from {schema}.execution e where {lane:e} = n.name order by e.priority limit 1) --[anew]
+    from (select distinct unnest((select $3::text[] || ''::text))) as n (name) --[anew]
+    where not exists (select from first) --[anew]
+    union all --[anew]
+    select l.name, (select e.priority from {schema}.execution e --[anew]
+                    where {lane:e} = l.name and e.priority > l.priority --[anew]
+                    order by e.priority limit 1) --[anew]
+    from lane l where l.priority is not null --[anew]
 ),
 due as materialized (
     select d.*
@@ -39,6 +66,7 @@ due as materialized (
                 e.audit, e.state, e.claimable_at, e.attempt, e.fence, e.cancel_requested_at
             from {schema}.execution e
             where {lane:e} = p.lane and e.priority = p.priority and e.claimable_at <= (select now from began)
+              and (e.claimable_at, e.id) > ((select floor_at from began), (select floor_id from began)) --[onward]
               and case when e.job = any ($3::text[]) then 1 end is not null
             order by e.claimable_at, e.id
             limit {page}
@@ -54,7 +82,10 @@ clock as materialized (
     select greatest(b.now, coalesce($1::timestamptz, clock_timestamp())) as now, d.is_plain
     from began b cross join (
         select coalesce(bool_and(d.slot_at is null and d.limit_key is null and d.expires_at is null
-            and d.supersede = 'never' and d.audit <> 'all' and d.state <> 'running'), true) as is_plain
+            and d.supersede = 'never' and d.audit <> 'all' and d.state <> 'running'),
+            true --[anew]
+            false --[onward]
+            ) as is_plain
         from due d) d
 ),
 judged as materialized (
@@ -78,9 +109,15 @@ kept as (
     select $2::uuid, c.now, (select array_agg(d.id order by d.ord) from judged d)
     from clock c
     where c.is_plain and exists (select from judged)
+),
+floor as materialized (
+    select json_build_array(d.priority, {schema}.micros(d.claimable_at), d.id)::text as floor
+    from judged d
+    where d.ord = $4::bigint and d.is_left is null
+      and d.priority = (select min(l.priority) from lane l where l.name = ($3::text[])[1])
 )
 select h.*, t.*
-from (select c.now, exists (select from first) as is_repeated, null::text as skipped, null::text as gateless,
-          (not c.is_plain)::int::bigint as position
+from (select c.now, exists (select from first) as is_repeated, null::text as skipped,
+          null::text as gateless, (select f.floor from floor f) as floor, (not c.is_plain)::int::bigint as position
       from clock c) h
 full join taken t on t.position = h.position

@@ -245,6 +245,7 @@ impl PgStoreBuilder {
             migration_timeout: self.migration_timeout,
             is_complete: AtomicBool::new(false),
             mixed: Mixed::default(),
+            floors: crate::claim::Floors::default(),
         });
         store.refuse_newer_schema().await?;
         Ok(store)

@@ -2,7 +2,7 @@
 //! others run.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -21,11 +21,11 @@ use crate::{
     parameter::{Bound, at, int8, query},
     session::Session,
     store::{Inner, corrupt, decode},
-    wire::Id,
+    wire::{Id, Instant},
 };
 
 /// Column of the first field of a row; those before it are of the line with the time, and the position.
-const ROW: usize = 6;
+const ROW: usize = 7;
 
 /// A row that cannot be read.
 struct Unreadable {
@@ -86,6 +86,38 @@ impl Mixed {
     }
 }
 
+/// Where the last claim of each queue ended that got all it asked for: see `claim_plain.sql`.
+#[derive(Debug, Default)]
+pub(crate) struct Floors(Mutex<BTreeMap<JobName, Floor>>);
+
+#[derive(Clone, Debug)]
+struct Floor {
+    /// When the queue was last claimed from its first row on.
+    anew_at: Timestamp,
+    last: Last,
+}
+
+/// Priority, since when it could be claimed, id.
+type Last = (i16, Timestamp, ExecutionId);
+
+impl Floors {
+    fn queues(&self) -> MutexGuard<'_, BTreeMap<JobName, Floor>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of(&self, queue: &JobName) -> Option<Floor> {
+        self.queues().get(queue).cloned()
+    }
+
+    /// What a claim of plain rows found; `None`: no next one may go on behind it.
+    fn found(&self, queue: &JobName, floor: Option<Floor>) {
+        match floor {
+            Some(floor) => drop(self.queues().insert(queue.clone(), floor)),
+            None => drop(self.queues().remove(queue)),
+        }
+    }
+}
+
 /// As `claim_plain.sql` has it, of a row that waited.
 fn is_plain(row: &Execution) -> bool {
     let Policy { limit, supersede, audit, .. } = &row.policy;
@@ -135,20 +167,39 @@ impl Inner {
         Ok(answer)
     }
 
-    /// The quick way; `None` when rows are due that it is not for, and nothing was done.
+    /// The quick ways; `None` when rows are due that they are not for, and nothing was done.
     async fn claim_plain(
         &self,
         session: &mut Session<'_>,
         id: RequestId,
         verb: &Claim,
     ) -> Result<Option<Answer>, Fault> {
+        let Some(queue) = Mixed::queue(verb) else { return Ok(None) };
+        if let Some(floor) = self.floors.of(queue) {
+            let (priority, at, last) = floor.last;
+            let bound = claim(self.statements.claim_onward(verb.limit), self.clock.fixed(), id, verb)
+                .map_err(Fault::Final)?
+                .bind(priority)
+                .bind(Instant(floor.anew_at))
+                .bind(Instant(at))
+                .bind(Id::from(last));
+            let answer = Answer::of(&session.lines(bound).await?, id, false).map_err(malformed)?;
+            self.floors.found(queue, answer.last.map(|last| Floor { last, ..floor }));
+            if !answer.is_mixed {
+                return Ok(Some(answer));
+            }
+        }
         let statement = self.statements.claim_plain(verb.limit);
         let bound = claim(statement, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
         let answer = Answer::of(&session.lines(bound).await?, id, false).map_err(malformed)?;
         if answer.is_mixed {
-            self.mixed.queues().extend(Mixed::queue(verb).cloned());
+            self.mixed.queues().insert(queue.clone());
             return Ok(None);
         }
+        // On a clock of somebody else's every claim takes what comes first at that instant.
+        let may_go_on = self.clock.fixed().is_none();
+        let last = answer.last.filter(|_| may_go_on);
+        self.floors.found(queue, last.map(|last| Floor { anew_at: answer.now, last }));
         Ok(Some(answer))
     }
 }
@@ -164,6 +215,8 @@ struct Answer {
     /// Nothing was done: see `claim_plain.sql`.
     is_mixed: bool,
     skipped: Vec<(ExecutionId, SkipReason)>,
+    /// The last row, if the next claim may go on behind it.
+    last: Option<Last>,
     /// Limit keys of rows that were passed over for want of a gate: see `prune_gates.sql`.
     gateless: Option<Vec<String>>,
     next_at: Option<Timestamp>,
@@ -183,10 +236,12 @@ impl Answer {
                 let is_repeated: bool = columns.next()?;
                 let skipped: Option<&str> = columns.next()?;
                 let gateless: Option<&str> = columns.next()?;
+                let last: Option<&str> = columns.next()?;
                 let is_mixed = columns.next::<i64>()? == 1;
                 let next_at = if has_rate { Line::from(line, line.len() - 1).optional_instant()? } else { None };
                 let skipped = skipped.map_or_else(|| Ok(Vec::new()), decode)?;
-                head = Some((now, is_repeated, is_mixed, skipped, gateless.map(decode).transpose()?, next_at));
+                let (gateless, last) = (gateless.map(decode).transpose()?, last.map(decode).transpose()?);
+                head = Some((now, is_repeated, is_mixed, skipped, gateless, last, next_at));
                 continue;
             }
             let position: i64 = line.try_get_unchecked(ROW - 1)?;
@@ -201,8 +256,8 @@ impl Answer {
                 }
             }
         }
-        let (now, is_repeated, is_mixed, skipped, gateless, next_at) = head.ok_or("no line has the time")?;
-        Ok(Self { now, is_repeated, is_mixed, skipped, gateless, next_at, rows, unreadable })
+        let (now, is_repeated, is_mixed, skipped, gateless, last, next_at) = head.ok_or("no line has the time")?;
+        Ok(Self { now, is_repeated, is_mixed, skipped, gateless, last, next_at, rows, unreadable })
     }
 
     /// So that the same request may be carried out again.

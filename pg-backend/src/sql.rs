@@ -103,6 +103,8 @@ macro_rules! statements {
             rated: [(u32, SqlStr); 3],
             /// Of rows that nothing else can become of.
             plain: [(u32, SqlStr); 3],
+            /// Of such that lie behind the last one taken.
+            onward: [(u32, SqlStr); 3],
         }
 
         impl Statements {
@@ -116,7 +118,8 @@ macro_rules! statements {
                     $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)*
                     claims: pages(&leave_out(claim, "--[rate]")),
                     rated: pages(&leave_out(claim, "--[no rate]")),
-                    plain: pages(plain),
+                    plain: pages(&leave_out(plain, "--[onward]")),
+                    onward: pages(&leave_out(plain, "--[anew]")),
                 }
             }
 
@@ -130,12 +133,19 @@ macro_rules! statements {
                 fitting(&self.plain, limit)
             }
 
+            /// The same, onward.
+            pub(crate) fn claim_onward(&self, limit: u32) -> &SqlStr {
+                fitting(&self.onward, limit)
+            }
+
             pub(crate) fn get(&self, name: &str) -> Option<&str> {
                 match name {
                     "claim_executions" => Some(self.claim(100, false).as_str()),
                     "claim_executions_1000" => Some(self.claim(1000, false).as_str()),
                     "claim_plain" => Some(self.claim_plain(100).as_str()),
                     "claim_plain_1000" => Some(self.claim_plain(1000).as_str()),
+                    "claim_onward" => Some(self.claim_onward(100).as_str()),
+                    "claim_onward_1000" => Some(self.claim_onward(1000).as_str()),
                     "claim_executions_at_a_rate" => Some(self.claim(100, true).as_str()),
                     $(stringify!($name) => Some(self.$name.as_str()),)*
                     _ => None,
@@ -144,7 +154,7 @@ macro_rules! statements {
 
             #[cfg(test)]
             fn all(&self) -> Vec<(&'static str, SqlStr)> {
-                let claims = self.claims.iter().chain(&self.rated).chain(&self.plain).map(|(_, sql)| ("claim_executions", sql.clone()));
+                let claims = self.claims.iter().chain(&self.rated).chain(&self.plain).chain(&self.onward).map(|(_, sql)| ("claim_executions", sql.clone()));
                 [$((stringify!($name), self.$name.clone()),)*].into_iter().chain(claims).collect()
             }
         }

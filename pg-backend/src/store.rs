@@ -18,7 +18,7 @@ use tourbillon::{
 use crate::{
     bind,
     builder::Pooler,
-    claim::Mixed,
+    claim::{Floors, Mixed},
     error::{Fault, Phase, Place},
     herald::Herald,
     listener::Ears,
@@ -80,6 +80,7 @@ pub(crate) struct Inner {
     /// Whether the schema was seen to be complete. Relaxed: it guards nothing but a look at the server.
     pub(crate) is_complete: AtomicBool,
     pub(crate) mixed: Mixed,
+    pub(crate) floors: Floors,
 }
 
 impl PgStore {

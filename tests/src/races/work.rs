@@ -232,7 +232,10 @@ impl Worker {
             1..=3 => Charge::AtClaimIfHarmless,
             _ => Charge::AtStart,
         };
-        let claim = Claim { runner: self.me, jobs: self.jobs.clone(), limit, charge, rate: None };
+        // One alone, for the ways that stores have for queues.
+        let one = self.chance.pick(&self.jobs).filter(|_| self.chance.below(3) == 0);
+        let jobs = one.map_or_else(|| self.jobs.clone(), |job| vec![job]);
+        let claim = Claim { runner: self.me, jobs, limit, charge, rate: None };
         let Some(claimed) = self.call(claim).await else { return };
         self.remember(claimed.executions.iter().map(|row| row.id));
         let leases: Vec<LeaseRef> = claimed.executions.iter().filter_map(Execution::lease_ref).collect();

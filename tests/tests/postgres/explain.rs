@@ -39,3 +39,11 @@ pub(crate) async fn explain(connection: &mut PgConnection, call: &str) -> sqlx::
     sqlx::raw_sql("rollback").execute(&mut *connection).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect::<Vec<String>>().join("\n"))
 }
+
+/// Of the top node, which counts those below it.
+pub(crate) fn pages_touched(plan: &str) -> u64 {
+    let buffers = plan.lines().find(|line| line.trim_start().starts_with("Buffers:")).unwrap_or_default();
+    let shared = buffers.split(", local").next().unwrap_or_default();
+    let counts = shared.split([' ', '=']).filter(|word| word.parse::<u64>().is_ok());
+    counts.filter_map(|count| count.parse::<u64>().ok()).take(2).sum()
+}

@@ -4,11 +4,9 @@
 use libtest_mimic::Failed;
 use sqlx::{Connection, PgConnection, Row};
 use tourbillon::{
-    model::{
-        Execution, ExecutionId, Incarnation, JobName, LeaseRef, Limit, Policy, Rate, RequestId, Scope,
-        transition::Charge,
-    },
-    store::{Claim, Due, Enqueue, EnqueueOutcome, NewItem, Prune, Reply, Store},
+    model::{Execution, Incarnation, JobName, LeaseRef, Limit, Policy, Rate, RequestId, transition::Charge},
+    runtime::Runtime,
+    store::{Claim, Enqueue, EnqueueOutcome, Prune, Reply, Store},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
@@ -76,18 +74,8 @@ impl Set {
 
 /// One item, of which one with this key may run at a time.
 fn enqueue(key: &str) -> Result<Enqueue, Failed> {
-    let item = NewItem {
-        id: ExecutionId(Uuid::new_v4()),
-        scope: Scope::global(),
-        due: Due::AfterMs(0),
-        ttl_ms: None,
-        priority: 0,
-        payload: None,
-        unique: None,
-        policy: Policy { limit: Some(Limit { key: key.to_owned(), max: 1 }), ..crate::policy() },
-        trace: None,
-    };
-    Ok(Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items: vec![item] })
+    let policy = Policy { limit: Some(Limit { key: key.to_owned(), max: 1 }), ..crate::policy() };
+    Ok(Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items: vec![crate::item(policy)] })
 }
 
 fn gates(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
@@ -126,7 +114,7 @@ fn an_item_made_while_its_gate_goes_is_claimed(cluster: &'static Cluster) -> Res
 
             let mut producer = set.app.begin().await?;
             for _ in 0..2 {
-                let id = RequestId(Uuid::new_v4());
+                let id = RequestId(Runtime::tokio().uuid());
                 let made = set.store.enqueue_in(&mut producer, id, &enqueue("order 1")?).await?;
                 assert!(matches!(made.outcomes[..], [EnqueueOutcome::Enqueued(_)]));
             }

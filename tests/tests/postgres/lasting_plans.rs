@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] =
     &[("statements_of_an_item_keep_their_plans", statements_of_an_item_keep_their_plans)];
 
 /// Name, types of the parameters, parameters of a call for one row.
-const STATEMENTS: [(&str, &str, &str); 9] = [
+const STATEMENTS: [(&str, &str, &str); 10] = [
     (
         "enqueue_alike",
         "(timestamptz, uuid, text, uuid[], text[], text, text, bigint, timestamptz, bigint, smallint, bigint, bigint,
@@ -37,6 +37,11 @@ const STATEMENTS: [(&str, &str, &str); 9] = [
         "claim_plain",
         "(timestamptz, uuid, text[], bigint, uuid, text)",
         "null, gen_random_uuid(), '{job}', 1, gen_random_uuid(), 'harmless'",
+    ),
+    (
+        "claim_onward",
+        "(timestamptz, uuid, text[], bigint, uuid, text, smallint, timestamptz, timestamptz, uuid)",
+        "null, gen_random_uuid(), '{job}', 1, gen_random_uuid(), 'harmless', 0::smallint, now(), now(), gen_random_uuid()",
     ),
     (
         "claim_executions_at_a_rate",

@@ -11,6 +11,7 @@ mod gates;
 mod lasting_plans;
 mod migration;
 mod notices;
+mod onward;
 mod pooler;
 mod race;
 mod session_lock;
@@ -26,9 +27,10 @@ use tourbillon::{
         Audit, Execution, ExecutionId, Incarnation, JobName, Json, LeaseRef, NewExecution, Outcome, Policy, Reentry,
         RequestId, Scope, Supersede, Timestamp, transition::Charge,
     },
+    runtime::Runtime,
     store::{
-        Claim, Plan, PlanEntry, PlanOutcome, Register, Registration, Reply, Request, Settle, Settlement, SpecHash,
-        Store, StoreError, Verb,
+        Claim, Due, NewItem, Plan, PlanEntry, PlanOutcome, Register, Registration, Reply, Request, Settle,
+        Settlement, SpecHash, Store, StoreError, Verb,
     },
 };
 use tourbillon_pg::PgStore;
@@ -51,6 +53,7 @@ const CASES: &[&[Case]] = &[
     gates::CASES,
     migration::CASES,
     notices::CASES,
+    onward::CASES,
     race::CASES,
     session_lock::CASES,
     transaction::CASES,
@@ -172,5 +175,20 @@ fn policy() -> Policy {
         supersede: Supersede::Never,
         limit: None,
         audit: Audit::Off,
+    }
+}
+
+/// An item of its own, due at once.
+fn item(policy: Policy) -> NewItem {
+    NewItem {
+        id: ExecutionId(Runtime::tokio().uuid()),
+        scope: Scope::global(),
+        due: Due::AfterMs(0),
+        ttl_ms: None,
+        priority: 0,
+        payload: None,
+        unique: None,
+        policy,
+        trace: None,
     }
 }
