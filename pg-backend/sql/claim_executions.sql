@@ -37,7 +37,8 @@
 -- below it. Rows are pulled one by one, so the outer LIMIT decides how many are locked. And lanes and priorities pass through
 -- arrays and a range that is always true, which counts as the usual one priority, not as a recursion's hundred. (The names of
 -- lanes are a subquery: unrolled from the parameter they count as few in a plan for these very jobs, and that looks cheaper.) The
--- writes then look their rows up one by one in the primary key. (They must not name their ids as an array as well: the
+-- writes then look their rows up one by one in the primary key, where what they write counts as few rows: what a condition
+-- for null selects does, and what one for not null selects does not (hence "stays"). (They must not name their ids as an array as well: the
 -- array becomes a second condition of each look-up, and a claim of n rows costs n * n.)
 --
 -- The opposite for the scan itself: it must look large, or the planner takes all due rows by bitmap and sorts them
@@ -180,7 +181,7 @@ walk (limit_key, step, ord, running, passes, opens_at) as ( --[rate]
         select (q.runs or w.running < q.limit_max) and (w.opens_at > c.now) is not true as be) may --[rate]
 ), --[rate]
 decided as materialized (
-    select j.* from judged j
+    select j.*, case when j.skip_with is null then true end as stays from judged j
     where not exists (select from passing p where p.ord = j.ord)
        or exists (select from walk w where w.ord = j.ord and w.passes)
 ),
@@ -193,7 +194,7 @@ taken as (
 ),
 gone as (
     delete from {schema}.execution e using decided d
-    where e.id = d.id and d.skip_with is not null
+    where e.id = d.id and d.stays is null
     returning e.*, d.skip_with
 ),
 buried as (

@@ -18,13 +18,14 @@
 --
 -- Index: execution_claim.
 --
--- Why onward. A row that is taken leaves its index entry where it was. Where a transaction of anybody's holds a snapshot from before
--- that, no vacuum and no scan may forget the entry, and each claim from the first row on walks over all that were taken since: hours of
--- work. What comes to lie before the floor, by a transaction that commits late or a row that was locked then, is found by the
--- claim anew that follows after a second, or as soon as nothing more lies behind it. A lower priority is looked for each time (in order, or a plan that
--- expects one soon reads the table). (A
--- comparison of rows, because two of one column count as a narrow range, and of values that the planner does not know, because those
--- behind a known one can be few: either would be read whole and sorted.)
+-- Why onward. A row that is taken leaves its index entry where it was. While anybody's transaction holds a snapshot from before
+-- that, no vacuum and no scan may forget the entry, and each claim from the first row on walks over all that were taken since. What
+-- comes to lie before the floor, because its transaction commits late or another claim held it and let go, is found by the claim
+-- anew that follows after a second, or as soon as nothing lies behind the floor. A lower priority is looked for each time: in
+-- order, because a plan that expects one soon reads the table.
+--
+-- The floor is a comparison of rows, because two comparisons of one column count as a narrow range; and of values that the planner does
+-- not know, because behind a known one there can be few. What counts as few is read whole and sorted.
 --
 -- Why. A claim of a few rows spends its time on the start of the statement, not on rows: claim_executions.sql has some thirty
 -- subqueries and five writes, and takes three times as long to find nothing. Most queues need none of that. Plain are items
