@@ -34,11 +34,9 @@ struct Set {
 }
 
 impl Set {
-    async fn new(cluster: &'static Cluster) -> Result<Self, Failed> {
-        let url = cluster.fresh_database();
-        let store = PgStore::connect(&url).await?;
+    async fn new(url: &str, store: PgStore) -> Result<Self, Failed> {
         store.migrate().await?;
-        Ok(Self { store, app: crate::connect(&url).await? })
+        Ok(Self { store, app: crate::connect(url).await? })
     }
 
     async fn add(&self, items: usize, priority: i16) -> Result<Vec<ExecutionId>, Failed> {
@@ -79,19 +77,22 @@ fn enqueue(items: usize, priority: i16) -> Result<Enqueue, Failed> {
 
 /// All rows of one instant, in the order of their ids; and what is more urgent comes first at once.
 fn a_claim_goes_on_behind_the_last_row_taken(cluster: &'static Cluster) -> Result<(), Failed> {
-    crate::block_on(async {
-        let set = Set::new(cluster).await?;
-        let mut ids = set.add(10, 0).await?;
-        ids.sort_unstable();
-        for n in [0, 3, 6] {
-            assert_eq!(set.claim(3).await?, ids[n..n + 3]);
-        }
-        let urgent = set.add(1, -1).await?;
-        assert_eq!(set.claim(1).await?, urgent);
-        assert_eq!(set.claim(3).await?, ids[9..], "and then what was next");
-        assert_eq!(set.claim(3).await?, []);
-        Ok(())
-    })
+    let url = cluster.fresh_database();
+    crate::block_on(async { goes_on(&url, PgStore::connect(&url).await?).await })
+}
+
+pub(crate) async fn goes_on(url: &str, store: PgStore) -> Result<(), Failed> {
+    let set = Set::new(url, store).await?;
+    let mut ids = set.add(10, 0).await?;
+    ids.sort_unstable();
+    for n in [0, 3, 6] {
+        assert_eq!(set.claim(3).await?, ids[n..n + 3]);
+    }
+    let urgent = set.add(1, -1).await?;
+    assert_eq!(set.claim(1).await?, urgent);
+    assert_eq!(set.claim(3).await?, ids[9..], "and then what was next");
+    assert_eq!(set.claim(3).await?, []);
+    Ok(())
 }
 
 /// Beside a backlog that does not end.
@@ -99,7 +100,8 @@ fn what_comes_to_lie_behind_a_claim_is_found_within_a_second(cluster: &'static C
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
     const BACKLOG: usize = 400;
     crate::block_on(async {
-        let mut set = Set::new(cluster).await?;
+        let url = cluster.fresh_database();
+        let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
         set.add(BACKLOG, 0).await?;
         // On a slow machine a second may be over between two claims.
         for _ in 0..20 {

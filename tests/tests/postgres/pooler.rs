@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     ("scheduler_behind_a_pooler_hears_past_it", scheduler_behind_a_pooler_hears_past_it),
     ("session_locks_need_a_way_past_the_pooler", session_locks_need_a_way_past_the_pooler),
     ("pooler_that_was_not_named_is_named_by_the_error", pooler_that_was_not_named_is_named_by_the_error),
+    ("claims_go_on_behind_a_pooler", claims_go_on_behind_a_pooler),
     ("item_is_enqueued_in_a_transaction_through_the_pooler", item_is_enqueued_in_a_transaction_through_the_pooler),
 ];
 
@@ -71,6 +72,11 @@ fn scheduler_behind_a_pooler_hears_past_it(cluster: &'static Cluster) -> Result<
         running.stop().await?;
         Ok(())
     })
+}
+
+fn claims_go_on_behind_a_pooler(cluster: &'static Cluster) -> Result<(), Failed> {
+    let (direct, _, builder) = behind(cluster)?;
+    crate::block_on(async { crate::onward::goes_on(&direct, builder.connect().await?).await })
 }
 
 fn session_locks_need_a_way_past_the_pooler(cluster: &'static Cluster) -> Result<(), Failed> {
