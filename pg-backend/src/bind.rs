@@ -14,7 +14,7 @@ use tourbillon::{
 use crate::{
     item, job,
     parameter::{Bound, MAX_DELAY_MS, at, bounded, int8, query, reentry, supersede},
-    pause, schedule, settle,
+    pause, schedule,
     sql::Statements,
     wire::{Id, Instant},
 };
@@ -36,13 +36,12 @@ pub(crate) fn statements(
         Verb::ReadDue(verb) => vec![at(&sql.read_due, now).bind(names(&verb.jobs))],
         Verb::Plan(verb) => vec![plan(sql, now, id, verb)?],
         // Its locks, which say what time it is, come first: see `queue`; or a whole transaction of its own: `migrate`;
-        // or an answer of many lines: `claim`.
-        Verb::Enqueue(_) | Verb::Migrate(_) | Verb::Claim(_) => Vec::new(),
+        // or an answer of many lines: `claim`; or a short way first: `settle`.
+        Verb::Enqueue(_) | Verb::Migrate(_) | Verb::Claim(_) | Verb::Settle(_) => Vec::new(),
         Verb::Start(verb) => vec![leases(at(&sql.start_executions, now), &verb.leases)?],
         Verb::Heartbeat(verb) => {
             vec![leases(at(&sql.heartbeat_executions, now), &verb.leases)?.bind(said(verb))]
         }
-        Verb::Settle(verb) => vec![settle::bind(sql, now, id, verb)?],
         Verb::Rescue(verb) => vec![rescue(sql, now, *verb)],
         Verb::Cancel(verb) => {
             let ids: Vec<Id> = verb.ids.iter().map(|id| Id::from(*id)).collect();

@@ -246,6 +246,7 @@ impl PgStoreBuilder {
             is_complete: AtomicBool::new(false),
             mixed: Mixed::default(),
             floors: crate::claim::Floors::default(),
+            detour: crate::settle::Detour::default(),
         });
         store.refuse_newer_schema().await?;
         Ok(store)

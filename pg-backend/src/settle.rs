@@ -1,9 +1,11 @@
-//! Owns a settle: its parameters, and how its short answer becomes outcomes.
+//! Owns a settle: which statement it takes, its parameters, and how its short answer becomes outcomes.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde::Deserialize;
 use tourbillon::{
     model::{
-        ErrorCode, LeaseRef, Outcome, Retry, State, Timestamp,
+        ErrorCode, LeaseRef, Outcome, RequestId, Retention, Retry, State, Timestamp,
         transition::{CANCELLED_WAITING, Refusal},
     },
     store::{Reply, Settle, Settled, StoreError},
@@ -11,11 +13,60 @@ use tourbillon::{
 
 use crate::{
     bind::leases,
+    error::Fault,
     parameter::{Bound, at, bounded, int8},
+    session::Session,
     sql::Statements,
-    store::{corrupt, decode},
+    store::{Inner, corrupt, decode},
     wire::Id,
 };
+
+/// How many settlements still take the long way, because the short one was not for the last that tried it: one at first, twice
+/// as many after each further one in a row. Relaxed: a try too many, or too few, costs time alone.
+#[derive(Debug, Default)]
+pub(crate) struct Detour {
+    left: AtomicU32,
+    length: AtomicU32,
+}
+
+/// Of a store whose settlements are never plain, one in so many asks twice.
+const LONGEST_DETOUR: u32 = 64;
+
+impl Detour {
+    /// Whether this settlement may try the short way.
+    fn is_over(&self) -> bool {
+        self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+
+    fn tried(&self, was_plain: bool) {
+        let length = if was_plain { 0 } else { (self.length.load(Relaxed) * 2).clamp(1, LONGEST_DETOUR) };
+        self.length.store(length, Relaxed);
+        self.left.store(length, Relaxed);
+    }
+}
+
+impl Inner {
+    pub(crate) async fn settle(
+        &self,
+        session: &mut Session<'_>,
+        id: RequestId,
+        verb: &Settle,
+    ) -> Result<Reply, Fault> {
+        let now = self.clock.fixed();
+        if let Some(fate) = common_fate(verb)
+            && self.detour.is_over()
+        {
+            let short = bind_plain(&self.statements, now, id.into(), verb, fate).map_err(Fault::Final)?;
+            let text = session.ask(short).await?;
+            self.detour.tried(text.is_some());
+            if let Some(text) = text {
+                return read(&text, verb).map_err(Fault::Final);
+            }
+        }
+        let text = session.ask(bind(&self.statements, now, id.into(), verb).map_err(Fault::Final)?).await?;
+        read(text.as_deref().unwrap_or("null"), verb).map_err(Fault::Final)
+    }
+}
 
 /// What the statement answers: see its header.
 #[derive(Deserialize)]
@@ -67,7 +118,54 @@ struct Outcomes {
     retain: Vec<&'static str>,
 }
 
-/// The statement.
+/// What becomes of rows that all succeeded.
+#[derive(Clone, Copy)]
+enum Fate {
+    Kept,
+    Forgotten,
+}
+
+/// `None`: not all of them succeeded, or they have different fates.
+fn common_fate(verb: &Settle) -> Option<Fate> {
+    let all = &verb.settlements;
+    if !all.iter().all(|one| matches!(one.outcome, Outcome::Succeeded { .. })) {
+        return None;
+    }
+    match all.iter().filter(|one| one.retain == Retention::Everything).count() {
+        0 => Some(Fate::Forgotten),
+        kept => (kept == all.len()).then_some(Fate::Kept),
+    }
+}
+
+/// The short statement: see `settle_plain.sql`.
+fn bind_plain(
+    sql: &Statements,
+    now: Option<Timestamp>,
+    id: Id,
+    verb: &Settle,
+    fate: Fate,
+) -> Result<Bound, StoreError> {
+    let of = |statement| leases(at(statement, now).bind(id), &held(verb));
+    match fate {
+        Fate::Forgotten => of(&sql.settle_forgetting),
+        Fate::Kept => {
+            let (mut results, mut rows) = (Vec::new(), Vec::new());
+            for settlement in &verb.settlements {
+                if let Outcome::Succeeded { result, rows_affected } = &settlement.outcome {
+                    results.push(result.as_str().to_owned());
+                    rows.push(rows_affected.map(|rows| int8("rows_affected", rows)).transpose()?);
+                }
+            }
+            Ok(of(&sql.settle_keeping)?.bind(results).bind(rows))
+        }
+    }
+}
+
+fn held(verb: &Settle) -> Vec<LeaseRef> {
+    verb.settlements.iter().map(|settlement| settlement.lease).collect()
+}
+
+/// The statement for rows of all kinds.
 pub(crate) fn bind(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Settle) -> Result<Bound, StoreError> {
     let mut columns = Outcomes::default();
     for settlement in &verb.settlements {
@@ -103,8 +201,7 @@ pub(crate) fn bind(sql: &Statements, now: Option<Timestamp>, id: Id, verb: &Sett
         columns.delay_ms.push(delay);
         columns.retain.push(settlement.retain.as_str());
     }
-    let held: Vec<LeaseRef> = verb.settlements.iter().map(|settlement| settlement.lease).collect();
-    Ok(leases(at(&sql.settle_executions, now).bind(id), &held)?
+    Ok(leases(at(&sql.settle_executions, now).bind(id), &held(verb))?
         .bind(columns.name)
         .bind(columns.result)
         .bind(columns.rows_affected)
@@ -135,6 +232,21 @@ mod tests {
         let reply = read(r#"{"now":7,"codes":"sN","found":[1,3]}"#, &of_rows(3));
         let outcomes = vec![Ok(State::Succeeded), Err(Refusal::LeaseLost), Err(Refusal::NotStarted)];
         assert_eq!(reply, Ok(Reply::Settled(Settled { now: Timestamp::from_micros(7), outcomes })));
+    }
+
+    #[test]
+    fn a_detour_doubles_and_ends_with_what_is_plain() {
+        let detour = Detour::default();
+        let mut lengths = Vec::new();
+        for was_plain in [false, false, false, true, false] {
+            lengths.push((0..).take_while(|_| !detour.is_over()).count());
+            detour.tried(was_plain);
+        }
+        assert_eq!(lengths, [0, 1, 2, 4, 0]);
+        for _ in 0..10 {
+            detour.tried(false);
+        }
+        assert_eq!((0..).take_while(|_| !detour.is_over()).count(), LONGEST_DETOUR as usize);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! `x` (the last one beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names.
 //! `{lane:x}` is the lane of a row, `{elapsed:x}` the milliseconds since its start at the clock `c`, and
 //! `{claimed_set}` what a claim writes to a row called `d` at that clock. `{page}` is a number that the planner should
-//! know, and the marks `--[rate]` and `--[no rate]` are for lines that only one of two claims has: see
+//! know, and marks like `--[rate]` and `--[no rate]` are for lines that only one of two statements has: see
 //! `claim_executions.sql`.
 
 use std::sync::Arc;
@@ -105,12 +105,17 @@ macro_rules! statements {
             plain: [(u32, SqlStr); 3],
             /// Of such that lie behind the last one taken.
             onward: [(u32, SqlStr); 3],
+            /// Ends successes that move to history, and nothing else.
+            pub(crate) settle_keeping: SqlStr,
+            /// The same of those that are forgotten.
+            pub(crate) settle_forgetting: SqlStr,
         }
 
         impl Statements {
             pub(crate) fn new(schema: &Schema) -> Self {
                 let claim = include_str!("../sql/claim_executions.sql");
                 let plain = include_str!("../sql/claim_plain.sql");
+                let settle = include_str!("../sql/settle_plain.sql");
                 let pages = |claim: &str| {
                     [10, 100, 1000].map(|page| (page, schema.fill(&claim.replace("{page}", &page.to_string()))))
                 };
@@ -120,6 +125,8 @@ macro_rules! statements {
                     rated: pages(&leave_out(claim, "--[no rate]")),
                     plain: pages(&leave_out(plain, "--[onward]")),
                     onward: pages(&leave_out(plain, "--[anew]")),
+                    settle_keeping: schema.fill(&leave_out(settle, "--[forgetting]")),
+                    settle_forgetting: schema.fill(&leave_out(settle, "--[keeping]")),
                 }
             }
 
@@ -147,6 +154,8 @@ macro_rules! statements {
                     "claim_onward" => Some(self.claim_onward(100).as_str()),
                     "claim_onward_1000" => Some(self.claim_onward(1000).as_str()),
                     "claim_executions_at_a_rate" => Some(self.claim(100, true).as_str()),
+                    "settle_keeping" => Some(self.settle_keeping.as_str()),
+                    "settle_forgetting" => Some(self.settle_forgetting.as_str()),
                     $(stringify!($name) => Some(self.$name.as_str()),)*
                     _ => None,
                 }
@@ -155,7 +164,8 @@ macro_rules! statements {
             #[cfg(test)]
             fn all(&self) -> Vec<(&'static str, SqlStr)> {
                 let claims = self.claims.iter().chain(&self.rated).chain(&self.plain).chain(&self.onward).map(|(_, sql)| ("claim_executions", sql.clone()));
-                [$((stringify!($name), self.$name.clone()),)*].into_iter().chain(claims).collect()
+                let settles = [&self.settle_keeping, &self.settle_forgetting].map(|sql| ("settle_plain", sql.clone()));
+                [$((stringify!($name), self.$name.clone()),)*].into_iter().chain(claims).chain(settles).collect()
             }
         }
     };

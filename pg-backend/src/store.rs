@@ -24,7 +24,7 @@ use crate::{
     listener::Ears,
     parameter::query,
     session::Session,
-    settle,
+    settle::Detour,
     sql::{Schema, Statements},
 };
 
@@ -81,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) is_complete: AtomicBool,
     pub(crate) mixed: Mixed,
     pub(crate) floors: Floors,
+    pub(crate) detour: Detour,
 }
 
 impl PgStore {
@@ -204,6 +205,9 @@ impl Inner {
         if let Verb::Claim(verb) = &request.verb {
             return self.claim(session, request.id, verb).await;
         }
+        if let Verb::Settle(verb) = &request.verb {
+            return self.settle(session, request.id, verb).await;
+        }
         let mut bound = bind::statements(&self.statements, now, request).map_err(Fault::Final)?;
         let last = bound.pop().expect("every verb has at least one statement");
         let text = if bound.is_empty() {
@@ -218,7 +222,6 @@ impl Inner {
             text
         };
         match (&request.verb, text) {
-            (Verb::Settle(verb), Some(text)) => settle::read(&text, verb).map_err(Fault::Final),
             (Verb::Prune(verb), Some(text)) => {
                 let reply = decode(&text).map_err(Fault::Final)?;
                 if matches!(&reply, Reply::Pruned(pruned) if pruned.most() < u64::from(verb.limit)) {

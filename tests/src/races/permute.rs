@@ -80,6 +80,8 @@ impl Hold {
             Kind::SettleOk | Kind::SettleFail | Kind::SettleRelease | Kind::SettleSnooze | Kind::SettleCancelled => {
                 &[Self::PrivateRow, Self::MiddleRow, Self::LateRow, Self::Gates, Self::Receipt]
             }
+            Kind::SettlePlain => &[Self::PrivateRow, Self::MiddleRow, Self::Receipt],
+            Kind::SettleForgotten => &[Self::MiddleRow, Self::Receipt],
             Kind::Rescue => &[Self::Turns, Self::Gates],
             Kind::Cancel => &[Self::PrivateRow, Self::MiddleRow, Self::LateRow, Self::Receipt],
             Kind::Requeue => &[Self::Turns, Self::Receipt],

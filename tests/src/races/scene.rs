@@ -12,8 +12,8 @@ use std::{
 
 use tourbillon::{
     model::{
-        Audit, Execution, ExecutionId, JobName, Json, LeaseRef, NewExecution, Outcome, Reentry, RequestId, Retry,
-        Scope, State, Supersede, Timestamp, Token, transition::Charge,
+        Audit, Execution, ExecutionId, JobName, Json, LeaseRef, NewExecution, Outcome, Reentry, RequestId, Retention,
+        Retry, Scope, State, Supersede, Timestamp, Token, transition::Charge,
     },
     store::{
         Cancel, Claim, CleanItems, Counts, Due, Enqueue, ListExecutions, MAX_BATCH, ManualClock, MemoryStore,
@@ -59,6 +59,10 @@ pub(crate) enum Kind {
     SettleRelease,
     SettleSnooze,
     SettleCancelled,
+    /// Successes that history keeps, and that concern no limit and no audit: stores may have a shorter way for that.
+    SettlePlain,
+    /// The same of an item of which nothing is kept.
+    SettleForgotten,
     Rescue,
     Cancel,
     Requeue,
@@ -98,7 +102,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Those that meet at executions.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
@@ -110,6 +114,8 @@ impl Kind {
         Self::SettleRelease,
         Self::SettleSnooze,
         Self::SettleCancelled,
+        Self::SettlePlain,
+        Self::SettleForgotten,
         Self::Rescue,
         Self::Cancel,
         Self::Requeue,
@@ -146,6 +152,10 @@ pub(crate) enum Side {
     /// Its batches are in opposite order.
     B,
 }
+
+/// The rows of [`Kind::SettlePlain`]; the second one is an item.
+const PLAIN: [u128; 3] = [PRIVATE, RUNNING_ITEM, 10];
+const RUNNING_ITEM: u128 = 9;
 
 /// The items of [`ROWS`] that operators change and remove.
 const WAITING_ITEM: u128 = 13;
@@ -279,13 +289,13 @@ impl Scene {
             Kind::ClaimPlain => Claim { jobs: vec![row_job(WAITING_ITEM)], ..claim(MAX_BATCH, side) }.into(),
             Kind::Start => Start { leases: self.held(side) }.into(),
             Kind::Heartbeat => heartbeat(self.held(side), side).into(),
-            Kind::SettleOk => {
-                self.settle(side, &Outcome::Succeeded { result: Json::empty(), rows_affected: Some(7) })
-            }
+            Kind::SettleOk => self.settle(side, &succeeded()),
             Kind::SettleFail => self.settle(side, &Outcome::Failed { failure: failure(), retry: Retry::AfterMs(0) }),
             Kind::SettleRelease => self.settle(side, &Outcome::Released),
             Kind::SettleSnooze => self.settle(side, &Outcome::Snoozed { for_ms: 5_000 }),
             Kind::SettleCancelled => self.settle(side, &Outcome::Cancelled { failure: failure() }),
+            Kind::SettlePlain => self.succeed(side, &PLAIN, Retention::Everything),
+            Kind::SettleForgotten => self.succeed(side, &[RUNNING_ITEM], Retention::Failures),
             Kind::Rescue => Rescue { limit: MAX_BATCH }.into(),
             Kind::Cancel => Cancel { ids: ids(side), actor: None }.into(),
             Kind::Requeue => Requeue { ids: ids(side), actor: None }.into(),
@@ -345,6 +355,8 @@ impl Scene {
                 rows.filter(|row| row.unique_key.is_some()).filter(live).map(|row| row.id).collect()
             }
             Kind::ClaimPlain | Kind::UpdateItem | Kind::DeleteWaiting => BTreeSet::from([row_id(WAITING_ITEM)]),
+            Kind::SettlePlain => PLAIN.map(row_id).into(),
+            Kind::SettleForgotten => BTreeSet::from([row_id(RUNNING_ITEM)]),
             Kind::Enqueue
             | Kind::DeleteDead
             | Kind::CleanItems
@@ -370,10 +382,21 @@ impl Scene {
         ordered(side, self.leases.values().copied().collect(), |lease| lease.id)
     }
 
+    fn succeed(&self, side: Side, rows: &[u128], retain: Retention) -> Verb {
+        let mut held = self.held(side);
+        held.retain(|lease| rows.contains(&lease.id.0.as_u128()));
+        let settlement = |lease| Settlement { lease, outcome: succeeded(), retain };
+        Settle { settlements: held.into_iter().map(settlement).collect() }.into()
+    }
+
     fn settle(&self, side: Side, outcome: &Outcome) -> Verb {
         let settlement = |lease| Settlement::of(lease, outcome.clone());
         Settle { settlements: self.held(side).into_iter().map(settlement).collect() }.into()
     }
+}
+
+fn succeeded() -> Outcome {
+    Outcome::Succeeded { result: Json::empty(), rows_affected: Some(7) }
 }
 
 /// The job of row `number`; every row has its own, so that a claim can be asked to leave out single rows.
@@ -423,7 +446,9 @@ impl Maker {
             let mut item = new_item(row.number, row.limit, key, Counts::Live);
             if row.becomes == Becomes::Waiting {
                 item.due = Due::At(WAITING_SINCE);
-                // See [`Kind::ClaimPlain`].
+            }
+            // See [`Kind::ClaimPlain`].
+            if row.becomes == Becomes::Waiting || PLAIN.contains(&row.number) {
                 item.policy.audit = Audit::Exceptions;
             }
             self.send(&store, Enqueue { queue: row_job(row.number), max_items: None, items: vec![item] });
@@ -531,6 +556,9 @@ fn planned_row(row: &Kept) -> PlanEntry {
         }
         Becomes::Waiting => slot.due_at = WAITING_SINCE,
         _ => {}
+    }
+    if PLAIN.contains(&row.number) {
+        slot.policy.audit = Audit::Exceptions;
     }
     PlanEntry {
         job: row_job(row.number),

@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] =
     &[("statements_of_an_item_keep_their_plans", statements_of_an_item_keep_their_plans)];
 
 /// Name, types of the parameters, parameters of a call for one row.
-const STATEMENTS: [(&str, &str, &str); 10] = [
+const STATEMENTS: [(&str, &str, &str); 12] = [
     (
         "enqueue_alike",
         "(timestamptz, uuid, text, uuid[], text[], text, text, bigint, timestamptz, bigint, smallint, bigint, bigint,
@@ -65,6 +65,16 @@ const STATEMENTS: [(&str, &str, &str); 10] = [
          text[])",
         "null, gen_random_uuid(), array[gen_random_uuid()], array[gen_random_uuid()], '{1}', '{succeeded}', '{1}',
          '{null}', '{null}', '{null}', '{null}', 'code', 'text', '{everything}'",
+    ),
+    (
+        "settle_keeping",
+        "(timestamptz, uuid, uuid[], uuid[], bigint[], text[], bigint[])",
+        "null, gen_random_uuid(), array[gen_random_uuid()], array[gen_random_uuid()], '{1}', '{1}', '{null}'",
+    ),
+    (
+        "settle_forgetting",
+        "(timestamptz, uuid, uuid[], uuid[], bigint[])",
+        "null, gen_random_uuid(), array[gen_random_uuid()], array[gen_random_uuid()], '{1}'",
     ),
 ];
 

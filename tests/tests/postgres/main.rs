@@ -15,6 +15,7 @@ mod onward;
 mod pooler;
 mod race;
 mod session_lock;
+mod settle;
 mod tls;
 mod transaction;
 
@@ -56,6 +57,7 @@ const CASES: &[&[Case]] = &[
     onward::CASES,
     race::CASES,
     session_lock::CASES,
+    settle::CASES,
     transaction::CASES,
 ];
 
