@@ -67,6 +67,14 @@ pub trait Spawner: Send + Sync {
 pub trait Entropy: Send + Sync {
     /// 64 evenly drawn bits.
     fn next_u64(&self) -> u64;
+
+    /// An id that nobody else has. This one is random (version 4).
+    ///
+    /// It must not hold a time: what is due at one instant is claimed in the order of ids, and no clock but the database's decides
+    /// about that (G10).
+    fn uuid(&self) -> Uuid {
+        uuid::Builder::from_random_bytes(u128_of(self.next_u64(), self.next_u64()).to_be_bytes()).into_uuid()
+    }
 }
 
 /// What the driver tells whoever watches: metrics, the simulation's history.
@@ -213,7 +221,11 @@ impl Observer for NoObserver {
 impl Runtime {
     /// The real thing: tokio's timers and tasks, the system's clocks and randomness.
     pub fn tokio() -> Self {
-        Self::new(Arc::new(tokio::SystemClock::new()), Arc::new(tokio::TokioSpawner), Arc::new(tokio::SystemEntropy))
+        Self::new(
+            Arc::new(tokio::SystemClock::new()),
+            Arc::new(tokio::TokioSpawner),
+            Arc::new(tokio::SystemEntropy::new()),
+        )
     }
 
     /// A runtime of these parts, watched by nobody and without traces.
@@ -269,9 +281,10 @@ impl Runtime {
         self.entropy.next_u64()
     }
 
-    /// A random (version 4) id. Not time-ordered: an id that held a wall clock would break G10.
+    /// An id that nobody else has; it holds no time. Of [`Runtime::tokio`], ids drawn one after the other lie side by side in an
+    /// index.
     pub fn uuid(&self) -> Uuid {
-        uuid::Builder::from_random_bytes(u128_of(self.random(), self.random()).to_be_bytes()).into_uuid()
+        self.entropy.uuid()
     }
 
     /// A duration drawn evenly from \[0, `limit`).
