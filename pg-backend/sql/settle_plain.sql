@@ -60,7 +60,8 @@ buried as ( --[keeping]
 reply as materialized (
     select json_build_object('now', {schema}.micros(c.now), 'codes', repeat('s', cardinality($3::uuid[])), 'found', null) as reply
     from clock c
-    where c.is_plain
+    -- Of no rows all are plain.
+    where c.is_plain and not exists (select from first)
 ),
 kept as (
     insert into {schema}.receipt (request, received_at, reply)

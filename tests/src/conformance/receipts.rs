@@ -22,6 +22,7 @@ super::cases! {
     repeated_settle_reports_its_success_after_the_row_has_gone,
     repeated_settle_changes_nothing_in_a_later_attempt,
     repeated_settle_that_was_refused_stays_refused,
+    repeated_request_about_nothing_is_answered_as_the_first,
     repeated_cancel_reports_its_own_success,
     repeated_cancel_spares_the_next_generation,
     repeated_requeue_makes_one_generation,
@@ -230,6 +231,18 @@ async fn two_requests_with_the_same_content_are_two_requests(s: &Subject) {
     let waiting = s.add_one(&name, |row| row.due_at = s.after(LEASE_MS as i64)).await;
     assert_eq!(s.cancel(waiting).await, Cancelled::Now);
     assert_eq!(s.cancel(waiting).await, Cancelled::AlreadyTerminal);
+}
+
+/// A store may look at the rows first, of which none differs.
+async fn repeated_request_about_nothing_is_answered_as_the_first(s: &Subject) {
+    let request = s.request(Settle { settlements: Vec::new() });
+    let first = s.repeat::<Settle>(&request).await;
+    s.pass(1_000);
+    assert_eq!(s.repeat::<Settle>(&request).await, first);
+    let request = s.request(Cancel { ids: Vec::new(), actor: None });
+    assert_eq!(s.repeat::<Cancel>(&request).await, s.repeat::<Cancel>(&request).await);
+    let request = s.request(Requeue { ids: Vec::new(), actor: None });
+    assert_eq!(s.repeat::<Requeue>(&request).await, s.repeat::<Requeue>(&request).await);
 }
 
 /// Behind the idempotency window the request is a new one.
