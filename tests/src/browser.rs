@@ -7,6 +7,7 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use serde_json::{Value, json};
@@ -60,13 +61,20 @@ pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
+    /// Where driver and browser put what they would leave behind.
+    folder: PathBuf,
 }
 
 impl Browser {
-    /// Starts one, with a profile of its own that the driver removes.
+    /// Starts one, with a profile of its own.
     pub fn start() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("tourbillon-browser-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for temporary files can be made");
         let mut driver = Command::new(find(&["chromedriver"]).expect("a driver was found before"))
             .arg("--port=0")
+            .env("TMPDIR", &folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -78,7 +86,7 @@ impl Browser {
             .expect("the driver says its port");
         // It goes on talking; nobody may block it.
         std::thread::spawn(move || said.for_each(drop));
-        let mut browser = Self { driver, port, session: String::new() };
+        let mut browser = Self { driver, port, session: String::new(), folder };
         let options = json!({ "binary": find(BROWSERS).expect("a browser was found before"), "args": ARGUMENTS });
         let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let begun = browser.call("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }));
@@ -253,9 +261,10 @@ fn decoded(text: &str) -> Vec<u8> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser with the session, and removes the profile. A test that failed has said why.
+        // The driver ends its browser with the session. A test that failed has said why.
         let _ = self.http("DELETE", &self.session, "{}");
         let _ = self.driver.kill();
         let _ = self.driver.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
