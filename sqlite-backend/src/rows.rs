@@ -1,7 +1,9 @@
 //! Owns row access inside one transaction. Decides nothing; begins and ends no transaction.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    ptr,
     time::Duration,
 };
 
@@ -30,9 +32,16 @@ pub(crate) struct SqliteRows<'c> {
     pub(crate) name: &'c str,
     /// Of the request.
     pub(crate) now: Timestamp,
+    /// What this transaction has used: to find a statement in the connection's cache its whole text is hashed, some hundred times
+    /// for the rows of a batch.
+    prepared: RefCell<Vec<(&'static str, CachedStatement<'c>)>>,
 }
 
-impl SqliteRows<'_> {
+impl<'c> SqliteRows<'c> {
+    pub(crate) fn new(connection: &'c Connection, name: &'c str, now: Timestamp) -> Self {
+        Self { connection, name, now, prepared: RefCell::default() }
+    }
+
     pub(crate) fn fail(&self, error: rusqlite::Error) -> StoreError {
         translate(self.name, Phase::Statement, error)
     }
@@ -41,36 +50,42 @@ impl SqliteRows<'_> {
         StoreError::new(ErrorKind::Corrupt, format!("{}: {message}", self.name))
     }
 
-    fn prepare(&self, statement: &str) -> Result<CachedStatement<'_>, StoreError> {
-        self.connection.prepare_cached(statement).map_err(|error| self.fail(error))
+    fn with<T>(
+        &self,
+        text: &'static str,
+        work: impl FnOnce(&mut CachedStatement<'c>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut prepared = self.prepared.borrow_mut();
+        let known = prepared.iter().position(|(one, _)| ptr::eq(*one, text)).map(|at| prepared.swap_remove(at).1);
+        drop(prepared);
+        let statement = known.map_or_else(|| self.connection.prepare_cached(text), Ok);
+        let mut statement = statement.map_err(|error| self.fail(error))?;
+        let done = work(&mut statement);
+        self.prepared.borrow_mut().push((text, statement));
+        done.map_err(|error| self.fail(error))
     }
 
-    pub(crate) fn execute(&self, statement: &str, params: impl Params) -> Result<usize, StoreError> {
-        self.prepare(statement)?.execute(params).map_err(|error| self.fail(error))
+    pub(crate) fn execute(&self, statement: &'static str, params: impl Params) -> Result<usize, StoreError> {
+        self.with(statement, |statement| statement.execute(params))
     }
 
     pub(crate) fn all<T>(
         &self,
-        statement: &str,
+        statement: &'static str,
         params: impl Params,
-        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.prepare(statement)?;
-        let rows = statement.query_map(params, |row| read(row)).map_err(|error| self.fail(error))?;
-        rows.collect::<Result<_, _>>().map_err(|error| self.fail(error))
+        self.with(statement, |statement| statement.query_map(params, read)?.collect())
     }
 
     /// The first row, if any.
     pub(crate) fn first<T>(
         &self,
-        statement: &str,
+        statement: &'static str,
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.prepare(statement)?;
-        let mut rows = statement.query(params).map_err(|error| self.fail(error))?;
-        let first = rows.next().map_err(|error| self.fail(error))?;
-        first.map(read).transpose().map_err(|error| self.fail(error))
+        self.with(statement, |statement| statement.query(params)?.next()?.map(read).transpose())
     }
 
     /// The next priority after `visited`, upwards, that rows of any of these lanes have, and the lanes that have it.
@@ -84,7 +99,7 @@ impl SqliteRows<'_> {
         }))
     }
 
-    fn insert_into(&self, statement: &str, row: &Execution) -> Result<(), StoreError> {
+    fn insert_into(&self, statement: &'static str, row: &Execution) -> Result<(), StoreError> {
         let columns =
             row::fixed(row)?.into_iter().chain(row::changeable(row)?).chain([row::trace(row), row::progress(row)]);
         self.execute(statement, params_from_iter(columns)).map(drop)
@@ -410,7 +425,7 @@ mod tests {
     fn a_row_that_is_not_stored_as_it_was_read_is_corrupt() {
         let clock = DatabaseClock::Manual(ManualClock::new(Timestamp::EPOCH));
         SqliteInline::in_memory(clock).unwrap().with_connection(|connection| {
-            let mut rows = SqliteRows { connection, name: "jobs.db", now: Timestamp::EPOCH };
+            let mut rows = SqliteRows::new(connection, "jobs.db", Timestamp::EPOCH);
             let row = scheduled();
             rows.insert(&row).unwrap();
             rows.update(&row, &row).unwrap();

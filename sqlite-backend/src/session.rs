@@ -152,7 +152,7 @@ impl Session {
     fn run(&self, request: &Request) -> Result<Reply, StoreError> {
         // Read here and not before: the wait for the write lock is over.
         let now = clock::now(&self.clock);
-        let mut rows = SqliteRows { connection: &self.connection, name: &self.name, now };
+        let mut rows = SqliteRows::new(&self.connection, &self.name, now);
         apply::apply(&mut rows, now, request)
     }
 

@@ -93,7 +93,7 @@ fn apply_in<V: Operation>(
     run("savepoint tourbillon")?;
     let request = Request { id, verb: verb.into() };
     let now = clock::now(database_clock);
-    let reply = apply::apply(&mut SqliteRows { connection: transaction, name, now }, now, &request);
+    let reply = apply::apply(&mut SqliteRows::new(transaction, name, now), now, &request);
     if reply.is_err() {
         run("rollback to tourbillon")?;
     }

@@ -14,7 +14,7 @@ impl SqliteRows<'_> {
     /// Live rows. Asks again while it meets rows that cannot be read, so that none of them takes the place of another.
     pub(crate) fn live_rows(
         &self,
-        statement: &str,
+        statement: &'static str,
         params: impl Params + Clone,
     ) -> Result<Vec<Execution>, StoreError> {
         loop {

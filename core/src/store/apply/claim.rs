@@ -18,7 +18,11 @@ pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &C
         false => rows.claimable(&verb.jobs, now, verb.limit, rate)?,
     };
     for was in page {
-        let newest = rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot);
+        // An item has no successor.
+        let newest = match was.slot_at {
+            Some(_) => rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot),
+            None => None,
+        };
         let is_behind = was.state == State::Retryable && was.slot_at.is_some_and(|slot| newest > Some(slot));
         if is_behind && planted!(A8) {
             continue;
