@@ -4,6 +4,7 @@
     tests/mutants/mutants.py sqlite            # builds, asks, prints the score; goes on where it was cut short
     tests/mutants/mutants.py sqlite --again    # asks once more about what was missed, with the tests of today
     tests/mutants/mutants.py postgres --only claim.rs --jobs 4
+    tests/mutants/mutants.py postgres-sql --only settle_plain
 
 Needs Python 3.9 and `cargo install cargo-mutants --locked`. cargo-mutants itself builds once per change. This puts all
 changes of a part into one build: each function gets a copy of its body per change, and a number in the environment says
@@ -11,7 +12,8 @@ which copy runs.
 
     fn is_due(at: u64, now: u64) -> bool { match crate::__change() { 7 => { at < now } _ => { at <= now } } }
 
-The changed text is cargo-mutants' own. What does not compile is found from the compiler's errors and dropped. The switch
+The changed text is cargo-mutants' own. Of SQL, which it knows nothing of, `sql_changes.py` lists them, and the same number says which
+text a statement has. What does not compile is found from the compiler's errors and dropped. The switch
 cannot be asked in a constant, in a `const` function that a constant needs, and where `impl Trait` is returned, since copies
 would be of different types: with `--apart` each of those has a build of its own, otherwise it counts as not tried.
 
@@ -33,6 +35,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+import sql_changes
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPLAINED = Path(__file__).with_name("explained.txt")
@@ -72,7 +76,18 @@ PARTS = {
             (SUITE, "conformance", "pooled::"),
         ],
     ),
+    "postgres-sql": (
+        ["pg-backend/sql/*.sql"],
+        [
+            *((SUITE, "conformance", f"postgres::{topic}") for topic in STATEMENTS),
+            (SUITE, "conformance", "postgres::"),
+            (SUITE, "postgres", ""),
+            (SUITE, "races", "postgres::"),
+        ],
+    ),
 }
+# Where a part's statements are read into the program.
+READERS = {"postgres-sql": "pg-backend/src/sql.rs"}
 
 SWITCH_FUNCTION = f"""
 #[doc(hidden)]
@@ -80,6 +95,19 @@ pub(crate) fn __change() -> u32 {{
     static CHANGE: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
     *CHANGE.get_or_init(|| std::env::var("{SWITCH}").ok().and_then(|number| number.parse().ok()).unwrap_or(0))
 }}
+"""
+
+SQL_FUNCTION = """
+#[doc(hidden)]
+pub(crate) fn __sql(text: &'static str) -> &'static str {
+    const CHANGES: &[(u32, &str, std::ops::Range<usize>, &str)] = &[
+%s
+    ];
+    let change = CHANGES.iter().find(|(number, whole, ..)| *number == __change() && *whole == text);
+    change.map_or(text, |(_, _, place, new)| {
+        format!("{}{new}{}", &text[..place.start], &text[place.end..]).leak()
+    })
+}
 """
 
 
@@ -139,9 +167,9 @@ def rewrite(text, begin, end, functions, constants):
 class Change:
     """One change. Its key names it without the line, so that it outlives edits elsewhere in the file."""
 
-    def __init__(self, number, key, listed, source, function):
+    def __init__(self, number, key, listed, place, function):
         self.number, self.key, self.name, self.file = number, key, listed["name"], listed["file"]
-        self.begin, self.end = source.place(listed["span"])
+        self.begin, self.end = place
         self.replacement, self.function = listed["replacement"], function
 
     def body(self, text, within):
@@ -154,13 +182,27 @@ class Build:
     def __init__(self, part, folder):
         files, self.suites = PARTS[part]
         self.tree, self.found = folder.parent / "tree", folder / "found.json"
+        self.seen = collections.Counter()
         # Changes that do not compile, and functions that constants need.
         self.unviable, self.constants = map(set, load(self.found, [[], []]))
-        self.sources, self.functions, self.changes = {}, {}, []
+        self.sources, self.functions, self.changes, self.reader = {}, {}, [], READERS.get(part)
+        if self.reader:
+            self.list_sql(files)
+        else:
+            self.list_rust(files)
+
+    def list_sql(self, files):
+        for number, (file, name, *place, replacement) in enumerate(sql_changes.listed(ROOT, files), 1):
+            self.sources.setdefault(file, Source(file))
+            listed = {"name": name, "file": file, "replacement": replacement}
+            self.changes.append(Change(number, self.key(name), listed, place, None))
+        for file in (self.reader, str(Path(self.reader).with_name("lib.rs"))):
+            self.sources[file] = Source(file)
+
+    def list_rust(self, files):
         command = ["cargo", "mutants", "--list", "--json", "--workspace", "--colors", "never"]
         command += [argument for file in files for argument in ("--file", file)]
         listed = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
-        seen = collections.Counter()
         for number, one in enumerate(listed, 1):
             source = self.sources.setdefault(one["file"], Source(one["file"]))
             function = None
@@ -168,22 +210,28 @@ class Build:
                 place = (one["file"], source.place(one["function"]["span"]))
                 function = self.functions.get(place) or Function(source, one["function"])
                 self.functions[place] = function
-            key = re.sub(r":\d+:\d+: ", ": ", one["name"], count=1)
-            seen[key] += 1
-            key += f" #{seen[key]}" if seen[key] > 1 else ""
-            self.changes.append(Change(number, key, one, source, function))
+            self.changes.append(Change(number, self.key(one["name"]), one, source.place(one["span"]), function))
         for root in {file.split("/src/")[0] + "/src/lib.rs" for file in self.sources}:
             self.sources.setdefault(root, Source(root))
+
+    def key(self, name):
+        key = re.sub(r":\d+(:\d+)?: ", ": ", name, count=1)
+        self.seen[key] += 1
+        return key + (f" #{self.seen[key]}" if self.seen[key] > 1 else "")
 
     def is_apart(self, change):
         """Whether the switch cannot be asked there."""
         function = change.function
+        if self.reader:
+            return False
         return not function or function.is_opaque or bool(function.constant and function.name in self.constants)
 
     def text(self, file, only):
         text = self.sources[file].text
         if only:
             return text[:only.begin] + only.replacement + text[only.end:] if only.file == file else text
+        if self.reader:
+            return self.text_of_sql(file, text)
         for function in self.functions.values():
             function.changes = []
         for change in self.changes:
@@ -192,6 +240,21 @@ class Build:
         functions = [function for function in self.functions.values() if function.changes]
         text = rewrite(text, 0, len(text), functions, self.constants)
         return text + SWITCH_FUNCTION if file.endswith("/src/lib.rs") else text
+
+    def text_of_sql(self, file, text):
+        if file == self.reader:
+            # Not fragments, which are in a constant.
+            return re.sub(r'include_str!\((concat!.*?\)|"\.\./sql/\w+\.sql")\)', r"crate::__sql(\g<0>)", text)
+        if not file.endswith("/src/lib.rs"):
+            return text
+        folder = Path(file).parent
+        rows = []
+        for change in self.changes:
+            whole = self.sources[change.file].text
+            begin, end = (len(whole[:at].encode()) for at in (change.begin, change.end))
+            path = os.path.relpath(change.file, folder)
+            rows.append(f'        ({change.number}, include_str!("{path}"), {begin}..{end}, "{change.replacement}"),')
+        return text + SWITCH_FUNCTION + SQL_FUNCTION % "\n".join(rows)
 
     def write(self, only=None):
         """Writes what differs: all changes behind the switch, or `only` this one for good."""
