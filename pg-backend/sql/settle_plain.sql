@@ -16,7 +16,7 @@
 -- if the request says so.
 --
 -- Why. Most attempts succeed. The other statement carries what it was told of each row through every decision, and has five kinds
--- of writes; of rows that are deleted it costs nearly twice as much (docs/PERFORMANCE.md).
+-- of writes; of rows that are deleted it costs two thirds more (docs/PERFORMANCE.md).
 with
 first as materialized (
     select r.reply from {schema}.receipt r where r.request = $2::uuid

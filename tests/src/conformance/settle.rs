@@ -1,7 +1,10 @@
 //! Cases of settle: every way an attempt ends, and who may end it.
 
 use tourbillon::{
-    model::{ErrorCode, Failure, Fence, Json, LeaseRef, Outcome, Reentry, Retry, State, Token, transition::Refusal},
+    model::{
+        Audit, ErrorCode, Failure, Fence, Json, LeaseRef, NewExecution, Outcome, Reentry, Retry, State, Token,
+        transition::Refusal,
+    },
     store::{Settle, Settlement},
 };
 
@@ -34,6 +37,8 @@ super::cases! {
     duration_is_measured_from_the_start_not_the_claim,
     each_row_of_a_batch_has_its_own_outcome_in_order,
     refused_row_does_not_undo_its_batch,
+    successes_that_no_audit_tells_end_their_rows_alone,
+    lost_row_among_successes_that_no_audit_tells_is_refused_alone,
 }
 
 const LEASE: i64 = LEASE_MS as i64;
@@ -342,4 +347,49 @@ async fn refused_row_does_not_undo_its_batch(s: &Subject) {
     let settlements = [stale, b].map(|lease| Settlement::of(lease, succeeded())).to_vec();
     s.call(Settle { settlements }).await;
     assert_eq!((s.get(a.id).await.state, s.get(b.id).await.state), (State::Running, State::Succeeded));
+}
+
+fn untold(row: &mut NewExecution) {
+    row.policy.audit = Audit::Off;
+}
+
+/// A store may have a shorter way for these.
+async fn successes_that_no_audit_tells_end_their_rows_alone(s: &Subject) {
+    let name = job("digest");
+    let (a, b) = (s.running(&name, untold).await, s.running(&name, untold).await);
+    let (running, waiting) = (s.running(&name, untold).await, s.add_one(&name, untold).await);
+    let before = (s.get(running.id).await, s.get(waiting).await);
+    s.pass(2_500);
+    let result = Json::new(&serde_json::json!({"sent": 3})).expect("small");
+    let outcome = |rows| Outcome::Succeeded { result: result.clone(), rows_affected: rows };
+    let settlements = vec![Settlement::of(b, outcome(Some(7))), Settlement::of(a, outcome(None))];
+    let settled = s.call(Settle { settlements }).await;
+    assert_eq!(settled.outcomes, [Ok(State::Succeeded), Ok(State::Succeeded)]);
+    for (lease, rows) in [(a, None), (b, Some(7))] {
+        let row = s.get(lease.id).await;
+        assert_eq!((row.state, row.claimable_at, row.attempt), (State::Succeeded, None, 1));
+        assert_eq!((row.finished_at, row.duration_ms, row.updated_at), (Some(s.now()), Some(2_500), s.now()));
+        assert_eq!((row.result.as_ref(), row.rows_affected), (Some(&result), rows));
+        assert_eq!((row.error, row.skip_reason), (None, None));
+    }
+    assert_eq!((s.get(running.id).await, s.get(waiting).await), before, "the others are as they were");
+}
+
+/// Whether its token or its fence is another's, or it has ended.
+async fn lost_row_among_successes_that_no_audit_tells_is_refused_alone(s: &Subject) {
+    let name = job("digest");
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(s.running(&name, untold).await);
+    }
+    s.settle(held[2], succeeded()).await.expect("held");
+    let forged =
+        [LeaseRef { fence: Fence(8), ..held[0] }, LeaseRef { token: Token(s.uuid()), ..held[1] }, held[2], held[3]];
+    let settlements = forged.map(|lease| Settlement::of(lease, succeeded())).into();
+    let lost = Err(Refusal::LeaseLost);
+    assert_eq!(s.call(Settle { settlements }).await.outcomes, [lost, lost, lost, Ok(State::Succeeded)]);
+    for lease in &held[..2] {
+        assert_eq!(s.get(lease.id).await.state, State::Running);
+        assert_eq!(s.settle(*lease, succeeded()).await, Ok(State::Succeeded), "by whom it is");
+    }
 }

@@ -87,6 +87,10 @@ fn a_success_takes_the_short_way(cluster: &'static Cluster) -> Result<(), Failed
             let lease = set.hold(policy).await?;
             assert_eq!(set.settle(success(lease, retain)).await?, [Some(State::Succeeded)], "{name}");
             assert_eq!(set.was_short().await?, is_short, "{name}");
+            let left = "select (select count(*) from tourbillon.execution), (select count(*) from tourbillon.history where id = $1::text::uuid)";
+            let left = sqlx::query(left).bind(lease.id.to_string()).fetch_one(&mut set.app).await?;
+            let found = (left.get::<i64, _>(0), left.get::<i64, _>(1));
+            assert_eq!(found, (0, i64::from(retain == kept)), "{name}: live, and in history");
         }
         Ok(())
     })
