@@ -1,7 +1,7 @@
 //! Cases of claim: which rows are taken, in what order, and what a claim does to them.
 
 use tourbillon::{
-    model::{Fence, Incarnation, Limit, Outcome, Reentry, State, Token, transition::Charge},
+    model::{Audit, Fence, Incarnation, Limit, NewExecution, Outcome, Reentry, State, Token, transition::Charge},
     store::Claim,
 };
 use uuid::Uuid;
@@ -13,6 +13,7 @@ super::cases! {
     charging_at_claim_counts_the_attempt_at_once,
     charging_at_claim_where_harmless_charges_the_first_of_several_attempts,
     charging_at_claim_where_harmless_leaves_the_other_rows_to_their_start,
+    row_that_no_audit_tells_is_charged_as_any_other,
     row_is_claimed_from_its_due_time_on,
     retry_is_claimed_at_the_instant_it_is_due,
     retry_counts_the_next_attempt,
@@ -94,6 +95,35 @@ async fn charging_at_claim_where_harmless_leaves_the_other_rows_to_their_start(s
     assert_eq!(claimed.executions.len(), 5);
     assert!(claimed.executions.iter().all(|row| !row.is_started()));
     assert_eq!(claimed.executions.iter().map(|row| row.attempt).sum::<u32>(), 1, "that which had failed");
+}
+
+/// G14. A store may have a shorter way for these, each in a claim of its own.
+async fn row_that_no_audit_tells_is_charged_as_any_other(s: &Subject) {
+    let kinds = ["fresh", "retry", "last", "forbidden"];
+    let expected = [
+        (Charge::AtStart, [(0, false), (1, false), (0, false), (0, false)]),
+        (Charge::AtClaimIfHarmless, [(1, true), (1, false), (0, false), (0, false)]),
+        (Charge::AtClaim, [(1, true), (2, true), (1, true), (1, true)]),
+    ];
+    for (charge, expected) in expected {
+        for (kind, expected) in kinds.into_iter().zip(expected) {
+            let name = job(&format!("{kind}_{}", s.id()).replace('-', "_"));
+            let untold = |row: &mut NewExecution| {
+                row.policy.audit = Audit::Off;
+                row.policy.max_attempts = if kind == "last" { 1 } else { 3 };
+                row.policy.reentry = if kind == "forbidden" { Reentry::Forbid } else { Reentry::Allow };
+            };
+            if kind == "retry" {
+                let first = s.running(&name, untold).await;
+                assert_eq!(s.settle(first, failed(0)).await, Ok(State::Retryable));
+            } else {
+                s.add_one(&name, untold).await;
+            }
+            let claimed = s.call(Claim { charge, ..claim_of(&[&name], 10) }).await.executions;
+            let charged: Vec<_> = claimed.iter().map(|row| (row.attempt, row.is_started())).collect();
+            assert_eq!(charged, [expected], "{charge:?}, {kind}");
+        }
+    }
 }
 
 /// P-12.
