@@ -108,8 +108,12 @@ fn a_lease_lost_while_the_short_way_waits_is_lost(cluster: &'static Cluster) -> 
         let settled = async move { store.call(request).await };
         let takes_away = async {
             let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+            let mut looks = 0;
             while sqlx::query(waits).fetch_one(&mut set.app).await?.get::<i64, _>(0) == 0 {
-                tokio::task::yield_now().await;
+                looks += 1;
+                if looks > MAX_LOOKS {
+                    return Err("the settlement does not wait for the rows".into());
+                }
             }
             let taken = format!(
                 "update tourbillon.execution set token = gen_random_uuid(), fence = fence + 1 where id = '{}'; commit",
@@ -182,6 +186,9 @@ fn a_settlement_reads_its_rows_by_their_ids(cluster: &'static Cluster) -> Result
         Ok(())
     })
 }
+
+/// Some seconds of them, at the least.
+const MAX_LOOKS: u32 = 50_000;
 
 const TOKEN: &str = "00000000-0000-0000-0000-000000000001";
 const REQUEST: &str = "00000000-0000-0000-0000-000000000002";

@@ -18,7 +18,7 @@ pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &C
         false => rows.claimable(&verb.jobs, now, verb.limit, rate)?,
     };
     for was in page {
-        // An item has no successor.
+        // What has no slot has no successor.
         let newest = match was.slot_at {
             Some(_) => rows.cursor(&was.job, &was.scope)?.and_then(|cursor| cursor.newest_slot),
             None => None,
