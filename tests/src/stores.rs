@@ -12,7 +12,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use tourbillon::{
-    model::Timestamp,
+    model::{Audit, Timestamp},
     store::{
         BoxFuture, DatabaseClock, ErrorKind, Listener, ManualClock, MemoryStore, Reply, Request, Store, StoreError,
     },
@@ -319,6 +319,14 @@ impl Fixture for Postgres {
             let (url, schema) = place;
             Ok(Some((Arc::new(store) as Arc<dyn Store>, Box::new(SpoilPostgres { url, schema }) as _)))
         })
+    }
+
+    /// Rows that tell of exceptions alone take the short ways (ADR 55, 58), and a pooler has nothing to do with what they tell.
+    fn audit(&self) -> Audit {
+        match self {
+            Self::Direct => Audit::All,
+            Self::Pooled => Audit::Exceptions,
+        }
     }
 
     fn sequences(&self) -> u32 {

@@ -1,6 +1,7 @@
 //! Recording, writing and hashing a history.
 
 use std::{
+    convert::Infallible,
     fmt,
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
@@ -35,11 +36,7 @@ impl History {
     /// # Errors
     /// Those of `out`.
     pub fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
-        for event in &self.events {
-            serde_json::to_writer(&mut *out, event)?;
-            out.write_all(b"\n")?;
-        }
-        Ok(())
+        self.in_pieces(|piece| out.write_all(piece))
     }
 
     /// Reads what [`History::write_lines`] wrote.
@@ -56,18 +53,28 @@ impl History {
 
     /// Equal for byte-equal histories.
     pub fn hash(&self) -> HistoryHash {
+        let mut digest = Sha256::new();
+        let Ok(()) = self.in_pieces(|piece| {
+            digest.update(piece);
+            Ok::<_, Infallible>(())
+        });
+        HistoryHash(digest.finalize().into())
+    }
+
+    /// Hands over one JSON object a line, whole lines together. Serialised into memory for whoever asks: the code of that is
+    /// large, and would be made anew for each kind of writer.
+    fn in_pieces<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         const PIECE: usize = 64 * 1024;
-        let (mut digest, mut lines) = (Sha256::new(), Vec::with_capacity(2 * PIECE));
+        let mut lines = Vec::with_capacity(2 * PIECE);
         for event in &self.events {
             serde_json::to_writer(&mut lines, event).expect("an event is JSON, and memory does not fail");
             lines.push(b'\n');
             if lines.len() >= PIECE {
-                digest.update(&lines);
+                take(&lines)?;
                 lines.clear();
             }
         }
-        digest.update(&lines);
-        HistoryHash(digest.finalize().into())
+        take(&lines)
     }
 }
 

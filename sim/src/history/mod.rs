@@ -5,12 +5,15 @@
 
 mod compare;
 mod event;
+mod facts;
 mod log;
 
 pub use compare::{Difference, first_difference};
+pub(crate) use event::micros;
 pub use event::{
-    Answer, Boot, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, JobFacts, OutsideCall, Phase, QueueFacts,
-    QueueRate, ReceiverFacts, RunFacts, STANDSTILL_PPM, ServiceFacts, ShutdownOutcome, Stage, What,
+    Answer, CallAnswer, CrashKind, Effect, Event, FinalState, HostId, OutsideCall, Phase, STANDSTILL_PPM,
+    ShutdownOutcome, Stage, What,
 };
-pub(crate) use event::{micros, usual_probe};
+pub(crate) use facts::usual_probe;
+pub use facts::{Boot, JobFacts, QueueFacts, QueueRate, ReceiverFacts, RunFacts, ServiceFacts};
 pub use log::{History, HistoryHash, Recorder};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tourbillon::{
-    model::ExecutionId,
+    model::{Audit, ExecutionId},
     store::{BoxFuture, ManualClock, Store, StoreError},
 };
 
@@ -54,6 +54,13 @@ pub trait Fixture: Send + Sync + 'static {
     /// store whose rows cannot be spoilt: its trials of them show nothing.
     fn with_spoiler(&self, _clock: ManualClock) -> BoxFuture<'_, Result<Option<Spoilable>, StoreError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// What the rows of cases tell the audit, but for cases that are about that. All is the default, since what is told is compared, too. A
+    /// store that has shorter ways for rows that tell nothing runs the suite a second time, as a fixture of another name, with
+    /// [`Audit::Exceptions`].
+    fn audit(&self) -> Audit {
+        Audit::All
     }
 
     /// How many generated sequences are compared with the memory store. `TOURBILLON_CASES` overrides it.

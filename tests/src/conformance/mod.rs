@@ -76,7 +76,7 @@ use std::{future::Future, sync::Arc};
 
 pub use fixture::{DEFAULT_SEQUENCES, Fixture, Spoilable, Spoiler};
 pub use libtest_mimic::{Arguments, Trial, run};
-use tourbillon::store::BoxFuture;
+use tourbillon::{model::Audit, store::BoxFuture};
 
 use subject::Subject;
 pub(crate) use subject::{rules, trace_of};
@@ -156,10 +156,11 @@ pub fn trials(fixture: impl Fixture) -> Vec<Trial> {
     let absent = fixture.absent();
     let mut trials = Vec::new();
     for (topic, cases) in TOPICS {
+        let audit = if *topic == "audit" { Audit::All } else { fixture.audit() };
         for case in *cases {
             let name = format!("{}::{topic}::{}", fixture.name(), case.name);
             let fixture = Arc::clone(&fixture);
-            trials.push(trial(name, absent.as_deref(), move || run_case(&*fixture, case)));
+            trials.push(trial(name, absent.as_deref(), move || run_case(&*fixture, case, audit)));
         }
     }
     for (case, run) in unreadable::CASES {
@@ -185,9 +186,9 @@ pub fn trial(name: String, absent: Option<&str>, run: impl FnOnce() + Send + 'st
     Trial::test(name, move || Err(fails.into())).with_kind(reason).with_ignored_flag(!in_ci)
 }
 
-fn run_case(fixture: &dyn Fixture, case: &Case) {
+fn run_case(fixture: &dyn Fixture, case: &Case, audit: Audit) {
     block_on(async {
-        let subject = Subject::new(fixture, case.schema).await;
+        let subject = Subject::new(fixture, case.schema, audit).await;
         (case.run)(&subject).await;
         subject.compare_everything().await;
     });

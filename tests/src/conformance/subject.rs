@@ -44,12 +44,14 @@ pub(crate) struct Subject {
     store: Arc<dyn Store>,
     shadow: MemoryStore,
     pub(crate) clock: ManualClock,
+    /// Of [`Subject::row`] and [`Subject::item`].
+    audit: Audit,
     serial: AtomicU64,
     jobs: Mutex<BTreeSet<JobName>>,
 }
 
 impl Subject {
-    pub(super) async fn new(fixture: &dyn Fixture, schema: Schema) -> Self {
+    pub(super) async fn new(fixture: &dyn Fixture, schema: Schema, audit: Audit) -> Self {
         let clock = ManualClock::new(START);
         let (store, shadow) = match schema {
             Schema::Newest => (fixture.on_manual_clock(clock.clone()).await, MemoryStore::new(clock.clone())),
@@ -59,6 +61,7 @@ impl Subject {
             store: store.unwrap_or_else(|error| panic!("the fixture failed to make a store: {error:?}")),
             shadow,
             clock,
+            audit,
             serial: AtomicU64::new(0),
             jobs: Mutex::default(),
         }
@@ -172,7 +175,8 @@ impl Subject {
         self.call(Register { runner: runner(), jobs }).await.outcomes[0]
     }
 
-    /// A row without a slot, due now: lease 60 s, three attempts, re-entry allowed, no limit, everything audited.
+    /// A row without a slot, due now: lease 60 s, three attempts, re-entry allowed, no limit. What it tells the audit is the
+    /// [fixture's](Fixture::audit) choice: a case that is about it says so itself, but for the topic `audit`, where rows tell all.
     pub(crate) fn row(&self) -> NewExecution {
         NewExecution {
             id: self.id(),
@@ -182,13 +186,13 @@ impl Subject {
             priority: 0,
             payload: None,
             unique_key: None,
-            policy: policy(),
+            policy: policy(self.audit),
         }
     }
 
     /// A queue item, due now: lease 60 s, three attempts, re-entry allowed, no limit, no key.
     pub(crate) fn item(&self) -> NewItem {
-        item_of(self.id())
+        NewItem { policy: policy(self.audit), ..item_of(self.id()) }
     }
 
     /// [`Subject::item`], changed.
@@ -414,18 +418,18 @@ pub(crate) fn claim_of(jobs: &[&JobName], limit: u32) -> Claim {
 }
 
 /// See [`Subject::row`].
-fn policy() -> Policy {
+fn policy(audit: Audit) -> Policy {
     Policy {
         max_attempts: 3,
         lease_ms: LEASE_MS,
         reentry: Reentry::Allow,
         supersede: Supersede::Never,
         limit: None,
-        audit: Audit::All,
+        audit,
     }
 }
 
-/// [`Subject::item`] under this id.
+/// [`Subject::item`] under this id, which tells the audit everything.
 pub(crate) fn item_of(id: ExecutionId) -> NewItem {
     NewItem {
         id,
@@ -435,7 +439,7 @@ pub(crate) fn item_of(id: ExecutionId) -> NewItem {
         priority: 0,
         payload: None,
         unique: None,
-        policy: policy(),
+        policy: policy(Audit::All),
         trace: None,
     }
 }
