@@ -75,6 +75,7 @@ impl Hold {
     /// Those that can stop this verb, and those that a claim passes over.
     const fn of(kind: Kind) -> &'static [Self] {
         match kind {
+            Kind::ClaimRated => &[Self::Gates, Self::Receipt],
             Kind::Claim | Kind::ClaimTwo | Kind::ClaimHalf => &[Self::LateRow, Self::Gates, Self::Receipt],
             Kind::Start | Kind::Heartbeat => &[Self::PrivateRow, Self::MiddleRow, Self::LateRow],
             Kind::SettleOk | Kind::SettleFail | Kind::SettleRelease | Kind::SettleSnooze | Kind::SettleCancelled => {

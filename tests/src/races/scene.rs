@@ -26,8 +26,8 @@ use uuid::Uuid;
 use super::scene_locks;
 use crate::conformance::rules;
 use verbs::{
-    claim, claim_half, delete_item, enqueue, failure, hash, heartbeat, ids, new_item, new_row, ordered, plan_entries,
-    put_schedule, register, remove_schedule, trigger, update_item,
+    claim, claim_half, claim_rated, delete_item, enqueue, failure, hash, heartbeat, ids, new_item, new_row, ordered,
+    plan_entries, put_schedule, register, remove_schedule, trigger, update_item,
 };
 
 pub(super) use verbs::runner;
@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     ClaimHalf,
     /// Of one queue, whose item concerns no limit, no expiry and no audit: stores may have a shorter way for that.
     ClaimPlain,
+    /// At a rate, of another queue on each side: they meet at the turns of one key, of which there is one.
+    ClaimRated,
     Start,
     Heartbeat,
     SettleOk,
@@ -102,11 +104,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Those that meet at executions.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
         Self::ClaimPlain,
+        Self::ClaimRated,
         Self::Start,
         Self::Heartbeat,
         Self::SettleOk,
@@ -156,6 +159,9 @@ pub(crate) enum Side {
 /// The rows of [`Kind::SettlePlain`]; the second one is an item.
 const PLAIN: [u128; 3] = [PRIVATE, RUNNING_ITEM, 10];
 const RUNNING_ITEM: u128 = 9;
+
+/// Two rows of [`ROWS`] that wait and have a limit key in common.
+const OF_ONE_KEY: [u128; 2] = [8, 22];
 
 /// The items of [`ROWS`] that operators change and remove.
 const WAITING_ITEM: u128 = 13;
@@ -287,6 +293,7 @@ impl Scene {
             Kind::ClaimTwo => claim(2, side).into(),
             Kind::ClaimHalf => claim_half(side).into(),
             Kind::ClaimPlain => Claim { jobs: vec![row_job(WAITING_ITEM)], ..claim(MAX_BATCH, side) }.into(),
+            Kind::ClaimRated => claim_rated(side).into(),
             Kind::Start => Start { leases: self.held(side) }.into(),
             Kind::Heartbeat => heartbeat(self.held(side), side).into(),
             Kind::SettleOk => self.settle(side, &succeeded()),
@@ -355,6 +362,7 @@ impl Scene {
                 rows.filter(|row| row.unique_key.is_some()).filter(live).map(|row| row.id).collect()
             }
             Kind::ClaimPlain | Kind::UpdateItem | Kind::DeleteWaiting => BTreeSet::from([row_id(WAITING_ITEM)]),
+            Kind::ClaimRated => OF_ONE_KEY.map(row_id).into(),
             Kind::SettlePlain => PLAIN.map(row_id).into(),
             Kind::SettleForgotten => BTreeSet::from([row_id(RUNNING_ITEM)]),
             Kind::Enqueue

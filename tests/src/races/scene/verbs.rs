@@ -3,7 +3,7 @@
 use tourbillon::{
     model::{
         Audit, ErrorCode, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, NewExecution, Policy,
-        Progress, Reentry, Scope, Supersede, Timestamp, transition::Charge,
+        Progress, Rate, Reentry, Scope, Supersede, Timestamp, transition::Charge,
     },
     store::{
         Claim, Counts, DeleteItems, Due, Enqueue, Expected, Heartbeat, MAX_BATCH, NewItem, PlanEntry, PutSchedule,
@@ -12,7 +12,9 @@ use tourbillon::{
 };
 use uuid::Uuid;
 
-use super::{BEFORE, LEASE_MS, NOW, PRIVATE, PRIVATE_JOB, ROWS, Side, WAITING_ITEM, name, row_id, row_job};
+use super::{
+    BEFORE, LEASE_MS, NOW, OF_ONE_KEY, PRIVATE, PRIVATE_JOB, ROWS, Side, WAITING_ITEM, name, row_id, row_job,
+};
 use crate::conformance::trace_of;
 
 pub(in crate::races) fn ordered<T>(side: Side, mut items: Vec<T>, id: impl Fn(&T) -> ExecutionId) -> Vec<T> {
@@ -37,6 +39,13 @@ pub(in crate::races) fn claim_half(side: Side) -> Claim {
     let odd = u128::from(side == Side::B);
     let jobs = ROWS.iter().filter(|row| row.number % 2 == odd).map(|row| row_job(row.number)).collect();
     Claim { jobs, ..claim(MAX_BATCH, side) }
+}
+
+pub(in crate::races) fn claim_rated(side: Side) -> Claim {
+    let [of_a, of_b] = OF_ONE_KEY;
+    let queue = row_job(if side == Side::A { of_a } else { of_b });
+    let rate = Rate { key: None, turn_us: 60_000_000, burst: 1 };
+    Claim { jobs: vec![queue], rate: Some(rate), ..claim(MAX_BATCH, side) }
 }
 
 pub(in crate::races) fn runner(side: Side) -> Incarnation {
