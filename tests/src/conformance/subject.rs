@@ -192,7 +192,7 @@ impl Subject {
 
     /// A queue item, due now: lease 60 s, three attempts, re-entry allowed, no limit, no key.
     pub(crate) fn item(&self) -> NewItem {
-        NewItem { policy: policy(self.audit), ..item_of(self.id()) }
+        item_of(self.id(), self.audit)
     }
 
     /// [`Subject::item`], changed.
@@ -429,8 +429,8 @@ fn policy(audit: Audit) -> Policy {
     }
 }
 
-/// [`Subject::item`] under this id, which tells the audit everything.
-pub(crate) fn item_of(id: ExecutionId) -> NewItem {
+/// [`Subject::item`] under this id, which tells the audit this much.
+pub(crate) fn item_of(id: ExecutionId, audit: Audit) -> NewItem {
     NewItem {
         id,
         scope: Scope::global(),
@@ -439,7 +439,7 @@ pub(crate) fn item_of(id: ExecutionId) -> NewItem {
         priority: 0,
         payload: None,
         unique: None,
-        policy: policy(Audit::All),
+        policy: policy(audit),
         trace: None,
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tourbillon::{
-    model::{ExecutionId, Limit, RequestId, State},
+    model::{Audit, ExecutionId, Limit, RequestId, State},
     store::{
         BoxFuture, Claim, Enqueue, EnqueueOutcome, Heartbeat, ListItems, MAX_BATCH, ManualClock, NewItem, Operation,
         Request, Rescue, Settle, Settlement, Start, Store,
@@ -51,7 +51,7 @@ impl Bench {
         let mut bench = Self { store, spoiler, clock, serial: 0, ids };
         // All under one limit, so that a row set aside must give its place back.
         let limit = Limit { key: "bench".to_owned(), max: 2 };
-        let item = |id| NewItem { policy: with_limit(id, &limit), ..item_of(id) };
+        let item = |id| NewItem { policy: with_limit(id, &limit), ..item_of(id, Audit::All) };
         let items = ids.map(item).to_vec();
         let outcomes = bench.call(Enqueue { queue: job("notify"), max_items: None, items }).await.outcomes;
         assert_eq!(outcomes, ids.map(EnqueueOutcome::Enqueued));
@@ -84,7 +84,7 @@ impl Bench {
 }
 
 fn with_limit(id: ExecutionId, limit: &Limit) -> tourbillon::model::Policy {
-    tourbillon::model::Policy { limit: Some(limit.clone()), ..item_of(id).policy }
+    tourbillon::model::Policy { limit: Some(limit.clone()), ..item_of(id, Audit::All).policy }
 }
 
 /// The others are claimed, and run.

@@ -381,7 +381,13 @@ impl Scene {
             | Kind::RemoveSchedule
             | Kind::Trigger
             | Kind::Lock(..) => BTreeSet::new(),
-            _ => self.leases.keys().copied().collect(),
+            Kind::Start
+            | Kind::Heartbeat
+            | Kind::SettleOk
+            | Kind::SettleFail
+            | Kind::SettleRelease
+            | Kind::SettleSnooze
+            | Kind::SettleCancelled => self.leases.keys().copied().collect(),
         };
         ids.into_iter().filter(|id| side == Side::A || id.0.as_u128() != PRIVATE).collect()
     }
