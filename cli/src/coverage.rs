@@ -8,7 +8,7 @@ use crate::{args::CoverageArgs, sim::Verdict};
 pub(crate) fn run(args: &CoverageArgs) -> Result<Verdict, String> {
     // Nothing else looks at the rest.
     let CoverageArgs { scenarios: _, seeds: _, threads: _, engine: _, out: _, json: _ } = args;
-    Err("no coverage marks are in this build: cargo run --release --features zoo --bin tourbillon -- sim coverage"
+    Err("no coverage marks are in this build: cargo run --release -p tourbillon-cli --features zoo -- sim coverage"
         .to_owned())
 }
 

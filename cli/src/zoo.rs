@@ -9,7 +9,7 @@ pub(crate) fn run(args: &ZooArgs) -> Result<Verdict, String> {
     // Nothing else looks at the rest.
     let ZooArgs { mutant: _, subset: _, missing: _, starts: _, seeds: _, shrinks: _, turmoils: _, .. } = args;
     let ZooArgs { orders: _, threads: _, engine: _, out: _, json: _, .. } = args;
-    Err("no bugs are planted in this build: cargo run --release --features zoo --bin tourbillon -- sim zoo"
+    Err("no bugs are planted in this build: cargo run --release -p tourbillon-cli --features zoo -- sim zoo"
         .to_owned())
 }
 

@@ -117,7 +117,7 @@ pub fn explain(
 pub fn replay_line(path: &str, verdict: &Verdict, engine_name: &str) -> String {
     let Verdict { seed, lane, .. } = verdict;
     let lane = lane.arguments();
-    format!("cargo run --release --bin tourbillon -- sim replay {path} --seed {seed} {lane} --engine {engine_name}")
+    format!("cargo run --release -p tourbillon-cli -- sim replay {path} --seed {seed} {lane} --engine {engine_name}")
 }
 
 /// The phase of a run that an event is in.

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tourbillon_sim::coverage::{self, Kind};
 
-const MAKE: &str = "cargo run --release --features zoo --bin tourbillon -- sim coverage --out scenarios/tables";
+const MAKE: &str = "cargo run --release -p tourbillon-cli --features zoo -- sim coverage --out scenarios/tables";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -25,7 +25,7 @@ fn run(path: &str, what: &Exhaust<'_>) -> ExhaustReport {
     let report = exhaust(what, path, ("memory", &memory), &|_, _, _| {}).unwrap_or_else(|error| panic!("{error}"));
     let failures = report.failures.iter().map(|failed| format!("{}\n{}", failed.trial, failed.violations[0]));
     let failures: Vec<_> = failures.collect();
-    let line = "cargo run --release --bin tourbillon -- sim exhaust";
+    let line = "cargo run --release -p tourbillon-cli -- sim exhaust";
     assert_eq!(report.violations, 0, "{}\nall of it: {line} {path}", failures.join("\n"));
     assert_eq!(report.unreached, [] as [&str; 0], "aimed at and not struck; all of it: {line} {path}");
     assert_eq!(report.run, report.reached);

@@ -98,7 +98,7 @@ fn a_few_of_them_are_caught() {
         Ok(())
     })
     .unwrap();
-    let again = "cargo run --release --features zoo --bin tourbillon -- sim zoo --subset";
+    let again = "cargo run --release -p tourbillon-cli --features zoo -- sim zoo --subset";
     assert!(matrix.is_held(), "{}\nto see them: {again}", matrix.summary());
     println!("{}", matrix.summary());
 }

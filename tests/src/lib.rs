@@ -3,11 +3,15 @@
 pub mod browser;
 pub mod certificate;
 pub mod cluster;
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod engines;
 pub mod pooler;
+#[cfg(feature = "conformance")]
 pub mod races;
+#[cfg(feature = "conformance")]
 mod spoil;
+#[cfg(feature = "conformance")]
 pub mod stores;
 
 /// The code in the README is compiled.

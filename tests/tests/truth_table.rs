@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! INSTA_UPDATE=always cargo test -p tourbillon-tests --test truth_table
-//! cargo run --release --bin tourbillon -- sim table --out scenarios/tables
+//! cargo run --release -p tourbillon-cli -- sim table --out scenarios/tables
 //! ```
 
 use std::fmt::Write as _;

@@ -49,8 +49,8 @@ pub struct Event {
     pub at_us: u64,
     /// Where.
     pub host: HostId,
-    /// What.
-    #[serde(flatten)]
+    /// What. (Named by a field of its own: beside those of the event its fields could be read only with a copy of each value
+    /// in between, and the code for every verb twice.)
     pub what: What,
 }
 
@@ -59,7 +59,7 @@ pub const STANDSTILL_PPM: i32 = -1_000_000;
 
 /// What happened.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// First event: what the run is about. Host: world.
     Began {
