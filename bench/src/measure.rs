@@ -56,11 +56,14 @@ pub(crate) async fn all(round: &mut Round<'_>) -> Outcome<()> {
         [(&OURS, "single", ""), (&OURS_COALESCING, "single", ", coalescing"), (&OURS, "within", "")]
     {
         let bench = if verb == "single" { "enqueue" } else { "transaction" };
-        for (callers, jobs, who) in [("1", "2000", "1 caller"), ("16", "8000", "16 callers")] {
-            // One caller has nobody to share with.
-            if more.is_empty() || callers != "1" {
-                enqueue(round, ours, &format!("{bench}, {who}{more}"), &[verb, jobs, callers]).await?;
-            }
+        // One caller has nobody to share with; with many, sharing is what there is to see.
+        let of = if more.is_empty() {
+            [("1", "2000", "1 caller"), ("16", "8000", "16 callers")]
+        } else {
+            [("16", "8000", "16 callers"), ("64", "32000", "64 callers")]
+        };
+        for (callers, jobs, who) in of {
+            enqueue(round, ours, &format!("{bench}, {who}{more}"), &[verb, jobs, callers]).await?;
         }
     }
     for (ours, name) in [(&OURS, "latency"), (&OURS_NEAR, "near latency")] {

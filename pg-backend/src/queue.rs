@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tourbillon::{
-    model::{ExecutionId, RequestId, Timestamp},
+    model::{Audit, ExecutionId, Policy, RequestId, Timestamp},
     store::{Counts, Due, Enqueue, EnqueueOutcome, Enqueued, ErrorKind, NewItem, Reply, StoreError},
 };
 
@@ -24,7 +24,12 @@ impl Inner {
         verb: &Enqueue,
     ) -> Result<Reply, Fault> {
         if let Some(alike) = alike(verb) {
-            let bound = enqueue_alike(&self.statements, self.clock.fixed(), id, verb, alike).map_err(Fault::Final)?;
+            let now = self.clock.fixed();
+            let bound = match plain(verb) {
+                Some(item) => enqueue_one(&self.statements, now, id, verb, item),
+                None => enqueue_alike(&self.statements, now, id, verb, alike),
+            };
+            let bound = bound.map_err(Fault::Final)?;
             match session.ask(bound).await {
                 Err(fault) if is_conflict(&fault) => {
                     // One of the ids is live, maybe by a copy of this request: the other statement knows.
@@ -65,7 +70,7 @@ impl Inner {
     }
 }
 
-/// What both statements answer: see `enqueue_items.sql`.
+/// What each of the statements answers: see `enqueue_items.sql`.
 #[derive(Deserialize)]
 struct Answer {
     now: Timestamp,
@@ -97,6 +102,13 @@ fn alike(verb: &Enqueue) -> Option<&NewItem> {
             && item.policy == first.policy
     };
     (verb.max_items.is_none() && verb.items.iter().all(is_alike)).then_some(first)
+}
+
+/// The only item, if besides it nothing but the receipt is to be written.
+fn plain(verb: &Enqueue) -> Option<&NewItem> {
+    let [item] = verb.items.as_slice() else { return None };
+    let Policy { limit, audit, .. } = &item.policy;
+    (limit.is_none() && *audit != Audit::All).then_some(item)
 }
 
 fn is_conflict(fault: &Fault) -> bool {
@@ -177,6 +189,38 @@ fn lease_ms(item: &NewItem) -> Result<i64, StoreError> {
     int8("lease_ms", item.policy.lease_ms)
 }
 
+/// What items are enqueued with, from the scope on.
+fn rules(bound: Bound, item: &NewItem) -> Result<Bound, StoreError> {
+    Ok(bound
+        .bind(item.scope.kind().to_owned())
+        .bind(item.scope.id().to_owned())
+        .bind(delay(item))
+        .bind(run_at(item))
+        .bind(item.ttl_ms.map(bounded))
+        .bind(item.priority)
+        .bind(i64::from(item.policy.max_attempts))
+        .bind(lease_ms(item)?)
+        .bind(reentry(item.policy.reentry))
+        .bind(supersede(item.policy.supersede)))
+}
+
+fn enqueue_one(
+    sql: &Statements,
+    now: Option<Timestamp>,
+    id: RequestId,
+    verb: &Enqueue,
+    item: &NewItem,
+) -> Result<Bound, StoreError> {
+    let one = at(&sql.enqueue_one, now)
+        .bind(Id::from(id))
+        .bind(verb.queue.as_str().to_owned())
+        .bind(Id::from(item.id))
+        .bind(payload(item));
+    Ok(rules(one, item)?
+        .bind(item.policy.audit.as_str())
+        .bind(item.trace.as_ref().map(|trace| trace.as_str().to_owned())))
+}
+
 fn enqueue_alike(
     sql: &Statements,
     now: Option<Timestamp>,
@@ -184,21 +228,12 @@ fn enqueue_alike(
     verb: &Enqueue,
     all: &NewItem,
 ) -> Result<Bound, StoreError> {
-    Ok(at(&sql.enqueue_alike, now)
+    let items = at(&sql.enqueue_alike, now)
         .bind(Id::from(id))
         .bind(verb.queue.as_str().to_owned())
         .bind(column(verb, |item| Id::from(item.id)))
-        .bind(column(verb, payload))
-        .bind(all.scope.kind().to_owned())
-        .bind(all.scope.id().to_owned())
-        .bind(delay(all))
-        .bind(run_at(all))
-        .bind(all.ttl_ms.map(bounded))
-        .bind(all.priority)
-        .bind(i64::from(all.policy.max_attempts))
-        .bind(lease_ms(all)?)
-        .bind(reentry(all.policy.reentry))
-        .bind(supersede(all.policy.supersede))
+        .bind(column(verb, payload));
+    Ok(rules(items, all)?
         .bind(limit_key(all))
         .bind(limit_max(all))
         .bind(all.policy.audit.as_str())
@@ -235,7 +270,7 @@ fn enqueue(sql: &Statements, now: Option<Timestamp>, id: RequestId, verb: &Enque
 
 #[cfg(test)]
 mod tests {
-    use tourbillon::model::{JobName, Json, Policy, Reentry, Scope, Supersede, TraceContext};
+    use tourbillon::model::{JobName, Json, Limit, Reentry, Scope, Supersede, TraceContext};
     use uuid::Uuid;
 
     use super::*;
@@ -255,7 +290,7 @@ mod tests {
                 reentry: Reentry::Allow,
                 supersede: Supersede::Never,
                 limit: None,
-                audit: tourbillon::model::Audit::Off,
+                audit: Audit::Off,
             },
             trace: None,
         }
@@ -299,6 +334,18 @@ mod tests {
         ] {
             assert!(alike(&enqueue_of(vec![item(1), other])).is_none());
         }
+    }
+
+    #[test]
+    fn an_item_alone_is_plain_if_no_gate_and_no_event_goes_with_it() {
+        let with = |policy| enqueue_of(vec![NewItem { policy, ..item(1) }]);
+        let policy = || item(1).policy;
+        assert!(plain(&with(policy())).is_some());
+        assert!(plain(&with(Policy { audit: Audit::Exceptions, ..policy() })).is_some());
+        assert!(plain(&with(Policy { audit: Audit::All, ..policy() })).is_none());
+        let limit = Some(Limit { key: "k".to_owned(), max: 1 });
+        assert!(plain(&with(Policy { limit, ..policy() })).is_none());
+        assert!(plain(&enqueue_of(vec![item(1), item(2)])).is_none());
     }
 
     #[test]

@@ -183,6 +183,7 @@ statements![
     edit_schedule,
     enqueue_alike,
     enqueue_items,
+    enqueue_one,
     heartbeat_executions,
     hold_lock,
     list_audit,

@@ -10,6 +10,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_database_without_schema_names_the_command_that_makes_it", without_schema),
     ("migrate_makes_the_schema_once_and_check_says_whether_it_is_there", migrate),
     ("listings_say_the_same_of_every_database", listings),
+    ("a_queue_with_a_rate_says_what_waits_for_its_turn_and_a_row_how_far_it_is", limited),
     ("one_execution_shows_its_error_and_its_audit_events", one),
     ("listings_are_filtered_and_paged", pages),
     ("json_has_readable_instants_and_whole_rows", as_json),
@@ -84,6 +85,21 @@ fn one(site: &Site) {
     let said = site.run(&["executions", "00000000-0000-0000-0000-0000000000ee"]);
     assert_eq!(said.code, 2);
     assert!(said.err.contains("it never was, or it was pruned"), "{}", said.err);
+}
+
+fn limited(site: &Site) {
+    let site = Site::new(site.kind);
+    assert_eq!(site.run(&["migrate"]).code, 0);
+    site.limit();
+    let queues = site.says(&["queue"]);
+    assert!(queues.contains("every 1h; limited, next in 59m"), "{queues}");
+    let turns = &site.json(&["queue"])["queues"]["sms"]["turns"];
+    assert_eq!((&turns["turn_us"], &turns["shut"]), (&Value::from(3_600_000_000_u64), &Value::from(1)));
+    assert!(turns["next_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{turns}");
+    let rows = site.says(&["executions", "--state", "running"]);
+    assert!(rows.contains("25 %, page 3 of 12; lease ends in"), "{rows}");
+    let row = site.says(&["executions", "00000000-0000-0000-0000-000000000021"]);
+    assert!(row.contains("25 %, page 3 of 12") && row.contains("said "), "{row}");
 }
 
 fn pages(site: &Site) {

@@ -13,14 +13,14 @@ use std::{
 
 use tourbillon::{
     model::{
-        Audit, ErrorCode, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, LockName, NewExecution,
-        Outcome, Policy, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, Supersede, Timestamp,
-        TraceContext, transition::Charge,
+        Audit, ErrorCode, ExecutionId, Failure, Incarnation, JobName, Json, LeaseRef, Limit, LockName, NewExecution,
+        Outcome, Policy, Progress, Rate, Reentry, RequestId, Retry, Scope, SkipReason, SkippedSlots, Supersede,
+        Timestamp, TraceContext, transition::Charge,
     },
     plan::{Begin, Cadence, CatchUp, Planner},
     store::{
-        AcquireLock, Claim, DatabaseClock, Due, Enqueue, ManualClock, NewItem, Operation, Plan, PlanEntry, Register,
-        RegisteredRules, Registration, Settle, Settlement, SpecHash, Start, Store, ask,
+        AcquireLock, Claim, DatabaseClock, Due, Enqueue, Heartbeat, ManualClock, NewItem, Operation, Plan, PlanEntry,
+        Register, RegisteredRules, Registration, Settle, Settlement, SpecHash, Start, Store, ask,
     },
 };
 use tourbillon_pg::PgStore;
@@ -81,6 +81,15 @@ impl Site {
             let clock = ManualClock::new(START);
             let store = self.store(DatabaseClock::Manual(clock.clone())).await;
             Past { store, clock, serial: 0 }.tell().await;
+        });
+    }
+
+    /// A queue of which one item an hour may begin, by the real clock: one runs and has said how far it is, one waits for its turn.
+    pub(crate) fn limit(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let store = self.store(DatabaseClock::Database).await;
+            Past { store, clock: ManualClock::new(START), serial: 0 }.limit().await;
         });
     }
 
@@ -224,8 +233,8 @@ impl Past {
         self.slot("acme", Outcome::Succeeded { result: Json::empty(), rows_affected: Some(3) }).await;
         let failure = Failure::new(ErrorCode::handler_error(), "the mail server\nrefuses");
         self.slot("globex", Outcome::Failed { failure, retry: Retry::Never }).await;
-        self.enqueue(0x11, "ada").await;
-        self.enqueue(0x12, "bob").await;
+        self.enqueue("mail", 0x11, "ada", policy()).await;
+        self.enqueue("mail", 0x12, "bob", policy()).await;
         self.claim("mail", 1).await;
         let lock = AcquireLock { name: LockName::new("crl").expect("a name"), holder: runner(), ttl_ms: 60_000 };
         self.ask(lock).await;
@@ -270,7 +279,22 @@ impl Past {
         self.ask(Settle { settlements: vec![Settlement::of(lease, outcome)] }).await;
     }
 
-    async fn enqueue(&mut self, id: u128, to: &str) {
+    async fn limit(mut self) {
+        let key = "the provider".to_owned();
+        for id in [0x21, 0x22] {
+            let policy = Policy { limit: Some(Limit { key: key.clone(), max: 9 }), ..policy() };
+            self.enqueue("sms", id, "ada", policy).await;
+        }
+        let rate = Rate { key: Some(key), turn_us: 3_600_000_000, burst: 1 };
+        let claim =
+            Claim { runner: runner(), jobs: vec![name("sms")], limit: 9, charge: Charge::AtClaim, rate: Some(rate) };
+        let claimed = self.ask(claim).await.executions;
+        let lease = claimed[0].lease_ref().expect("just claimed");
+        let progress = vec![(lease.id, Progress::new("page 3 of 12").done(0.25))];
+        self.ask(Heartbeat { leases: vec![lease], progress }).await;
+    }
+
+    async fn enqueue(&mut self, queue: &str, id: u128, to: &str, policy: Policy) {
         let item = NewItem {
             id: ExecutionId(Uuid::from_u128(id)),
             scope: Scope::global(),
@@ -279,10 +303,10 @@ impl Past {
             priority: 0,
             payload: Some(Json::new(&serde_json::json!({"to": to})).expect("a small value")),
             unique: None,
-            policy: policy(),
+            policy,
             trace: TraceContext::from_stored(TRACE),
         };
-        self.ask(Enqueue { queue: name("mail"), max_items: None, items: vec![item] }).await;
+        self.ask(Enqueue { queue: name(queue), max_items: None, items: vec![item] }).await;
     }
 
     async fn claim(&mut self, job: &str, limit: u32) -> LeaseRef {

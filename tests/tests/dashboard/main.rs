@@ -96,6 +96,12 @@ fn shows(kind: Kind) {
     assert!(queues.contains("mail") && queues.contains("render"), "{queues}");
     let mail = go(&browser, "queue/mail");
     assert!(mail.contains("succeeded\n20") && mail.contains("dead\n4") && mail.contains("scheduled\n40"), "{mail}");
+    scene.limit();
+    go(&browser, "queues");
+    // What is shown of all queues may be a look of before.
+    browser.until("document.getElementById('view').innerText.includes('every 1h limited next in 59m')");
+    let sms = go(&browser, "executions?job=sms&state=running");
+    assert!(sms.contains("25 %, page 3 of 12; lease ends in"), "{sms}");
     go(&browser, "locks");
     // Its replica campaigns some time after its start.
     browser.until("/news\\s+held\\s+1/.test(document.getElementById('view').innerText)");

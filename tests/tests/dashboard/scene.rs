@@ -6,12 +6,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tourbillon::{
     driver::{JobOperator, Running, ScheduleEdit, Scheduler, Settings},
     job::{Completion, Context, HandlerError, Job},
-    model::{Audit, Scope, State},
+    model::{Audit, Incarnation, Progress, Rate, RequestId, Scope, State, transition::Charge},
     plan::Cron,
     queue::{Enqueuer, ItemOptions, Queue},
     runtime::Runtime,
     service::{HaMode, Leadership, Pass, Service, Tick},
-    store::{ListRecent, PutOutcome, Revision, Store, ask},
+    store::{Claim, Heartbeat, ListRecent, PutOutcome, Revision, Store, ask},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_sqlite::SqliteStore;
@@ -96,7 +96,7 @@ impl Scene {
         self.runtime.block_on(async {
             let runtime = Runtime::tokio();
             for _ in 0..600 {
-                let id = tourbillon::model::RequestId(runtime.uuid());
+                let id = RequestId(runtime.uuid());
                 let ended = vec![State::Succeeded, State::Dead];
                 let page = ask(&self.store, id, ListRecent { states: ended, ..ListRecent::new(1_000) }).await;
                 if page.is_ok_and(|page| page.executions.len() == ENDED) {
@@ -130,6 +130,31 @@ impl Scene {
             let later =
                 Enqueuer::new(Arc::clone(&self.store), Runtime::tokio(), &letters("late_news")).expect("valid");
             later.enqueue_with(&"hello".to_owned(), ItemOptions::new().delay(DAY)).await.expect("enqueued");
+        });
+    }
+
+    /// Another service's queue, of which one item an hour may begin: one runs and has said how far it is, one waits for its turn.
+    pub(crate) fn limit(&self) {
+        let runtime = Runtime::tokio();
+        let queue = letters("sms").concurrency_per_key(9);
+        let sms = Enqueuer::new(Arc::clone(&self.store), runtime.clone(), &queue).expect("the rules hold");
+        self.runtime.block_on(async {
+            for to in ["ada", "bob"] {
+                sms.enqueue_with(&to.to_owned(), ItemOptions::new().key("provider")).await.expect("enqueued");
+            }
+            let rate = Rate { key: None, turn_us: 3_600_000_000, burst: 1 };
+            let claim = Claim {
+                runner: Incarnation(runtime.uuid()),
+                jobs: vec![sms.queue().clone()],
+                limit: 9,
+                charge: Charge::AtClaim,
+                rate: Some(rate),
+            };
+            let claimed = ask(&self.store, RequestId(runtime.uuid()), claim).await.expect("the store answers");
+            let lease = claimed.executions[0].lease_ref().expect("just claimed");
+            let progress = vec![(lease.id, Progress::new("page 3 of 12").done(0.25))];
+            let heartbeat = Heartbeat { leases: vec![lease], progress };
+            ask(&self.store, RequestId(runtime.uuid()), heartbeat).await.expect("the store answers");
         });
     }
 

@@ -12,7 +12,7 @@ pub(crate) const CASES: &[Case] =
     &[("statements_of_an_item_keep_their_plans", statements_of_an_item_keep_their_plans)];
 
 /// Name, types of the parameters, parameters of a call for one row.
-const STATEMENTS: [(&str, &str, &str); 12] = [
+const STATEMENTS: [(&str, &str, &str); 13] = [
     (
         "enqueue_alike",
         "(timestamptz, uuid, text, uuid[], text[], text, text, bigint, timestamptz, bigint, smallint, bigint, bigint,
@@ -27,6 +27,13 @@ const STATEMENTS: [(&str, &str, &str); 12] = [
         "null, gen_random_uuid(), 'job', null, array[gen_random_uuid()], '{global}', '{global}', '{0}', '{null}',
          '{null}', '{0}', '{1}', '{null}', '{null}', '{null}', '{25}', '{60000}', '{allow}', '{never}', '{null}', '{null}',
          '{off}', null",
+    ),
+    (
+        "enqueue_one",
+        "(timestamptz, uuid, text, uuid, text, text, text, bigint, timestamptz, bigint, smallint, bigint, bigint, text,
+         text, text, text)",
+        "null, gen_random_uuid(), 'job', gen_random_uuid(), '1', 'global', 'global', 0, null, null, 0::smallint, 25, 60000,
+         'allow', 'never', 'off', null",
     ),
     (
         "claim_executions",
