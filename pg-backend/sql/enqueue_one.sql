@@ -13,9 +13,9 @@
 --
 -- Index: primary keys.
 --
--- Why. An item that comes alone costs the start of its statement more than the rows, and this one starts a third fewer nodes than
--- enqueue_alike.sql, which does the same and more: nothing is unrolled and nothing sorted. An id that is live fails the insert on
--- execution_pkey, as there.
+-- Why. An item that comes alone costs the start of its statement more than the rows, and the plan of this one has 20 nodes where
+-- that of enqueue_alike.sql, which does the same and more, has 37: nothing is unrolled and nothing sorted. An id that is live fails the
+-- insert on execution_pkey, as there.
 with
 first as materialized (
     select r.reply from {schema}.receipt r where r.request = $2::uuid

@@ -30,6 +30,7 @@ mod guide {
     mod testing_your_jobs {}
     #[doc = include_str!("../../docs/guide/coming-from.md")]
     mod coming_from {}
+    #[cfg(feature = "conformance")]
     #[doc = include_str!("../../docs/guide/writing-a-store.md")]
     mod writing_a_store {}
 }

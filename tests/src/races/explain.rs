@@ -189,7 +189,7 @@ fn replay(
     };
     let expected = store.apply(&request);
     let equal = match (&expected, answer) {
-        (Ok(Reply::Claimed(expected)), Ok(Reply::Claimed(answer))) if locked.is_some() => {
+        (Ok(Reply::Claimed(expected)), Ok(Reply::Claimed(answer))) if locked.is_some_and(|rows| !rows.is_empty()) => {
             // When to ask again is a hint, which passing over may put off, by one turn at most.
             let last = Some(answer.now.offset_micros(turn_us));
             let is_put_off = answer.next_at > expected.next_at && answer.next_at <= last;

@@ -87,7 +87,7 @@ impl Hold {
             Kind::Cancel => &[Self::PrivateRow, Self::MiddleRow, Self::LateRow, Self::Receipt],
             Kind::Requeue => &[Self::Turns, Self::Receipt],
             Kind::Plan | Kind::PlanOne | Kind::EditScope => &[Self::PrivateJob, Self::Cursor, Self::Receipt],
-            Kind::ClaimPlain | Kind::Enqueue | Kind::UpdateItem => &[Self::Receipt],
+            Kind::ClaimPlain | Kind::Enqueue | Kind::EnqueueOne | Kind::UpdateItem => &[Self::Receipt],
             Kind::DeleteWaiting | Kind::DeleteDead => &[Self::Turns, Self::Receipt],
             Kind::CleanItems => &[Self::Turns],
             Kind::EnqueueCounted => &[Self::MiddleRow, Self::QueueGate, Self::Receipt],

@@ -26,8 +26,8 @@ use uuid::Uuid;
 use super::scene_locks;
 use crate::conformance::rules;
 use verbs::{
-    claim, claim_half, claim_rated, delete_item, enqueue, failure, hash, heartbeat, ids, new_item, new_row, ordered,
-    plan_entries, put_schedule, register, remove_schedule, trigger, update_item,
+    claim, claim_half, claim_rated, delete_item, enqueue, enqueue_one, failure, hash, heartbeat, ids, new_item,
+    new_row, ordered, plan_entries, put_schedule, register, remove_schedule, trigger, update_item,
 };
 
 pub(super) use verbs::runner;
@@ -78,7 +78,9 @@ pub(crate) enum Kind {
     Edit,
     /// Items with keys of live, finished and no executions.
     Enqueue,
-    /// The same, where finished ones count, into a queue with too little room.
+    /// One item of the same id on both sides, of which nothing is told: stores may have a shorter way for that.
+    EnqueueOne,
+    /// Items as of [`Kind::Enqueue`], where finished ones count, into a queue with too little room.
     EnqueueCounted,
     /// Of an item that waits.
     UpdateItem,
@@ -104,7 +106,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Those that meet at executions.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::Claim,
         Self::ClaimTwo,
         Self::ClaimHalf,
@@ -128,6 +130,7 @@ impl Kind {
         Self::Register,
         Self::Edit,
         Self::Enqueue,
+        Self::EnqueueOne,
         Self::EnqueueCounted,
         Self::UpdateItem,
         Self::DeleteWaiting,
@@ -325,6 +328,7 @@ impl Scene {
                 verb.into()
             }
             Kind::Enqueue => enqueue(side, None, Counts::Live).into(),
+            Kind::EnqueueOne => enqueue_one().into(),
             Kind::EnqueueCounted => enqueue(side, Some(3), Counts::Succeeded).into(),
             Kind::UpdateItem => update_item(side).into(),
             Kind::DeleteWaiting => delete_item(WAITING_ITEM).into(),
@@ -366,6 +370,7 @@ impl Scene {
             Kind::SettlePlain => PLAIN.map(row_id).into(),
             Kind::SettleForgotten => BTreeSet::from([row_id(RUNNING_ITEM)]),
             Kind::Enqueue
+            | Kind::EnqueueOne
             | Kind::DeleteDead
             | Kind::CleanItems
             | Kind::Requeue

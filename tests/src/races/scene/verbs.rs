@@ -98,6 +98,13 @@ pub(in crate::races) fn enqueue(side: Side, max_items: Option<u64>, counts: Coun
     Enqueue { queue: name("fresh"), max_items, items }
 }
 
+/// The same item on both sides.
+pub(in crate::races) fn enqueue_one() -> Enqueue {
+    let item = new_item(520, None, "", Counts::Live);
+    let policy = Policy { audit: Audit::Exceptions, ..item.policy };
+    Enqueue { queue: name("fresh"), max_items: None, items: vec![NewItem { unique: None, policy, ..item }] }
+}
+
 pub(in crate::races) fn update_item(side: Side) -> UpdateItem {
     let priority = if side == Side::A { 1 } else { 2 };
     let (queue, id) = (row_job(WAITING_ITEM), row_id(WAITING_ITEM));
