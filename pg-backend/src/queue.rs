@@ -116,7 +116,7 @@ fn is_conflict(fault: &Fault) -> bool {
     error.kind() == ErrorKind::Conflict
 }
 
-/// An id or key that another producer committed after our snapshot: run again, it is a duplicate then.
+/// An id or key that somebody else committed after our snapshot: run again, it is a duplicate then.
 pub(crate) fn met(fault: Fault) -> Fault {
     match fault {
         Fault::Final(error) if error.kind() == ErrorKind::Conflict => Fault::Retry(again(error)),
@@ -126,7 +126,7 @@ pub(crate) fn met(fault: Fault) -> Fault {
 }
 
 fn again(error: StoreError) -> StoreError {
-    let message = format!("other producers were first with the same ids or keys: {}", error.message());
+    let message = format!("others were first with the same ids or keys: {}", error.message());
     StoreError::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
@@ -349,12 +349,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_conflict_with_other_producers_is_tried_again() {
+    fn only_a_conflict_with_others_is_tried_again() {
         let error = |kind| StoreError::new(kind, "said");
         for fault in [Fault::Final(error(ErrorKind::Conflict)), Fault::Retry(error(ErrorKind::Conflict))] {
             assert!(is_conflict(&fault));
             let Fault::Retry(told) = met(fault) else { panic!("it is not tried again") };
-            assert_eq!(told.to_string(), "unavailable: other producers were first with the same ids or keys: said");
+            assert_eq!(told.to_string(), "unavailable: others were first with the same ids or keys: said");
         }
         assert!(!is_conflict(&Fault::Final(error(ErrorKind::Invalid))));
         let kept = met(Fault::Final(error(ErrorKind::Invalid)));

@@ -170,6 +170,9 @@ const OF_ONE_KEY: [u128; 2] = [8, 22];
 const WAITING_ITEM: u128 = 13;
 const DEAD_ITEM: u128 = 17;
 
+/// The row that [`Kind::EnqueueOne`] and [`Kind::Trigger`] make, on whichever side comes first.
+const WISHED: u128 = 500;
+
 /// Lowest id: only A asks for it, so holding it stops A alone, with a snapshot that grows old.
 pub(crate) const PRIVATE: u128 = 1;
 

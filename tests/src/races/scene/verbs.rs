@@ -13,7 +13,7 @@ use tourbillon::{
 use uuid::Uuid;
 
 use super::{
-    BEFORE, LEASE_MS, NOW, OF_ONE_KEY, PRIVATE, PRIVATE_JOB, ROWS, Side, WAITING_ITEM, name, row_id, row_job,
+    BEFORE, LEASE_MS, NOW, OF_ONE_KEY, PRIVATE, PRIVATE_JOB, ROWS, Side, WAITING_ITEM, WISHED, name, row_id, row_job,
 };
 use crate::conformance::trace_of;
 
@@ -98,9 +98,9 @@ pub(in crate::races) fn enqueue(side: Side, max_items: Option<u64>, counts: Coun
     Enqueue { queue: name("fresh"), max_items, items }
 }
 
-/// The same item on both sides.
+/// The same item on both sides, and its id is that of [`trigger`], too.
 pub(in crate::races) fn enqueue_one() -> Enqueue {
-    let item = new_item(520, None, "", Counts::Live);
+    let item = new_item(WISHED, None, "", Counts::Live);
     let policy = Policy { audit: Audit::Exceptions, ..item.policy };
     Enqueue { queue: name("fresh"), max_items: None, items: vec![NewItem { unique: None, policy, ..item }] }
 }
@@ -148,7 +148,7 @@ pub(in crate::races) fn heartbeat(leases: Vec<LeaseRef>, side: Side) -> Heartbea
 
 /// The same execution on both sides.
 pub(in crate::races) fn trigger(side: Side) -> TriggerJob {
-    let row = new_row(500, Some(("alpha", 1)), Reentry::Allow);
+    let row = new_row(WISHED, Some(("alpha", 1)), Reentry::Allow);
     let priority = if side == Side::A { 1 } else { 2 };
     let (job, scope, policy) = (name("planned"), Scope::global(), row.policy);
     let trace = Some(trace_of(if side == Side::A { 1 } else { 2 }));
