@@ -1,17 +1,20 @@
--- Deletes old history, ledger entries, audit events, receipts and turns of limit keys: up to $4 of each, oldest first.
+-- Deletes old history, ledger entries, audit events, replaced edits of schedules, lifted pauses, receipts and turns of limit keys: up to
+-- $4 of each, oldest first.
 --
 -- $1 timestamptz  now, or null for the server's clock
 -- $2 bigint       history, ledger and audit: older than this many milliseconds
 -- $3 bigint       receipts, turns: older than this many milliseconds
 -- $4 bigint       most rows of each
+-- $5 bigint       edits and pauses: older than this many milliseconds
 --
--- Index: history_finished, skipped_recorded, audit_at, receipt_received; the gates are read whole, and prune_gates.sql keeps
--- them to those of keys in use. A gate whose key has rested has all turns of its burst, as one without turns has. SKIP LOCKED: pruners of several replicas share the
--- work, and none waits.
+-- Index: history_finished, skipped_recorded, audit_at, receipt_received. Edits and pauses are as few as people make; the gates are read
+-- whole, too, and prune_gates.sql keeps them to those of keys in use. A gate whose key has rested has all turns of its burst, as one
+-- without turns has. SKIP LOCKED: pruners of several replicas share the work, and none waits.
 with
 clock as materialized (
     select n.now, n.now - $2::bigint * interval '1 millisecond' as old_history,
-        n.now - $3::bigint * interval '1 millisecond' as old_receipts
+        n.now - $3::bigint * interval '1 millisecond' as old_receipts,
+        n.now - $5::bigint * interval '1 millisecond' as old_edits
     from (select coalesce($1::timestamptz, clock_timestamp()) as now) n
 ),
 old_history as materialized (
@@ -51,6 +54,20 @@ old_turn as materialized (
     limit $4::bigint
     for update skip locked
 ),
+old_edit as materialized (
+    select s.job, s.scope_kind, s.scope_id, s.revision from {schema}.schedule s
+    where s.replaced_at < (select c.old_edits from clock c)
+    order by s.replaced_at, s.job, s.scope_kind, s.scope_id, s.revision
+    limit $4::bigint
+    for update skip locked
+),
+old_pause as materialized (
+    select p.id from {schema}.pause p
+    where p.resumed_at < (select c.old_edits from clock c)
+    order by p.resumed_at, p.id
+    limit $4::bigint
+    for update skip locked
+),
 pruned_history as (
     delete from {schema}.history h using old_history o where h.id = o.id and h.generation = o.generation returning 1
 ),
@@ -68,10 +85,20 @@ pruned_receipt as (
 forgotten_turn as (
     update {schema}.limit_gate g set queue = null, charged_at = null, opens_at = null, turn_us = null, burst = null
     from old_turn o where g.key = o.key returning 1
+),
+pruned_edit as (
+    delete from {schema}.schedule s using old_edit o
+    where s.job = o.job and s.scope_kind = o.scope_kind and s.scope_id = o.scope_id and s.revision = o.revision
+    returning 1
+),
+pruned_pause as (
+    delete from {schema}.pause p using old_pause o where p.id = o.id returning 1
 )
 select json_build_object('pruned', json_build_object(
     'executions', (select count(*) from pruned_history),
     'skipped', (select count(*) from pruned_skipped),
     'audit', (select count(*) from pruned_audit),
     'receipts', (select count(*) from pruned_receipt),
-    'turns', (select count(*) from forgotten_turn)))::text as reply
+    'turns', (select count(*) from forgotten_turn),
+    'edits', (select count(*) from pruned_edit),
+    'pauses', (select count(*) from pruned_pause)))::text as reply

@@ -70,7 +70,8 @@ pub(crate) fn statements(
                 // An age that reaches before the database's first year keeps everything all the same.
                 .bind(bounded(verb.history_ms.min(MAX_DELAY_MS / 2)))
                 .bind(bounded(verb.receipts_ms.min(MAX_DELAY_MS / 2)))
-                .bind(i64::from(verb.limit)),
+                .bind(i64::from(verb.limit))
+                .bind(bounded(verb.edits_ms.min(MAX_DELAY_MS / 2))),
         ],
         Verb::AcquireLock(verb) => vec![acquire(sql, now, id, verb)?],
         Verb::RenewLock(verb) => vec![held(at(&sql.renew_lock, now), &verb.lock)?],

@@ -335,12 +335,15 @@ impl Rows for SqliteRows<'_> {
     fn prune(&mut self, prune: &Prune, now: Timestamp) -> Result<Pruned, StoreError> {
         let before = |ms: u64| (now - Duration::from_millis(ms)).as_micros();
         let (old_history, old_receipts) = (before(prune.history_ms), before(prune.receipts_ms));
+        let old_edits = before(prune.edits_ms);
         Ok(Pruned {
             executions: self.execute(sql::PRUNE_HISTORY, (old_history, prune.limit))? as u64,
             skipped: self.execute(sql::PRUNE_SKIPPED, (old_history, prune.limit))? as u64,
             audit: self.execute(sql::PRUNE_AUDIT, (old_history, prune.limit))? as u64,
             receipts: self.execute(sql::PRUNE_RECEIPTS, (old_receipts, prune.limit))? as u64,
             turns: self.execute(sql::PRUNE_TURNS, (old_receipts, now.as_micros(), prune.limit))? as u64,
+            edits: self.execute(sql::PRUNE_EDITS, (old_edits, prune.limit))? as u64,
+            pauses: self.execute(sql::PRUNE_PAUSES, (old_edits, prune.limit))? as u64,
         })
     }
 }

@@ -35,7 +35,9 @@ statements! {
     LIST_SCHEDULES = "list_schedules";
     LIST_SKIPPED = "list_skipped";
     PRUNE_AUDIT = "prune_audit";
+    PRUNE_EDITS = "prune_edits";
     PRUNE_HISTORY = "prune_history";
+    PRUNE_PAUSES = "prune_pauses";
     PRUNE_RECEIPTS = "prune_receipts";
     PRUNE_SKIPPED = "prune_skipped";
     PRUNE_TURNS = "prune_turns";

@@ -94,7 +94,7 @@ impl Pair {
             }
             90 => {
                 let (history_ms, receipts_ms) = (self.chance.below(600_000), self.chance.below(600_000));
-                self.ask(Prune { history_ms, receipts_ms, limit: 5 });
+                self.ask(Prune { history_ms, receipts_ms, edits_ms: history_ms, limit: 5 });
             }
             91 => {
                 let back = self.chance.below(120_000_000);

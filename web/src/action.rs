@@ -7,46 +7,46 @@ use axum::{
     extract::{State, rejection::JsonRejection},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tourbillon::{
     driver::{JobOperator, Triggered},
     model::{ExecutionId, Scope, transition::Cancelled},
     store::{Cancel, PauseOutcome, Requeue, RequeueOutcome, ResumeOutcome},
 };
 
-use crate::{access::Actor, problem::Problem, web::Shared};
+use crate::{
+    access::Actor,
+    api::{self, Answer},
+    problem::Problem,
+    web::Shared,
+};
 
-type Asked<T> = Result<Json<T>, JsonRejection>;
-type Answer = Result<Json<Value>, Problem>;
+pub(crate) type Asked<T> = Result<Json<T>, JsonRejection>;
 
 /// A job, or one scope of it.
 #[derive(Deserialize)]
 pub(crate) struct Target {
-    job: String,
+    pub(crate) job: String,
     scope_kind: Option<String>,
     scope_id: Option<String>,
 }
 
 impl Target {
-    fn scope(&self) -> Result<Option<Scope>, Problem> {
-        match (&self.scope_kind, &self.scope_id) {
-            (Some(kind), Some(id)) => Ok(Some(Scope::new(kind, id)?)),
-            (None, None) => Ok(None),
-            _ => Err(Problem::bad("a scope has a kind and an id: give `scope_kind` and `scope_id`")),
-        }
+    pub(crate) fn scope(&self) -> Result<Option<Scope>, Problem> {
+        api::scope(self.scope_kind.as_deref(), self.scope_id.as_deref())
     }
 }
 
 /// What became of it, in a line.
-fn told(done: bool, text: impl Into<String>) -> Answer {
+pub(crate) fn told(done: bool, text: impl Into<String>) -> Answer {
     Ok(Json(json!({ "done": done, "text": text.into() })))
 }
 
-fn operator(shared: &Shared, Actor(name): &Actor) -> Result<JobOperator, Problem> {
+pub(crate) fn operator(shared: &Shared, Actor(name): &Actor) -> Result<JobOperator, Problem> {
     Ok(shared.operator().named(name.as_str())?)
 }
 
-fn unknown(job: &str) -> Answer {
+pub(crate) fn unknown(job: &str) -> Answer {
     told(false, format!("there is no job `{job}`"))
 }
 

@@ -12,8 +12,8 @@ use tourbillon::{
     health::JobHealth,
     model::{Execution, ExecutionId, Generation, JobName, Scope, State as RowState, Timestamp},
     store::{
-        ListAudit, ListExecutions, ListPauses, ListRecent, ListSchedules, ListSkipped, MAX_BATCH, PauseFilter,
-        ReadQueueStats, Revision, SCHEMA_VERSION, ScheduleFilter, StoredSchedule,
+        ListAudit, ListExecutions, ListPauses, ListRecent, ListSkipped, MAX_BATCH, PauseFilter, ReadQueueStats,
+        SCHEMA_VERSION,
     },
 };
 
@@ -33,11 +33,24 @@ const USUAL_PAGE: u32 = 50;
 const LARGEST_PAGE: u32 = 500;
 
 type Asked<T> = Result<Query<T>, QueryRejection>;
-type Answer = Result<Json<Value>, Problem>;
+pub(crate) type Answer = Result<Json<Value>, Problem>;
 
-fn answer(value: impl Serialize) -> Answer {
+pub(crate) fn answer(value: impl Serialize) -> Answer {
     let value = serde_json::to_value(value).map_err(|error| Problem::bad(error.to_string()))?;
     Ok(Json(readable(value)))
+}
+
+pub(crate) fn page_limit(asked: Option<u32>) -> u32 {
+    asked.unwrap_or(USUAL_PAGE).clamp(1, LARGEST_PAGE)
+}
+
+/// The scope that is meant; `None`: none was named.
+pub(crate) fn scope(kind: Option<&str>, id: Option<&str>) -> Result<Option<Scope>, Problem> {
+    match (kind, id) {
+        (Some(kind), Some(id)) => Ok(Some(Scope::new(kind, id)?)),
+        (None, None) => Ok(None),
+        _ => Err(Problem::bad("a scope has a kind and an id: give `scope_kind` and `scope_id`")),
+    }
 }
 
 /// Health of everything, with rates.
@@ -82,7 +95,7 @@ pub(crate) async fn overview(State(shared): State<Arc<Shared>>, Extension(access
 
 fn summary(job: &JobHealth, rate: &Value) -> Value {
     json!({
-        "job": job.job, "schedule": job.schedule, "paused_at": job.paused_at, "live": job.live,
+        "job": job.job, "schedule": job.schedule, "stored_schedules": job.stored_schedules, "paused_at": job.paused_at, "live": job.live,
         "oldest_due_at": job.oldest_due_at, "lag_ms": job.lag_ms, "last_success": job.last_success,
         "next_due_at": job.next_due_at, "scopes": job.scopes.len() as u64 + job.unseen_scopes,
         "stale_scopes": job.stale_scopes(), "unseen_scopes": job.unseen_scopes, "per_minute": rate,
@@ -100,7 +113,7 @@ pub(crate) struct Numbered {
 
 impl Numbered {
     fn limit(&self) -> u32 {
-        self.limit.unwrap_or(USUAL_PAGE).clamp(1, LARGEST_PAGE)
+        page_limit(self.limit)
     }
 
     fn job(&self) -> Result<Option<JobName>, Problem> {
@@ -134,12 +147,8 @@ pub(crate) struct Filter {
 /// Executions, those that changed last first.
 pub(crate) async fn executions(State(shared): State<Arc<Shared>>, asked: Asked<Filter>) -> Answer {
     let Query(asked) = asked?;
-    let limit = asked.limit.unwrap_or(USUAL_PAGE).clamp(1, LARGEST_PAGE);
-    let scope = match (&asked.scope_kind, &asked.scope_id) {
-        (Some(kind), Some(id)) => Some(Scope::new(kind, id)?),
-        (None, None) => None,
-        _ => return Err(Problem::bad("a scope has a kind and an id: give `scope_kind` and `scope_id`")),
-    };
+    let limit = page_limit(asked.limit);
+    let scope = scope(asked.scope_kind.as_deref(), asked.scope_id.as_deref())?;
     let names = asked.state.iter().flat_map(|states| states.split(',')).filter(|name| !name.is_empty());
     let list = ListRecent {
         job: asked.job.as_deref().map(JobName::new).transpose()?,
@@ -214,40 +223,4 @@ pub(crate) async fn pauses(State(shared): State<Arc<Shared>>, asked: Asked<Numbe
     let page = shared.ask(list).await?;
     let next = (page.pauses.len() == limit as usize).then(|| asked.offset.saturating_add(limit));
     answer(json!({ "now": page.now, "pauses": page.pauses, "next": next }))
-}
-
-/// What stored schedules are asked for.
-#[derive(Deserialize)]
-pub(crate) struct Schedules {
-    job: Option<String>,
-    /// Every edit, removals included.
-    #[serde(default)]
-    all: bool,
-    after: Option<String>,
-    limit: Option<u32>,
-}
-
-/// The schedules that the database keeps, ordered by job, scope and revision.
-pub(crate) async fn schedules(State(shared): State<Arc<Shared>>, asked: Asked<Schedules>) -> Answer {
-    let Query(asked) = asked?;
-    let limit = asked.limit.unwrap_or(USUAL_PAGE).clamp(1, LARGEST_PAGE);
-    let after = asked.after.as_deref().map(serde_json::from_str::<(JobName, Scope, Revision)>).transpose();
-    let list = ListSchedules {
-        job: asked.job.as_deref().map(JobName::new).transpose()?,
-        scope: None,
-        which: if asked.all { ScheduleFilter::All } else { ScheduleFilter::InForce },
-        after: after.map_err(|_| Problem::bad("`after` is what the page before gave as `next`"))?,
-        limit,
-    };
-    let page = shared.ask(list).await?;
-    let next = page.schedules.last().filter(|_| page.schedules.len() == limit as usize);
-    let next = next.map(|last| json!([last.job, last.scope, last.revision]).to_string());
-    let schedules: Vec<_> = page.schedules.iter().map(told).collect();
-    answer(json!({ "now": page.now, "schedules": schedules, "next": next }))
-}
-
-/// With the schedule in words, where this program can read it.
-fn told(stored: &StoredSchedule) -> Value {
-    let words = stored.schedule.as_ref().map(|data| data.schedule().map(|schedule| schedule.to_string()));
-    json!({ "stored": stored, "words": words.and_then(Result::ok) })
 }

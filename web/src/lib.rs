@@ -30,6 +30,7 @@ mod look;
 mod page;
 mod probe;
 mod problem;
+mod schedule;
 mod web;
 
 pub use access::Access;

@@ -15,8 +15,12 @@ const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 
 /// One script, in the order in which its parts build on each other.
-const SCRIPT: [&str; 3] =
-    [include_str!("page/parts.js"), include_str!("page/views.js"), include_str!("page/dashboard.js")];
+const SCRIPT: [&str; 4] = [
+    include_str!("page/parts.js"),
+    include_str!("page/schedules.js"),
+    include_str!("page/views.js"),
+    include_str!("page/dashboard.js"),
+];
 
 type Headers = [(HeaderName, String); 3];
 

@@ -20,7 +20,7 @@ use crate::{
     access::{self, Access},
     action, api, exposition,
     look::Looks,
-    page, probe,
+    page, probe, schedule,
 };
 
 /// Longest wait for one answer of the store.
@@ -96,8 +96,8 @@ impl Web {
         Self { bounds, ..self }
     }
 
-    /// Lets those who may act pause, resume and trigger jobs, retry and cancel executions. Without [`Web::authorize`] that is
-    /// everybody, under the name `dashboard`.
+    /// Lets those who may act pause, resume and trigger jobs, edit schedules that the database keeps, retry and cancel
+    /// executions. Without [`Web::authorize`] that is everybody, under the name `dashboard`.
     #[must_use]
     pub fn allow_actions(self) -> Self {
         Self { actions: true, ..self }
@@ -140,10 +140,13 @@ impl Web {
             .route("/api/queue", get(api::queue))
             .route("/api/missed", get(api::missed))
             .route("/api/pauses", get(api::pauses))
-            .route("/api/schedules", get(api::schedules))
+            .route("/api/schedules", get(schedule::list))
+            .route("/api/preview", get(schedule::preview))
             .route("/api/pause", post(action::pause))
             .route("/api/resume", post(action::resume))
             .route("/api/trigger", post(action::trigger))
+            .route("/api/put_schedule", post(schedule::put))
+            .route("/api/remove_schedule", post(schedule::remove))
             .route("/api/retry", post(action::retry))
             .route("/api/cancel", post(action::cancel))
             .layer(middleware::from_fn_with_state(Arc::clone(&shared), access::guard));

@@ -153,6 +153,63 @@ async fn schedules_of_the_database_are_told_in_words_and_paged() {
     }
     assert_eq!(seen, ["a", "a/c", "b"]);
     assert_eq!(get(&router, "/api/schedules?all=true").await.1["schedules"].as_array().map(Vec::len), Some(3));
+    let one = get(&router, "/api/schedules?scope_kind=tenant&scope_id=b").await.1;
+    assert_eq!(one["schedules"].as_array().map(Vec::len), Some(1), "{one}");
+    assert_eq!(one["schedules"][0]["when"]["every_us"], 900_000_000);
+    scheduler.shutdown(Duration::from_secs(5)).await.expect("stopped");
+}
+
+#[tokio::test]
+async fn schedules_of_the_database_are_edited_removed_and_previewed() {
+    let store = MemoryStore::new(ManualClock::new(Timestamp::from_secs(1_000)));
+    let well = |_: Context| async { Ok::<_, HandlerError>(()) };
+    let scheduler = Scheduler::builder(store.clone())
+        .job(Job::new("export").stored_schedules().run(well))
+        .job(Job::new("digest").every(Duration::from_secs(86_400)).run(well));
+    let scheduler = scheduler.build().expect("jobs").start();
+    let router = Web::new(store, Runtime::tokio()).allow_actions().router();
+    let put = |job: &str, rest: &str| {
+        format!(r#"{{"job":"{job}","scope_kind":"tenant","scope_id":"a","when":{{"every_us":900000000}}{rest}}}"#)
+    };
+    while post(&router, "/api/put_schedule", &put("export", "")).await.1["done"] != true {
+        tokio::task::yield_now().await;
+    }
+    for (path, body, done, text) in [
+        ("put_schedule", put("export", ""), false, "`export` for tenant/a runs every 900s already, as revision 1"),
+        (
+            "put_schedule",
+            put("export", r#","expect":0"#),
+            false,
+            "meanwhile: revision 1 is in force, and nothing was changed",
+        ),
+        ("put_schedule", put("exprt", ""), false, "there is no job `exprt`"),
+        (
+            "put_schedule",
+            put("digest", ""),
+            false,
+            "`digest` has its schedule from its program: only jobs with `stored_schedules`",
+        ),
+        ("remove_schedule", put("export", r#","expect":7"#), false, "meanwhile: revision 1 is in force"),
+        ("remove_schedule", put("export", r#","expect":1,"note":" moved ""#), true, "as of revision 2"),
+        ("remove_schedule", put("export", ""), false, "has no schedule here: nothing was removed"),
+    ] {
+        let (status, answer) = post(&router, &format!("/api/{path}"), &body).await;
+        assert_eq!((status, &answer["done"]), (StatusCode::OK, &done.into()), "{body}: {answer}");
+        assert!(answer["text"].as_str().is_some_and(|told| told.contains(text)), "{body}: {answer}");
+    }
+    let (status, answer) =
+        post(&router, "/api/put_schedule", r#"{"job":"export","when":{"cron":"@daily","zone":"Mars"}}"#).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["error"].as_str().is_some_and(|error| error.contains("Mars")), "{answer}");
+
+    // {"cron":"0 0 * * *","zone":"UTC"}
+    let draft = "%7B%22cron%22%3A%220%200%20*%20*%20*%22%2C%22zone%22%3A%22UTC%22%7D";
+    let (_, seen) = get(&router, &format!("/api/preview?when={draft}")).await;
+    let days = ["1970-01-02T00:00:00Z", "1970-01-03T00:00:00Z", "1970-01-04T00:00:00Z"];
+    assert_eq!((&seen["words"], &seen["next"]), (&"0 0 * * * UTC".into(), &Value::from(days.to_vec())));
+    let (_, refused) = get(&router, "/api/preview?when=%7B%7D").await;
+    assert!(refused["refused"].as_str().is_some_and(|why| why.contains("give one of the two")), "{refused}");
+    assert_eq!(get(&router, "/api/preview?when=soon").await.0, StatusCode::BAD_REQUEST);
     scheduler.shutdown(Duration::from_secs(5)).await.expect("stopped");
 }
 

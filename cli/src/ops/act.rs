@@ -112,16 +112,21 @@ pub(super) async fn prune(database: &Database, args: &PruneArgs) -> Result<Answe
             "--older-than {asked}: at least {least}, so that repeated requests are still recognised"
         ));
     }
-    let age_ms = u64::try_from(args.older_than.as_millis()).unwrap_or(u64::MAX);
-    let mut total = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0, turns: 0 };
+    let ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    let age_ms = ms(args.older_than);
+    let edits_ms = args.edits_older_than.map_or(u64::MAX, ms);
+    let verb = Prune { history_ms: age_ms, receipts_ms: age_ms, edits_ms, limit: MAX_BATCH };
+    let mut total = Pruned::default();
     let mut is_whole = false;
     for _ in 0..MAX_ROUNDS {
-        let pruned = database.ask(Prune { history_ms: age_ms, receipts_ms: age_ms, limit: MAX_BATCH }).await?;
+        let pruned = database.ask(verb).await?;
         total.executions += pruned.executions;
         total.skipped += pruned.skipped;
         total.audit += pruned.audit;
         total.receipts += pruned.receipts;
         total.turns += pruned.turns;
+        total.edits += pruned.edits;
+        total.pauses += pruned.pauses;
         is_whole = pruned.most() < u64::from(MAX_BATCH);
         if is_whole {
             break;
@@ -130,10 +135,10 @@ pub(super) async fn prune(database: &Database, args: &PruneArgs) -> Result<Answe
     if args.at.json {
         json::print(&json!({"pruned": total, "is_whole": is_whole}))?;
     } else {
-        let Pruned { executions, skipped, audit, receipts, turns } = total;
+        let Pruned { executions, skipped, audit, receipts, turns, edits, pauses } = total;
         println!(
             "deleted {executions} executions, {skipped} missed slots, {audit} audit events, {receipts} receipts, \
-             turns of {turns} limit keys"
+             turns of {turns} limit keys, {edits} edits of schedules, {pauses} lifted pauses"
         );
         if !is_whole {
             println!("there is more: run it again");

@@ -248,6 +248,9 @@ pub(crate) struct PruneArgs {
     /// Delete what is older than this, for example 30d. At least 1h, so that repeated requests are still recognised.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) older_than: Duration,
+    /// Also delete edits of schedules that were replaced, and pauses that were lifted, longer ago than this, for example 365d.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) edits_older_than: Option<Duration>,
     #[command(flatten)]
     pub(crate) at: At,
 }

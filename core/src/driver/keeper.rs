@@ -86,6 +86,7 @@ async fn prune_all(shared: &Shared) -> Result<(), StoreError> {
     let verb = Prune {
         history_ms: ms(shared.settings.keep_history),
         receipts_ms: ms(shared.settings.idempotency_window),
+        edits_ms: ms(shared.settings.keep_edits),
         limit: BATCH,
     };
     for _ in 0..MAX_ROUNDS {

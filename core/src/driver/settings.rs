@@ -26,10 +26,13 @@ pub struct Settings {
     pub plan_interval: Duration,
     /// Ends expired rows this often: 100 ms to 1 h. Default 15 s. Part of the time to recover from a crash.
     pub rescue_interval: Duration,
-    /// Deletes old history and receipts this often: 1 s to 1 day. Default 10 min.
+    /// Deletes what is older than it is to be kept this often: 1 s to 1 day. Default 10 min.
     pub prune_interval: Duration,
     /// Keeps finished executions and the missed-slot ledger this long: 1 min to 10 years. Default 7 days.
     pub keep_history: Duration,
+    /// Keeps replaced edits of stored schedules and lifted pauses this long, to say who changed what: 1 min to 10 years.
+    /// Default 1 year.
+    pub keep_edits: Duration,
     /// A repeated request is recognised for this long: 1 min to 30 days. Default 1 h.
     pub idempotency_window: Duration,
     /// Deadline of one store call: 10 ms to 10 min. Default 5 s.
@@ -67,6 +70,7 @@ impl Default for Settings {
             rescue_interval: Duration::from_secs(15),
             prune_interval: Duration::from_secs(600),
             keep_history: Duration::from_secs(7 * 86_400),
+            keep_edits: Duration::from_secs(365 * 86_400),
             idempotency_window: Duration::from_secs(3600),
             call_timeout: Duration::from_secs(5),
             settle_patience: Duration::from_secs(60),
@@ -104,6 +108,7 @@ impl Settings {
         within("rescue_interval", self.rescue_interval, 100 * MS, HOUR)?;
         within("prune_interval", self.prune_interval, SECOND, DAY)?;
         within("keep_history", self.keep_history, 60 * SECOND, 3653 * DAY)?;
+        within("keep_edits", self.keep_edits, 60 * SECOND, 3653 * DAY)?;
         within("idempotency_window", self.idempotency_window, 60 * SECOND, 30 * DAY)?;
         within("call_timeout", self.call_timeout, 10 * MS, 600 * SECOND)?;
         // A repetition after the window would take its own success for a lost lease.

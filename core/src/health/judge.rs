@@ -63,6 +63,7 @@ fn job_health(job: &JobFacts, facts: &Facts, bounds: &Bounds) -> JobHealth {
     JobHealth {
         job: entry.job.clone(),
         schedule: entry.rules.as_ref().map(|rules| rules.schedule.clone()),
+        stored_schedules: entry.rules.as_ref().is_some_and(|rules| rules.stored_schedules),
         paused_at: entry.paused_at,
         live,
         oldest_due_at,

@@ -127,6 +127,8 @@ pub struct JobHealth {
     pub job: JobName,
     /// When it runs, in words; `None` when whoever registered it did not say.
     pub schedule: Option<String>,
+    /// Whether its schedules are those that the database keeps.
+    pub stored_schedules: bool,
     /// Since when the job as a whole is paused.
     pub paused_at: Option<Timestamp>,
     /// Live rows, by state.

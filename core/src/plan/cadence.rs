@@ -38,6 +38,11 @@ impl Cadence {
         Self { anchor, ..self }
     }
 
+    /// One of its slots.
+    pub fn anchor(&self) -> Timestamp {
+        self.anchor
+    }
+
     /// The distance between two slots.
     pub fn every(&self) -> Duration {
         Duration::from_micros(self.every_us.unsigned_abs())

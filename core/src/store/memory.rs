@@ -328,6 +328,7 @@ impl Rows for Tables {
     fn prune(&mut self, prune: &Prune, now: Timestamp) -> Result<Pruned, StoreError> {
         let before = |ms: u64| now.offset_micros(-micros(Duration::from_millis(ms)));
         let (old_history, old_receipts) = (before(prune.history_ms), before(prune.receipts_ms));
+        let old_edits = before(prune.edits_ms);
 
         let mut rows: Vec<_> =
             self.history.values().filter_map(|row| Some((row.finished_at?, row.id, row.generation))).collect();
@@ -371,12 +372,32 @@ impl Rows for Tables {
         for gate in &rested {
             self.gates.remove(&gate.key);
         }
+
+        let mut edits: Vec<_> =
+            self.schedules.iter().filter_map(|(key, stored)| Some((stored.replaced_at?, key.clone()))).collect();
+        edits.retain(|(at, _)| *at < old_edits);
+        edits.sort_unstable();
+        edits.truncate(prune.limit as usize);
+        for (_, key) in &edits {
+            self.schedules.remove(key);
+        }
+
+        let mut pauses: Vec<_> =
+            self.pauses.values().filter_map(|pause| Some((pause.resumed_at?, pause.id))).collect();
+        pauses.retain(|(at, _)| *at < old_edits);
+        pauses.sort_unstable();
+        pauses.truncate(prune.limit as usize);
+        for (_, id) in &pauses {
+            self.pauses.remove(id);
+        }
         Ok(Pruned {
             executions: rows.len() as u64,
             skipped: old.len() as u64,
             audit: events.len() as u64,
             receipts: receipts.len() as u64,
             turns: rested.len() as u64,
+            edits: edits.len() as u64,
+            pauses: pauses.len() as u64,
         })
     }
 }

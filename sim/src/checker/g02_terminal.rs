@@ -518,8 +518,8 @@ mod tests {
         story.make(1).run(1).effect(1).unheard().succeed(1);
         let settle = story.history.events.iter().rev().find(|event| matches!(event.what, What::Applied { .. }));
         let settle = settle.expect("it was applied").what.clone();
-        let pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 1, turns: 0 };
-        let prune = Prune { history_ms: 3_600_000, receipts_ms: 0, limit: 10 };
+        let pruned = Pruned { receipts: 1, ..Pruned::default() };
+        let prune = Prune { history_ms: 3_600_000, receipts_ms: 0, edits_ms: u64::MAX, limit: 10 };
         story.wait(1).exchange(&[], prune, Reply::Pruned(pruned));
         story.record(HostId::Database, settle);
         refused(&mut story);

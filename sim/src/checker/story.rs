@@ -439,8 +439,8 @@ impl Story {
 
     /// Finished rows and entries of the ledger that are older than this are gone, and so may be receipts.
     pub(super) fn prune(&mut self, history_ms: u64) -> &mut Self {
-        let pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0, turns: 0 };
-        let prune = Prune { history_ms, receipts_ms: history_ms, limit: 10 };
+        let pruned = Pruned::default();
+        let prune = Prune { history_ms, receipts_ms: history_ms, edits_ms: u64::MAX, limit: 10 };
         self.exchange(&[], prune, Reply::Pruned(pruned))
     }
 

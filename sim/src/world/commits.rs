@@ -92,8 +92,8 @@ mod tests {
     }
 
     fn write() -> (Verb, Reply) {
-        let prune = Prune { history_ms: 0, receipts_ms: 0, limit: 1 };
-        (prune.into(), Reply::Pruned(Pruned { executions: 1, skipped: 0, receipts: 0, audit: 0, turns: 0 }))
+        let prune = Prune { history_ms: 0, receipts_ms: 0, edits_ms: u64::MAX, limit: 1 };
+        (prune.into(), Reply::Pruned(Pruned { executions: 1, ..Pruned::default() }))
     }
 
     fn read() -> (Verb, Reply) {

@@ -72,7 +72,7 @@ async fn page_without_room_is_refused(s: &Subject) {
 
 async fn old_events_are_pruned_oldest_first_and_counted(s: &Subject) {
     let [first, second, third] = three_lives(s).await;
-    let prune = Prune { history_ms: 1_000, receipts_ms: 1_000, limit: 6 };
+    let prune = Prune { history_ms: 1_000, receipts_ms: 1_000, edits_ms: u64::MAX, limit: 6 };
     let pruned = s.call(prune).await;
     assert_eq!((pruned.executions, pruned.audit), (2, 6));
     assert!(s.audit(Some(first)).await.is_empty());
@@ -88,7 +88,7 @@ async fn events_outlive_the_execution_that_they_tell(s: &Subject) {
     s.settle(lease, succeeded()).await.expect("held");
     s.pass(1_000);
     // The start of its life is old, its end is not: the execution stays, and so does what tells its end.
-    let pruned = s.call(Prune { history_ms: 2_000, receipts_ms: 2_000, limit: 100 }).await;
+    let pruned = s.call(Prune { history_ms: 2_000, receipts_ms: 2_000, edits_ms: u64::MAX, limit: 100 }).await;
     assert_eq!((pruned.executions, pruned.audit), (0, 3));
     assert_eq!(s.audit(Some(lease.id)).await.len(), 1);
 }

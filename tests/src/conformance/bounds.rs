@@ -69,7 +69,7 @@ fn limited(limit: u32) -> [Verb; 5] {
         Rescue { limit }.into(),
         ListExecutions { limit, ..ListExecutions::default() }.into(),
         ListSkipped { job: None, offset: 0, limit }.into(),
-        Prune { history_ms: 0, receipts_ms: 0, limit }.into(),
+        Prune { history_ms: 0, receipts_ms: 0, edits_ms: u64::MAX, limit }.into(),
     ]
 }
 

@@ -154,7 +154,7 @@ async fn retried_enqueue_enqueues_once_after_the_item_has_gone(s: &Subject) {
     s.start(lease).await.expect("just claimed");
     s.settle(lease, succeeded()).await.expect("just started");
     s.pass(1_000);
-    s.call(Prune { history_ms: 1, receipts_ms: 60_000, limit: 10 }).await;
+    s.call(Prune { history_ms: 1, receipts_ms: 60_000, edits_ms: u64::MAX, limit: 10 }).await;
     assert!(s.generations(lease.id).await.is_empty(), "history is pruned");
     assert_eq!(s.repeat::<Enqueue>(&request).await, first);
     assert!(s.nothing_to_claim(&name).await);

@@ -187,7 +187,7 @@ impl Pair {
             }
             Step::Prune { history_ms, receipts_ms, limit } => {
                 let (history_ms, receipts_ms, limit) = (*history_ms, *receipts_ms, *limit);
-                self.ask(Prune { history_ms, receipts_ms, limit }).await?
+                self.ask(Prune { history_ms, receipts_ms, edits_ms: history_ms, limit }).await?
             }
             Step::Pause { .. }
             | Step::Resume { .. }

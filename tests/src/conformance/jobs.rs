@@ -118,7 +118,7 @@ async fn last_success_is_forgotten_with_history(s: &Subject) {
     s.register(&name).await;
     run_slot(s, &name, Scope::global(), -1, 10, true).await;
     s.pass(5_000);
-    s.call(tourbillon::store::Prune { history_ms: 1_000, receipts_ms: 1_000, limit: 100 }).await;
+    s.call(tourbillon::store::Prune { history_ms: 1_000, receipts_ms: 1_000, edits_ms: u64::MAX, limit: 100 }).await;
     assert_eq!(s.call(ListJobs { after: None, limit: 1 }).await.jobs[0].last_success, None);
 }
 

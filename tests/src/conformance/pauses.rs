@@ -3,7 +3,7 @@
 use tourbillon::{
     model::{AuditAction, ExecutionId, JobName, Pause, Scope, SkipReason, Timestamp},
     store::{
-        ListPauses, ListSkipped, PauseFilter, PauseJob, PauseOutcome, PlanEntry, PlanOutcome, ReadCursors,
+        ListPauses, ListSkipped, PauseFilter, PauseJob, PauseOutcome, PlanEntry, PlanOutcome, Prune, ReadCursors,
         RegisterOutcome, ResumeJob, ResumeOutcome, SkippedEntry, TriggerJob, TriggerOutcome,
     },
 };
@@ -35,6 +35,7 @@ super::cases! {
     triggered_execution_runs_while_its_job_is_paused,
     trigger_is_told_under_the_operator_s_name,
     trigger_of_an_id_that_is_taken_makes_nothing,
+    lifted_pauses_are_pruned_and_those_in_force_stay,
     repeated_trigger_makes_one_execution,
     triggered_execution_counts_for_the_limit_of_its_job,
 }
@@ -346,6 +347,28 @@ async fn pauses_are_listed_newest_first_with_who_made_and_lifted_them(s: &Subjec
     assert_eq!((all[0].scope.as_ref(), all[0].paused_by.as_str()), (Some(&scope("a")), "operator"));
     assert_eq!(s.call(list(PauseFilter::InForce, 0)).await.pauses, all[..1]);
     assert_eq!(s.call(list(PauseFilter::All, 1)).await.pauses, all[1..]);
+}
+
+async fn lifted_pauses_are_pruned_and_those_in_force_stay(s: &Subject) {
+    let name = planned(s).await;
+    for of in [None, Some(scope("a"))] {
+        pause(s, &name, of.clone()).await;
+        s.pass(1_000);
+        resume(s, &name, of).await;
+    }
+    pause(s, &name, Some(scope("b"))).await;
+    let prune = |edits_ms, limit| Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, edits_ms, limit };
+    let all = || ListPauses { job: None, which: PauseFilter::All, offset: 0, limit: 10 };
+    let left = |pauses: Vec<Pause>| pauses.into_iter().map(|pause| pause.scope).collect::<Vec<_>>();
+    s.pass(1_000);
+    assert_eq!(s.call(prune(2_000, 10)).await.pauses, 0, "lifted as long ago as the bound is not older");
+    s.pass_micros(1);
+    assert_eq!(s.call(prune(2_000, 10)).await.pauses, 1);
+    assert_eq!(left(s.call(all()).await.pauses), [Some(scope("b")), Some(scope("a"))]);
+    assert_eq!(s.call(prune(0, 1)).await.pauses, 1);
+    assert_eq!(s.call(prune(0, 1)).await.pauses, 0);
+    assert_eq!(left(s.call(all()).await.pauses), [Some(scope("b"))], "it is in force");
+    assert_eq!(pause(s, &name, Some(scope("b"))).await, PauseOutcome::Already(s.after(-1_000).offset_micros(-1)));
 }
 
 async fn repeated_pause_and_resumption_answer_as_the_first(s: &Subject) {

@@ -23,7 +23,7 @@ super::cases! {
 }
 
 fn history(history_ms: u64) -> Prune {
-    Prune { history_ms, receipts_ms: u64::MAX, limit: 1_000 }
+    Prune { history_ms, receipts_ms: u64::MAX, edits_ms: u64::MAX, limit: 1_000 }
 }
 
 /// What of history, ledger and receipts goes; audit events have cases of their own.
@@ -31,7 +31,7 @@ async fn prune(s: &Subject, verb: Prune) -> Pruned {
     Pruned { audit: 0, ..s.call(verb).await }
 }
 
-const NOTHING: Pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0, turns: 0 };
+const NOTHING: Pruned = Pruned { executions: 0, skipped: 0, audit: 0, receipts: 0, turns: 0, edits: 0, pauses: 0 };
 
 async fn history_goes_when_it_is_older_than_the_bound(s: &Subject) {
     let id = s.ended(&job("digest"), succeeded()).await;
@@ -122,17 +122,17 @@ async fn ledger_goes_with_the_history(s: &Subject) {
 async fn receipts_have_a_bound_of_their_own(s: &Subject) {
     s.ended(&job("digest"), succeeded()).await;
     s.pass(1);
-    let receipts = prune(s, Prune { history_ms: u64::MAX, receipts_ms: 0, limit: 100 }).await;
+    let receipts = prune(s, Prune { history_ms: u64::MAX, receipts_ms: 0, edits_ms: u64::MAX, limit: 100 }).await;
     assert_eq!(receipts, Pruned { receipts: 3, ..NOTHING }, "those of plan, claim and settle");
     assert_eq!(prune(s, history(0)).await, Pruned { executions: 1, ..NOTHING });
 }
 
 async fn limit_bounds_ledger_and_receipts_too(s: &Subject) {
     ledger(s, 3).await;
-    let first = prune(s, Prune { history_ms: 0, receipts_ms: 0, limit: 2 }).await;
+    let first = prune(s, Prune { history_ms: 0, receipts_ms: 0, edits_ms: u64::MAX, limit: 2 }).await;
     assert_eq!(first, Pruned { skipped: 2, receipts: 2, ..NOTHING });
     assert_eq!(ledger_left(s).await, ["2"], "the newest is left");
-    let second = prune(s, Prune { history_ms: 0, receipts_ms: 0, limit: 2 }).await;
+    let second = prune(s, Prune { history_ms: 0, receipts_ms: 0, edits_ms: u64::MAX, limit: 2 }).await;
     assert_eq!(second, Pruned { skipped: 1, receipts: 1, ..NOTHING });
 }
 
@@ -167,5 +167,8 @@ async fn fence_grows_on_when_earlier_generations_have_gone(s: &Subject) {
 async fn widest_bounds_keep_everything(s: &Subject) {
     s.ended(&job("digest"), succeeded()).await;
     s.pass(86_400_000 * 365);
-    assert_eq!(prune(s, Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, limit: 1_000 }).await, NOTHING);
+    assert_eq!(
+        prune(s, Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, edits_ms: u64::MAX, limit: 1_000 }).await,
+        NOTHING
+    );
 }

@@ -388,7 +388,7 @@ async fn figures_know_the_rate_that_the_last_turn_was_taken_under(s: &Subject) {
 }
 
 fn prune(receipts_ms: u64, limit: u32) -> Prune {
-    Prune { history_ms: u64::MAX, receipts_ms, limit }
+    Prune { history_ms: u64::MAX, receipts_ms, edits_ms: u64::MAX, limit }
 }
 
 async fn turns_of_a_key_that_rests_are_forgotten(s: &Subject) {

@@ -121,10 +121,12 @@ async fn empty_claim_leaves_no_receipt(s: &Subject) {
     assert_eq!(s.repeat::<Claim>(&request).await.executions.len(), 0);
     s.add_one(&name, |_| {}).await;
     assert_eq!(s.repeat::<Claim>(&request).await.executions.len(), 1);
-    let receipts = s.call(Prune { history_ms: u64::MAX, receipts_ms: 0, limit: 100 }).await.receipts;
+    let receipts =
+        s.call(Prune { history_ms: u64::MAX, receipts_ms: 0, edits_ms: u64::MAX, limit: 100 }).await.receipts;
     assert_eq!(receipts, 0, "nothing is older than now");
     s.pass(1);
-    let receipts = s.call(Prune { history_ms: u64::MAX, receipts_ms: 0, limit: 100 }).await.receipts;
+    let receipts =
+        s.call(Prune { history_ms: u64::MAX, receipts_ms: 0, edits_ms: u64::MAX, limit: 100 }).await.receipts;
     assert_eq!(receipts, 2, "the plan's and the second claim's");
 }
 
@@ -147,7 +149,10 @@ async fn repeated_settle_reports_its_success_after_the_row_has_gone(s: &Subject)
     let first = s.repeat::<Settle>(&request).await;
     assert_eq!(s.repeat::<Settle>(&request).await, first);
     s.pass(1);
-    assert_eq!(s.call(Prune { history_ms: 0, receipts_ms: u64::MAX, limit: 100 }).await.executions, 1);
+    assert_eq!(
+        s.call(Prune { history_ms: 0, receipts_ms: u64::MAX, edits_ms: u64::MAX, limit: 100 }).await.executions,
+        1
+    );
     assert!(s.generations(lease.id).await.is_empty());
     assert_eq!(s.repeat::<Settle>(&request).await, first);
 }
@@ -182,7 +187,7 @@ async fn repeated_cancel_reports_its_own_success(s: &Subject) {
         assert_eq!(s.repeat::<Cancel>(&request).await.outcomes, [Cancelled::Now]);
         s.pass(1);
     }
-    s.call(Prune { history_ms: 0, receipts_ms: u64::MAX, limit: 100 }).await;
+    s.call(Prune { history_ms: 0, receipts_ms: u64::MAX, edits_ms: u64::MAX, limit: 100 }).await;
     assert_eq!(s.repeat::<Cancel>(&request).await.outcomes, [Cancelled::Now], "also after the row has gone");
 }
 
@@ -251,9 +256,9 @@ async fn receipt_lasts_as_long_as_the_window(s: &Subject) {
     let request = s.request(Settle { settlements: vec![Settlement::of(lease, succeeded())] });
     let first = s.repeat::<Settle>(&request).await;
     s.pass(60_000);
-    s.call(Prune { history_ms: u64::MAX, receipts_ms: 60_000, limit: 100 }).await;
+    s.call(Prune { history_ms: u64::MAX, receipts_ms: 60_000, edits_ms: u64::MAX, limit: 100 }).await;
     assert_eq!(s.repeat::<Settle>(&request).await, first);
     s.pass_micros(1);
-    s.call(Prune { history_ms: u64::MAX, receipts_ms: 60_000, limit: 100 }).await;
+    s.call(Prune { history_ms: u64::MAX, receipts_ms: 60_000, edits_ms: u64::MAX, limit: 100 }).await;
     assert!(s.repeat::<Settle>(&request).await.outcomes[0].is_err());
 }

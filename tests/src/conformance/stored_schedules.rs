@@ -3,9 +3,9 @@
 use tourbillon::{
     model::{JobName, Json, Scope, SkipReason, SkippedSlots, Timestamp},
     store::{
-        Cursor, Expected, ListSchedules, ListSkipped, MAX_NOTE_BYTES, PauseJob, PlanEntry, PlanOutcome, PutOutcome,
-        PutSchedule, ReadCursors, Register, RegisteredRules, Registration, RemoveOutcome, RemoveSchedule, ResumeJob,
-        Revision, ScheduleData, ScheduleFilter, SkippedEntry, StoredSchedule,
+        Cursor, Expected, ListSchedules, ListSkipped, MAX_NOTE_BYTES, PauseJob, PlanEntry, PlanOutcome, Prune,
+        PutOutcome, PutSchedule, ReadCursors, Register, RegisteredRules, Registration, RemoveOutcome, RemoveSchedule,
+        ResumeJob, Revision, ScheduleData, ScheduleFilter, SkippedEntry, StoredSchedule,
     },
 };
 
@@ -33,6 +33,8 @@ super::cases! {
     edit_in_a_withdrawn_future_holds_no_schedule_up,
     repeated_edits_answer_as_the_first,
     note_that_is_too_long_is_refused,
+    replaced_edits_are_pruned_and_the_newest_of_each_scope_stays,
+    pruning_takes_the_edits_that_were_replaced_first,
 }
 
 /// A schedule of this name. What it says is nothing to a store.
@@ -438,4 +440,48 @@ async fn note_that_is_too_long_is_refused(s: &Subject) {
     );
     assert_eq!(in_force(s, &name).await, []);
     assert!(matches!(s.call(noted("x".repeat(MAX_NOTE_BYTES))).await.outcome, PutOutcome::Put(_)));
+}
+
+fn edits_older_than(edits_ms: u64, limit: u32) -> Prune {
+    Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, edits_ms, limit }
+}
+
+async fn left(s: &Subject) -> Vec<(String, u32)> {
+    let all = ListSchedules { job: None, scope: None, which: ScheduleFilter::All, after: None, limit: 100 };
+    let told = |stored: StoredSchedule| (stored.scope.id().to_owned(), stored.revision.0);
+    s.call(all).await.schedules.into_iter().map(told).collect()
+}
+
+async fn replaced_edits_are_pruned_and_the_newest_of_each_scope_stays(s: &Subject) {
+    let (name, a) = stored(s).await;
+    let (b, told) = (scope("b"), |kept: &[(&str, u32)]| {
+        kept.iter().map(|(scope, revision)| ((*scope).to_owned(), *revision)).collect::<Vec<_>>()
+    });
+    edit(s, &name, &a, "daily").await;
+    edit(s, &name, &b, "daily").await;
+    s.pass(1_000);
+    edit(s, &name, &a, "hourly").await;
+    s.pass(60_000);
+    assert_eq!(s.call(edits_older_than(60_000, 10)).await.edits, 0, "replaced as long ago as the bound is not older");
+    s.pass_micros(1);
+    assert_eq!(s.call(edits_older_than(60_000, 10)).await.edits, 1);
+    assert_eq!(left(s).await, told(&[("a", 2), ("b", 1)]), "that of b is older, and in force");
+    remove(s, &name, &a).await;
+    s.pass(1);
+    assert_eq!(s.call(edits_older_than(0, 10)).await.edits, 1);
+    assert_eq!(left(s).await, told(&[("a", 3), ("b", 1)]), "a removal is the newest, too");
+    let back = edit(s, &name, &a, "daily").await;
+    assert_eq!(back, PutOutcome::Put(Revision(4)), "no number comes again");
+}
+
+async fn pruning_takes_the_edits_that_were_replaced_first(s: &Subject) {
+    let (name, a) = stored(s).await;
+    let b = scope("b");
+    for (of, schedule) in [(&b, "daily"), (&a, "daily"), (&b, "hourly"), (&a, "hourly")] {
+        edit(s, &name, of, schedule).await;
+        s.pass(1_000);
+    }
+    assert_eq!(s.call(edits_older_than(0, 1)).await.edits, 1);
+    assert_eq!(left(s).await, [("a".to_owned(), 1), ("a".to_owned(), 2), ("b".to_owned(), 2)]);
+    assert_eq!(s.call(edits_older_than(u64::MAX, 1)).await.edits, 0, "the widest bound keeps everything");
 }

@@ -25,6 +25,7 @@ const CASES: &[Case] = &[
     ("follows_what_changes_until_it_is_stopped", follows),
     ("keys_go_through_views_and_rows", keys),
     ("a_change_is_asked_for_and_made_under_the_actor_s_name", changes),
+    ("a_schedule_is_edited_in_a_form_that_shows_its_slots", edits_schedules),
     ("without_leave_nothing_is_changed", read_only),
 ];
 
@@ -81,7 +82,7 @@ fn shows(kind: Kind) {
     let reminders = go(&browser, "job/invoice_reminders");
     assert!(reminders.contains("tenant/globex") && reminders.contains("fresh"), "{reminders}");
     assert!(!reminders.contains("kept in the database"), "its schedule is in its program: {reminders}");
-    scene.put_schedule(HOSTILE);
+    scene.put_schedule("30 2 * * *", HOSTILE);
     let export = go(&browser, "job/warehouse_export");
     for text in ["kept in the database", "tenant/acme", "30 2 * * * Europe/Berlin", "ada", HOSTILE] {
         assert!(export.contains(text), "no `{text}` in {export}");
@@ -235,6 +236,84 @@ fn changes(kind: Kind) {
     assert_eq!(asked("X-Tourbillon-Action: 1\r\n"), "HTTP/1.1 200 OK", "a program");
 }
 
+/// Types into a field of the form, as far as the page can tell.
+fn fill(browser: &Browser, field: &str, value: &str) {
+    browser.script(&format!(
+        "const field = document.querySelector('#edit form').elements['{field}'];
+         field.value = '{value}'; field.dispatchEvent(new Event('input', {{ bubbles: true }})); return 0;"
+    ));
+}
+
+fn previewed(browser: &Browser) -> String {
+    let text = browser.script("return document.getElementById('preview').textContent;");
+    text.as_str().expect("a text").to_owned()
+}
+
+fn edits_schedules(kind: Kind) {
+    let scene = Scene::new(kind, Doors::Actions, Names::Hostile);
+    scene.put_schedule("30 2 * * *", HOSTILE);
+    let browser = opened(&scene, "job/warehouse_export");
+    browser.until("dashboard.data");
+    press_button(&browser, "edit");
+    let can_save = "!document.querySelector('#edit [name=save]').disabled";
+    let is_refused = "document.getElementById('preview').className === 'bad'";
+    browser.until(can_save);
+    let shown = previewed(&browser);
+    assert!(shown.starts_with("30 2 * * * Europe/Berlin: next 20"), "{shown}");
+    assert_eq!(shown.matches(":30:00Z").count(), 3, "its next slots: {shown}");
+    fill(&browser, "cron", "61 2 * * *");
+    browser.until(is_refused);
+    assert_eq!(browser.script(&format!("return {can_save};")), false, "{}", previewed(&browser));
+    fill(&browser, "cron", "0 6 * * *");
+    browser.until(can_save);
+    // Somebody else is faster.
+    scene.put_schedule("45 2 * * *", "mine");
+    browser.script("document.querySelector('#edit [name=save]').click(); return 0;");
+    browser.until(is_refused);
+    let refused = previewed(&browser);
+    assert!(refused.starts_with("somebody else edited `warehouse_export` for tenant/acme meanwhile"), "{refused}");
+    browser.press(key::ESCAPE);
+    browser.until("document.getElementById('view').innerText.includes('45 2 * * * Europe/Berlin')");
+    press_button(&browser, "edit");
+    fill(&browser, "cron", "0 6 * * *");
+    fill(&browser, "gap", "skip");
+    fill(&browser, "note", "earlier");
+    browser.until(can_save);
+    browser.script("document.querySelector('#edit [name=save]').click(); return 0;");
+    browser.until(
+        "dashboard.state().trouble === '`warehouse_export` for tenant/acme runs 0 6 * * * Europe/Berlin from now on, as revision 3'",
+    );
+    browser.until("document.getElementById('view').innerText.includes('earlier')");
+
+    press_button(&browser, "new schedule");
+    fill(&browser, "scope", "tenant/globex");
+    fill(&browser, "kind", "every");
+    fill(&browser, "every", "15");
+    browser.until(can_save);
+    browser.press(key::ENTER);
+    browser.until("document.getElementById('view').innerText.includes('every 900s')");
+
+    let edits = go(&browser, "edits?job=warehouse_export&scope=tenant%2Facme");
+    for text in ["30 2 * * *", "45 2 * * *", "0 6 * * *", "ada", "dashboard", HOSTILE, "in force"] {
+        assert!(edits.contains(text), "no `{text}` in {edits}");
+    }
+    let newest = browser.script("return document.querySelector('main tbody tr').innerText;");
+    assert!(newest.as_str().is_some_and(|row| row.starts_with('3') && row.contains("in force")), "{newest}");
+    assert_eq!(browser.script("return document.querySelectorAll('main img, main script, main b').length;"), 0);
+
+    go(&browser, "job/warehouse_export");
+    press_button(&browser, "edit");
+    browser.until(can_save);
+    let gap = browser.script("return document.querySelector('#edit form').elements.gap.value;");
+    assert_eq!(gap, "skip", "what was chosen is not lost");
+    browser.script("document.querySelector('#edit [name=cancel]').click(); return 0;");
+    press_button(&browser, "remove");
+    browser.script("document.querySelector('#ask [value=yes]').click(); return 0;");
+    browser.until("dashboard.state().trouble.includes('tenant/acme has no schedule from now on, as of revision 4')");
+    browser.until("!document.getElementById('view').innerText.includes('0 6 * * *')");
+    assert_eq!(browser.console(), [""; 0], "the page complains");
+}
+
 fn read_only(kind: Kind) {
     let scene = Scene::new(kind, Doors::ReadOnly, Names::Hostile);
     let browser = opened(&scene, "job/fetch_rates");
@@ -258,15 +337,17 @@ fn read_only(kind: Kind) {
 }
 
 /// (file, view, what the system prefers).
-const TAKEN: [(&str, &str, &str); 3] = [
+const TAKEN: [(&str, &str, &str); 4] = [
     ("dashboard-jobs.png", "jobs", "light"),
     ("dashboard-execution.png", "execution", "dark"),
+    ("dashboard-schedule.png", "schedule", "light"),
     ("dashboard-executions.png", "executions?state=dead,running,succeeded", "light"),
 ];
 
 fn take_pictures(folder: &Path) {
     let scene = Scene::new(Kind::Sqlite, Doors::Actions, Names::Plain);
     scene.pause("rotate_keys");
+    scene.put_schedule("30 2 * * *", "as agreed with the warehouse");
     for (file, view, scheme) in TAKEN {
         let browser = Browser::start();
         browser.prefer(scheme);
@@ -275,6 +356,12 @@ fn take_pictures(folder: &Path) {
             browser.until("document.querySelector('main tbody tr')");
             browser.script("document.querySelector('main tbody tr').click(); return 0;");
             browser.until("dashboard.name === 'execution' && dashboard.data");
+        } else if view == "schedule" {
+            seen(&browser, &scene, "job/warehouse_export");
+            press_button(&browser, "edit");
+            fill(&browser, "cron", "30 2 * * mon-fri");
+            fill(&browser, "note", "the plant rests at weekends");
+            browser.until("!document.querySelector('#edit [name=save]').disabled");
         } else {
             seen(&browser, &scene, view);
         }

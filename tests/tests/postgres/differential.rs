@@ -329,6 +329,7 @@ impl World {
             _ if self.dice.one_in(4) => Prune {
                 history_ms: self.dice.below(20_000),
                 receipts_ms: self.dice.below(20_000),
+                edits_ms: self.dice.below(20_000),
                 limit: 1 + self.dice.below(5) as u32,
             }
             .into(),

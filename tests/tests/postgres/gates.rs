@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Keeps history and receipts.
-const PRUNE: Prune = Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, limit: 100 };
+const PRUNE: Prune = Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, edits_ms: u64::MAX, limit: 100 };
 
 const QUEUE: &str = "orders";
 

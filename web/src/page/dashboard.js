@@ -91,15 +91,20 @@ const dashboard = {
       if (dialog.returnValue !== "yes") return;
       try {
         const { done, text } = await ask(path, {}, body);
-        this.trouble(text, done ? "done" : "refused");
+        await this.changed(text, done ? "done" : "refused");
       } catch (error) {
-        this.trouble(error.message, "refused");
+        await this.changed(error.message, "refused");
       }
-      // A look is shared for a second: what was just changed may not be in it yet.
-      setTimeout(() => this.look(), 1100);
-      await this.look();
     };
     dialog.showModal();
+  },
+
+  /** Says what became of a change, and looks what there is now. */
+  async changed(text, of) {
+    this.trouble(text, of);
+    // A look is shared for a second: what was just changed may not be in it yet.
+    setTimeout(() => this.look(), 1100);
+    await this.look();
   },
 
   follow(live) {

@@ -85,25 +85,18 @@ function job([name]) {
     }] : []),
   ], "No scope of it was ever planned.");
   const recent = executionTable("It has no execution that is still known.", false);
-  const stored = new Table([
-    { title: "Scope", cell: ({ stored: { scope } }) => h("span", { class: "name" }, scopeOf(scope)) },
-    { title: "Schedule", cell: ({ words }) => words ?? tag("cannot be read", "bad") },
-    { title: "Revision", look: "n", cell: ({ stored }) => count(stored.revision) },
-    { title: "Since", look: "w", cell: ({ stored }) => when(stored.edited_at) },
-    { title: "By", cell: ({ stored }) => stored.edited_by },
-    { title: "Note", cell: ({ stored }) => stored.note ?? h("span", { class: "zero" }, "–") },
-  ], "The database keeps no schedule of it.");
-  const schedules = h("div", { hidden: "" }, h("h2", {}, "Schedules ", h("small", {}, "kept in the database")), stored.element);
+  const stored = scheduleTable(name);
+  const fresh = acts ? h("div", { class: "bar" }, h("button", { type: "button", onclick: () => editSchedule(name) }, "new schedule")) : null;
+  const schedules = h("div", { hidden: "" }, h("h2", {}, "Schedules ", h("small", {}, "kept in the database")), fresh, stored.element);
   const head = h("div");
   return {
     element: [head, scopes.element, schedules, h("h2", {}, "Executions ", h("small", {}, h("a", { href: `#/executions?job=${part(name)}` }, "all of them"))), recent.element],
     load: async () => ({ scopes: await ask("scopes", { job: name, limit: 200 }), recent: await ask("executions", { job: name, limit: 15 }),
       stored: await ask("schedules", { job: name, limit: 200 }) }),
     show: (data, overview) => {
-      schedules.hidden = data.stored.schedules.length === 0;
-      stored.show(data.stored.schedules.filter(filtered(({ stored, words }) => [scopeOf(stored.scope), words, stored.edited_by])),
-        ({ stored }) => JSON.stringify(stored.scope), ({ stored }) => `#/executions?job=${part(name)}&scope=${part(scopeOf(stored.scope))}`);
+      stored.show(data.stored.schedules);
       const entry = overview.jobs.find((row) => row.job === name);
+      schedules.hidden = data.stored.schedules.length === 0 && !entry?.stored_schedules;
       head.replaceChildren(
         h("h2", {}, name, h("small", {}, entry ? entry.schedule ?? "" : "is not registered")),
         h("div", { class: "bar" }, entry ? [
@@ -372,6 +365,6 @@ function pauses(_, query) {
   };
 }
 
-const VIEWS = { jobs, job, executions, execution, queues, queue, locks, missed, pauses };
+const VIEWS = { jobs, job, edits, executions, execution, queues, queue, locks, missed, pauses };
 const TABS = ["jobs", "executions", "queues", "locks", "missed", "pauses"];
-const TAB_OF = { job: "jobs", execution: "executions", queue: "queues" };
+const TAB_OF = { job: "jobs", edits: "jobs", execution: "executions", queue: "queues" };

@@ -151,6 +151,16 @@ impl Cron {
         Self { fold, ..self }
     }
 
+    /// What becomes of wall times that do not exist.
+    pub fn gap_rule(&self) -> Gap {
+        self.gap
+    }
+
+    /// What becomes of wall times that exist twice.
+    pub fn fold_rule(&self) -> Fold {
+        self.fold
+    }
+
     /// The pattern: upper case, single spaces, nicknames written out.
     pub fn pattern(&self) -> &str {
         self.pattern.text()

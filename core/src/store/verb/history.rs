@@ -90,8 +90,9 @@ pub struct JobStats {
     pub turns: Option<Turns>,
 }
 
-/// Deletes what is older than a bound: history by finish, ledger by record, audit events by their instant, receipts by
-/// request, turns of limit keys by their last. Up to `limit` rows of each, oldest first.
+/// Deletes what is older than a bound: history by finish, ledger by record, audit events by their instant, edits of stored
+/// schedules by the next edit, pauses by their end, receipts by request, turns of limit keys by their last. Up to `limit`
+/// rows of each, oldest first. What is in force stays, however old it is, and the newest edit of a scope, be it a removal.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Prune {
     /// Finished executions, ledger entries and audit events older than this many milliseconds go.
@@ -99,12 +100,19 @@ pub struct Prune {
     /// Receipts older than this go: the idempotency window. So do the turns of keys that took none for as long, unless that
     /// gave one more than its [rate](crate::model::Rate) allows.
     pub receipts_ms: u64,
+    /// Edits of stored schedules that were replaced, and pauses that were lifted, longer ago than this many milliseconds go.
+    #[serde(default = "forever")]
+    pub edits_ms: u64,
     /// 1 to [`MAX_BATCH`](super::MAX_BATCH).
     pub limit: u32,
 }
 
+const fn forever() -> u64 {
+    u64::MAX
+}
+
 /// Reply to [`Prune`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Debug)]
 pub struct Pruned {
     /// Finished executions deleted.
     pub executions: u64,
@@ -117,12 +125,18 @@ pub struct Pruned {
     /// Limit keys whose turns were forgotten.
     #[serde(default)]
     pub turns: u64,
+    /// Edits of stored schedules deleted.
+    #[serde(default)]
+    pub edits: u64,
+    /// Lifted pauses deleted.
+    #[serde(default)]
+    pub pauses: u64,
 }
 
 impl Pruned {
     /// The greatest of the counts: where it is less than [`Prune::limit`], nothing that is old enough is left.
     pub fn most(&self) -> u64 {
-        let Self { executions, skipped, audit, receipts, turns } = *self;
-        executions.max(skipped).max(audit).max(receipts).max(turns)
+        let Self { executions, skipped, audit, receipts, turns, edits, pauses } = *self;
+        [executions, skipped, audit, receipts, turns, edits, pauses].into_iter().fold(0, u64::max)
     }
 }
