@@ -142,6 +142,8 @@ mod tests {
                         | "list_pauses"
                         | "list_schedules"
                         | "select_withdrawn"
+                        | "prune_edits"
+                        | "prune_pauses"
                         | "prune_turns"
                         | "select_withdrawn_gates"
                         | "select_withdrawn_locks"

@@ -79,7 +79,6 @@ PARTS = {
     "postgres-sql": (
         ["pg-backend/sql/*.sql"],
         [
-            *((SUITE, "conformance", f"postgres::{topic}") for topic in STATEMENTS),
             (SUITE, "conformance", "postgres::"),
             # Its rows tell of exceptions alone, and take the short ways.
             (SUITE, "conformance", "pooled::"),
@@ -87,6 +86,19 @@ PARTS = {
             (SUITE, "races", "postgres::"),
         ],
     ),
+}
+# Of a statement, by what its file is called: topics of conformance that are about it, which are asked before the whole.
+NEAREST = {
+    "cancel": ["cancel"], "claim": ["claim", "limits", "rates", "unreadable"], "clamp": ["clock_steps"], "clean": ["item_life"],
+    "delete": ["item_life"], "edit_schedule": ["stored_schedules"], "enqueue": ["enqueue", "limits"], "heartbeat": ["heartbeat"],
+    "list_audit": ["audit"], "list_executions": ["list"], "list_items": ["items"], "list_jobs": ["jobs"],
+    "list_pauses": ["pauses"], "list_recent": ["jobs", "list"], "list_schedules": ["stored_schedules"], "list_scopes": ["jobs"],
+    "list_skipped": ["list", "prune"], "lock_jobs": ["register", "plan"], "lock_keys": ["enqueue"], "lock_queue": ["enqueue"],
+    "lock_requeue": ["requeue"], "lock_executions": ["requeue", "cancel"], "lock": ["lock"], "make_gates": ["limits"],
+    "pause": ["pauses"], "plan": ["plan", "pauses", "stored_schedules"], "prune_gates": ["limits", "rates"], "prune": ["prune", "rates"],
+    "read_cursors": ["plan", "pauses"], "read_due": ["due"], "read_queue": ["items", "rates"], "read_stats": ["list", "rates"],
+    "register": ["register"], "requeue": ["requeue"], "rescue": ["rescue"], "resume": ["pauses"], "set_aside": ["unreadable"],
+    "settle": ["settle", "retention"], "start": ["start"], "tell": ["notices"], "trigger": ["pauses"], "update": ["item_life"],
 }
 # Where a part's statements are read into the program.
 READERS = {"postgres-sql": "pg-backend/src/sql.rs"}
@@ -370,6 +382,15 @@ def ask(program, argument, number, patience):
     return ("passed" if count else "has no test"), took
 
 
+def near(change):
+    """The suites that are about a statement, by the longest beginning of its name that is listed, or by its last word."""
+    stem = Path(change.name.split(":")[0]).stem if ".sql:" in change.name else ""
+    for name in sorted(NEAREST, key=len, reverse=True):
+        if stem.startswith(name) or stem.split("_")[-1].startswith(name):
+            return [(SUITE, "conformance", f"postgres::{topic}") for topic in NEAREST[name]]
+    return []
+
+
 class Run:
     """Asks the suites, and keeps what they say, so that it can go on after a break."""
 
@@ -379,9 +400,12 @@ class Run:
         self.noticed, self.missed, self.usual = load(self.path, [{}, {}, {}])
 
     def ask(self, programs, changes, is_whole=True):
-        for package, target, argument in self.suites:
-            suite, program = " ".join((package, target, argument)), programs[package, target]
-            left = [c for c in changes if c.key not in self.noticed and suite not in self.missed.get(c.key, [])]
+        nearest = {change.key: list(near(change)) for change in changes}
+        for one in [*dict.fromkeys(suite for suites in nearest.values() for suite in suites), *self.suites]:
+            package, target, argument = one
+            suite, program = " ".join(one), programs[package, target]
+            left = [c for c in changes if one in self.suites or one in nearest[c.key]]
+            left = [c for c in left if c.key not in self.noticed and suite not in self.missed.get(c.key, [])]
             if not left:
                 continue
             if suite not in self.usual and is_whole:
