@@ -26,13 +26,13 @@ pub(crate) type Asked<T> = Result<Json<T>, JsonRejection>;
 /// A job, or one scope of it.
 #[derive(Deserialize)]
 pub(crate) struct Target {
-    pub(crate) job: String,
+    job: String,
     scope_kind: Option<String>,
     scope_id: Option<String>,
 }
 
 impl Target {
-    pub(crate) fn scope(&self) -> Result<Option<Scope>, Problem> {
+    fn scope(&self) -> Result<Option<Scope>, Problem> {
         api::scope(self.scope_kind.as_deref(), self.scope_id.as_deref())
     }
 }

@@ -18,7 +18,7 @@ use tourbillon::{
 
 use crate::{
     access::Actor,
-    action::{Asked, Target, operator, told, unknown},
+    action::{Asked, operator, told, unknown},
     api::{self, Answer, answer, page_limit},
     problem::Problem,
     web::Shared,
@@ -57,7 +57,9 @@ impl When {
         match schedule {
             Schedule::Cadence(cadence) => Some(Self {
                 every_us: u64::try_from(cadence.every().as_micros()).ok(),
-                anchor: Some(cadence.anchor().to_string()),
+                anchor: Some(cadence.anchor())
+                    .filter(|anchor| *anchor != Cadence::MONDAY)
+                    .map(|anchor| anchor.to_string()),
                 ..Self::default()
             }),
             Schedule::Cron(cron) => {
@@ -174,9 +176,13 @@ pub(crate) async fn preview(
 
 /// An edit of one scope's schedule.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Edit {
-    #[serde(flatten)]
-    target: Target,
+    job: String,
+    scope_kind: Option<String>,
+    scope_id: Option<String>,
+    /// To what; not in a removal.
+    when: Option<When>,
     /// The revision that must be in force, 0 for none; whatever there is, when it is not said.
     expect: Option<u32>,
     /// Why.
@@ -185,7 +191,7 @@ pub(crate) struct Edit {
 
 impl Edit {
     fn scope(&self) -> Result<Scope, Problem> {
-        Ok(self.target.scope()?.unwrap_or_else(Scope::global))
+        Ok(api::scope(self.scope_kind.as_deref(), self.scope_id.as_deref())?.unwrap_or_else(Scope::global))
     }
 
     fn edit(&self) -> Result<ScheduleEdit, Problem> {
@@ -194,30 +200,37 @@ impl Edit {
             Some(0) => Expected::Nothing,
             Some(revision) => Expected::Revision(Revision(revision)),
         };
-        let edit = ScheduleEdit::of(&self.target.job, self.scope()?).expecting(expected);
+        let edit = ScheduleEdit::of(&self.job, self.scope()?).expecting(expected);
         let note = self.note.as_deref().map(str::trim).filter(|note| !note.is_empty());
         Ok(note.map_or(edit.clone(), |note| edit.note(note)))
     }
 
-    /// The scope as people write it, and the job.
+    /// The job and the scope as people write them.
     fn of_what(&self) -> Result<String, Problem> {
-        let scope = self.scope()?;
-        let job = &self.target.job;
+        let (job, scope) = (&self.job, self.scope()?);
         Ok(if scope == Scope::global() { format!("`{job}`") } else { format!("`{job}` for {scope}") })
+    }
+
+    /// What is there is not what was expected: said in words, and which revision it is.
+    fn conflict(&self, found: Option<Revision>) -> Answer {
+        let what = self.of_what()?;
+        let text = match (self.expect, found) {
+            (Some(0), Some(found)) => {
+                format!("{what} has a schedule already, as revision {found}: nothing was changed")
+            }
+            (_, Some(found)) => {
+                format!("{what} was edited meanwhile: revision {found} is in force, and nothing was changed")
+            }
+            (_, None) => format!("{what} has no schedule any more: nothing was changed"),
+        };
+        Ok(Json(json!({ "done": false, "text": text, "in_force": found })))
     }
 }
 
-/// A put: an [`Edit`], and to what.
-#[derive(Deserialize)]
-pub(crate) struct Put {
-    #[serde(flatten)]
-    edit: Edit,
-    when: When,
-}
-
 /// Gives one scope a schedule, in place of the one that it has.
-pub(crate) async fn put(State(shared): State<Arc<Shared>>, actor: Actor, asked: Asked<Put>) -> Answer {
-    let Json(Put { edit, when }) = asked?;
+pub(crate) async fn put(State(shared): State<Arc<Shared>>, actor: Actor, asked: Asked<Edit>) -> Answer {
+    let Json(edit) = asked?;
+    let when = edit.when.as_ref().ok_or_else(|| Problem::bad("which schedule? give `when`"))?;
     let (schedule, what) = (when.schedule()?, edit.of_what()?);
     match operator(&shared, &actor)?.put_schedule(edit.edit()?, &schedule).await? {
         PutOutcome::Put(revision) => {
@@ -226,36 +239,35 @@ pub(crate) async fn put(State(shared): State<Arc<Shared>>, actor: Actor, asked: 
         PutOutcome::Unchanged(revision) => {
             told(false, format!("{what} runs {schedule} already, as revision {revision}"))
         }
-        PutOutcome::Conflict(found) => conflict(&what, found),
-        PutOutcome::UnknownJob => unknown(&edit.target.job),
-        PutOutcome::NotStored => told(
-            false,
-            format!(
-                "`{}` has its schedule from its program: only jobs with `stored_schedules` take one from here",
-                edit.target.job
-            ),
-        ),
+        PutOutcome::Conflict(found) => edit.conflict(found),
+        PutOutcome::UnknownJob => unknown(&edit.job),
+        PutOutcome::NotStored => {
+            let job = &edit.job;
+            told(
+                false,
+                format!(
+                    "`{job}` has its schedule from its program: only jobs with `stored_schedules` take one from here"
+                ),
+            )
+        }
     }
 }
 
 /// Takes the schedule of one scope away.
 pub(crate) async fn remove(State(shared): State<Arc<Shared>>, actor: Actor, asked: Asked<Edit>) -> Answer {
     let Json(edit) = asked?;
+    if edit.when.is_some() {
+        return Err(Problem::bad("a removal has no `when`: to put a schedule ask `put_schedule`"));
+    }
     let what = edit.of_what()?;
     match operator(&shared, &actor)?.remove_schedule(edit.edit()?).await? {
         RemoveOutcome::Removed(revision) => {
             told(true, format!("{what} has no schedule from now on, as of revision {revision}"))
         }
         RemoveOutcome::NotThere => told(false, format!("{what} has no schedule here: nothing was removed")),
-        RemoveOutcome::Conflict(found) => conflict(&what, Some(found)),
-        RemoveOutcome::UnknownJob => unknown(&edit.target.job),
+        RemoveOutcome::Conflict(found) => edit.conflict(Some(found)),
+        RemoveOutcome::UnknownJob => unknown(&edit.job),
     }
-}
-
-fn conflict(what: &str, found: Option<Revision>) -> Answer {
-    let found = found
-        .map_or_else(|| "it has no schedule any more".to_owned(), |found| format!("revision {found} is in force"));
-    told(false, format!("somebody else edited {what} meanwhile: {found}, and nothing was changed"))
 }
 
 #[cfg(test)]

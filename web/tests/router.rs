@@ -91,13 +91,17 @@ async fn another_name_is_refused_before_anything_is_read() {
 #[tokio::test]
 async fn a_change_needs_leave_of_the_owner_and_of_the_check() {
     let pause = r#"{"job":"digest"}"#;
-    let (status, answer) = post(&web().router(), "/api/pause", pause).await;
-    assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
     let ada = || OperatorName::new("ada").expect("a name");
-    let (status, _) = post(&web().authorize(move |_| Access::Act(ada())).router(), "/api/pause", pause).await;
-    assert_eq!(status, StatusCode::FORBIDDEN, "the check cannot allow what the owner did not");
-    let (status, _) = post(&web().allow_actions().authorize(|_| Access::Read).router(), "/api/pause", pause).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
+    for path in ["pause", "resume", "trigger", "put_schedule", "remove_schedule", "retry", "cancel"] {
+        let path = format!("/api/{path}");
+        let body = if path.ends_with('y') || path.ends_with("cel") { r#"{"ids":[]}"# } else { pause };
+        let (status, answer) = post(&web().router(), &path, body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {answer}");
+        let (status, _) = post(&web().authorize(move |_| Access::Act(ada())).router(), &path, body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}: the check cannot allow what the owner did not");
+        let reader = web().allow_actions().authorize(|_| Access::Read).router();
+        assert_eq!(post(&reader, &path, body).await.0, StatusCode::FORBIDDEN, "{path}");
+    }
     let (status, answer) = post(&web().allow_actions().router(), "/api/pause", pause).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!((&answer["done"], &answer["text"]), (&false.into(), &"there is no job `digest`".into()));
@@ -174,33 +178,35 @@ async fn schedules_of_the_database_are_edited_removed_and_previewed() {
     while post(&router, "/api/put_schedule", &put("export", "")).await.1["done"] != true {
         tokio::task::yield_now().await;
     }
+    let remove = |rest: &str| format!(r#"{{"job":"export","scope_kind":"tenant","scope_id":"a"{rest}}}"#);
     for (path, body, done, text) in [
-        ("put_schedule", put("export", ""), false, "`export` for tenant/a runs every 900s already, as revision 1"),
-        (
-            "put_schedule",
-            put("export", r#","expect":0"#),
-            false,
-            "meanwhile: revision 1 is in force, and nothing was changed",
-        ),
-        ("put_schedule", put("exprt", ""), false, "there is no job `exprt`"),
-        (
-            "put_schedule",
-            put("digest", ""),
-            false,
-            "`digest` has its schedule from its program: only jobs with `stored_schedules`",
-        ),
-        ("remove_schedule", put("export", r#","expect":7"#), false, "meanwhile: revision 1 is in force"),
-        ("remove_schedule", put("export", r#","expect":1,"note":" moved ""#), true, "as of revision 2"),
-        ("remove_schedule", put("export", ""), false, "has no schedule here: nothing was removed"),
+        ("put", put("export", ""), false, "`export` for tenant/a runs every 900s already, as revision 1"),
+        ("put", put("export", r#","expect":0"#), false, "has a schedule already, as revision 1: nothing was changed"),
+        ("put", put("export", r#","expect":2"#), false, "was edited meanwhile: revision 1 is in force"),
+        ("put", put("exprt", ""), false, "there is no job `exprt`"),
+        ("put", put("digest", ""), false, "`digest` has its schedule from its program"),
+        ("remove", remove(r#","expect":7"#), false, "was edited meanwhile: revision 1 is in force"),
+        ("remove", remove(r#","expect":1,"note":" moved ""#), true, "as of revision 2"),
+        ("remove", remove(""), false, "has no schedule here: nothing was removed"),
+        ("put", put("export", r#","expect":2"#), false, "has no schedule any more: nothing was changed"),
     ] {
-        let (status, answer) = post(&router, &format!("/api/{path}"), &body).await;
+        let (status, answer) = post(&router, &format!("/api/{path}_schedule"), &body).await;
         assert_eq!((status, &answer["done"]), (StatusCode::OK, &done.into()), "{body}: {answer}");
         assert!(answer["text"].as_str().is_some_and(|told| told.contains(text)), "{body}: {answer}");
     }
-    let (status, answer) =
-        post(&router, "/api/put_schedule", r#"{"job":"export","when":{"cron":"@daily","zone":"Mars"}}"#).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert!(answer["error"].as_str().is_some_and(|error| error.contains("Mars")), "{answer}");
+    let long = format!(r#","note":"{}""#, "ß".repeat(600));
+    for (body, text) in [
+        (r#"{"job":"export","when":{"cron":"@daily","zone":"Mars"}}"#.to_owned(), "Mars"),
+        (r#"{"job":"export"}"#.to_owned(), "give `when`"),
+        (put("export", r#","expct":1"#), "unknown field `expct`"),
+        (put("export", &long), "1024"),
+    ] {
+        let (status, answer) = post(&router, "/api/put_schedule", &body).await;
+        assert!(status.is_client_error(), "{status}: {body}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains(text)), "{body}: {answer}");
+    }
+    let (status, _) = post(&router, "/api/remove_schedule", &put("export", "")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "a removal to something");
 
     // {"cron":"0 0 * * *","zone":"UTC"}
     let draft = "%7B%22cron%22%3A%220%200%20*%20*%20*%22%2C%22zone%22%3A%22UTC%22%7D";

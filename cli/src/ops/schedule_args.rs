@@ -13,7 +13,7 @@ use super::args::{At, duration, job, operator, scope};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchedulesCommand {
-    /// List schedules in force, ordered by job and scope; with --all every edit that ever was.
+    /// List schedules in force, ordered by job and scope; with --all every edit that is still known.
     List(ListArgs),
     /// Give a scope of a job a schedule, in place of the one that it has. Nothing from before now is made.
     Set(SetArgs),

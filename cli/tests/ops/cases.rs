@@ -304,6 +304,18 @@ fn prune(site: &Site) {
     let said = site.says(&["prune", "--older-than", "1h"]);
     assert!(said.starts_with("deleted 2 executions, 2 missed slots, "), "{said}");
     assert_eq!(site.json(&["executions"])["executions"].as_array().map(Vec::len), Some(2), "live ones stay");
+
+    site.register_stored("export");
+    for every in ["1h", "2h"] {
+        site.says(&["schedules", "set", "export", "--every", every]);
+    }
+    site.says(&["pause", "digest"]);
+    site.says(&["resume", "digest"]);
+    let kept = site.says(&["prune", "--older-than", "36500d"]);
+    assert!(kept.ends_with("0 edits of schedules, 0 lifted pauses\n"), "{kept}");
+    let said = site.says(&["prune", "--older-than", "36500d", "--edits-older-than", "1ms"]);
+    assert!(said.ends_with("1 edits of schedules, 1 lifted pauses\n"), "{said}");
+    assert_eq!(site.json(&["schedules", "list", "--all"])["schedules"].as_array().map(Vec::len), Some(1));
 }
 
 fn serve(site: &Site) {

@@ -76,7 +76,7 @@ impl JobOperator {
     }
 
     /// The schedules that the database keeps, of one job or of all, ordered by job, scope and revision: those in force, or
-    /// every edit that ever was, removals included.
+    /// every edit that is still known, removals included.
     pub async fn schedules(
         &self,
         job: Option<&str>,

@@ -1,7 +1,7 @@
 //! Owns the pause: a job, or one scope of it, that plans nothing and whose planned executions wait.
 //!
-//! A pause that was lifted stays as a record of who stopped what, and for how long. People make pauses, so they are
-//! few, and are never pruned.
+//! A pause that was lifted stays as a record of who stopped what, and for how long, until it is older than edits are kept
+//! (`Settings::keep_edits`).
 
 use serde::{Deserialize, Serialize};
 

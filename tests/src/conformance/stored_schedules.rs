@@ -477,7 +477,8 @@ async fn replaced_edits_are_pruned_and_the_newest_of_each_scope_stays(s: &Subjec
 async fn pruning_takes_the_edits_that_were_replaced_first(s: &Subject) {
     let (name, a) = stored(s).await;
     let b = scope("b");
-    for (of, schedule) in [(&b, "daily"), (&a, "daily"), (&b, "hourly"), (&a, "hourly")] {
+    // The one that was made first is replaced last.
+    for (of, schedule) in [(&a, "daily"), (&b, "daily"), (&b, "hourly"), (&a, "hourly")] {
         edit(s, &name, of, schedule).await;
         s.pass(1_000);
     }

@@ -52,7 +52,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const POCKET: usize = 12;
 
 /// Keeps what the checker reads in the end: what goes is what a store counts limits with, where nothing uses it.
-pub(crate) const PRUNE: Prune = Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, edits_ms: u64::MAX, limit: 100 };
+pub(crate) const PRUNE: Prune = Prune { history_ms: u64::MAX, receipts_ms: u64::MAX, edits_ms: 0, limit: 100 };
 
 /// One of the tasks.
 pub(crate) struct Worker {

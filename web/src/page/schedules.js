@@ -3,11 +3,21 @@
 /** What the distance of a grid is told in, largest first, in microseconds. */
 const UNITS = [["days", 86400e6], ["hours", 3600e6], ["minutes", 60e6], ["seconds", 1e6], ["milliseconds", 1e3]];
 
-const scheduleWords = ({ stored, words }) => (stored.schedule ? words ?? tag("cannot be read", "bad") : tag("removed", "soft"));
-const editsLink = (job, scope) => `#/edits?job=${part(job)}&scope=${part(scopeOf(scope))}`;
+const editsLink = (job, { kind, id }) => `#/edits?job=${part(job)}&kind=${part(kind)}&id=${part(id)}`;
+
+/** Also what two schedules of the same words differ in. */
+function scheduleWords({ stored, words: text, when: form }) {
+  if (!stored.schedule) return tag("removed", "soft");
+  if (!text) return tag("cannot be read", "bad");
+  const rest = [
+    form?.gap && `skipped times: ${words(form.gap)}`, form?.fold && `repeated times: ${form.fold}`, form?.anchor && `one at ${form.anchor}`,
+  ].filter(Boolean);
+  return rest.length ? [text, h("span", { class: "soft" }, `, ${rest.join(", ")}`)] : text;
+}
 
 /** Those of one job that are in force. */
 function scheduleTable(job) {
+  const more = h("p", { class: "soft", hidden: "" }, "There are more. Whoever edits one of them names its scope in a new schedule.");
   const table = new Table([
     { title: "Scope", cell: ({ stored: { scope } }) => h("span", { class: "name" }, scopeOf(scope)) },
     { title: "Schedule", cell: scheduleWords },
@@ -24,16 +34,18 @@ function scheduleTable(job) {
     }] : []),
   ], "The database keeps no schedule of it: it makes no slots.");
   return {
-    element: table.element,
-    show: (rows) => table.show(rows.filter(filtered(({ stored, words }) => [scopeOf(stored.scope), words, stored.edited_by, stored.note])),
-      ({ stored }) => JSON.stringify(stored.scope), ({ stored }) => editsLink(job, stored.scope)),
+    element: [table.element, more],
+    show: ({ schedules, next }) => {
+      more.hidden = !next;
+      table.show(schedules.filter(filtered(({ stored, words }) => [scopeOf(stored.scope), words, stored.edited_by, stored.note])),
+        ({ stored }) => JSON.stringify(stored.scope), ({ stored }) => editsLink(job, stored.scope));
+    },
   };
 }
 
-/** Every edit of one scope's schedule, the newest first. */
+/** The edits of one scope's schedule, in the order in which they were made. */
 function edits(_, query) {
-  const [job, scope] = [query.get("job"), query.get("scope") ?? ""];
-  const slash = scope.indexOf("/");
+  const [job, kind, id] = ["job", "kind", "id"].map((name) => query.get(name) ?? "");
   const table = new Table([
     { title: "Revision", look: "n", cell: ({ stored }) => String(stored.revision) },
     { title: "Schedule", cell: scheduleWords },
@@ -41,32 +53,31 @@ function edits(_, query) {
     { title: "By", cell: ({ stored }) => stored.edited_by },
     { title: "Until", look: "w", cell: ({ stored }) => (stored.replaced_at ? when(stored.replaced_at) : tag(stored.schedule ? "in force" : "newest", "good")) },
     { title: "Note", cell: ({ stored }) => stored.note ?? h("span", { class: "zero" }, "–") },
-  ], "Nobody edited it, or its edits were pruned.");
+  ], "Nobody edited it.");
+  const later = h("button", { type: "button" }, "later");
+  later.addEventListener("click", () => { location.hash = `${editsLink(job, { kind, id })}&after=${part(later.dataset.after)}`; });
   return {
-    element: [h("h2", {}, h("a", { href: jobLink(job) }, job), h("small", {}, `edits of the schedule of ${scope}`)), table.element],
-    load: async () => {
-      if (slash < 0) throw new Error("a scope is written kind/id, for example tenant/acme");
-      const rows = [];
-      let after = null;
-      do {
-        const page = await ask("schedules", { job, scope_kind: scope.slice(0, slash), scope_id: scope.slice(slash + 1), all: true, limit: 500, after });
-        rows.push(...page.schedules);
-        after = page.next;
-      } while (after);
-      return rows.reverse();
+    element: [h("h2", {}, h("a", { href: jobLink(job) }, job), h("small", {}, `edits of the schedule of ${kind}/${id}`)), table.element,
+      h("div", { class: "bar" }, later)],
+    load: () => ask("schedules", { job, scope_kind: kind, scope_id: id, all: true, limit: 100, after: query.get("after") }),
+    show: ({ schedules, next }) => {
+      later.hidden = !next;
+      later.dataset.after = next ?? "";
+      table.show(schedules.filter(filtered(({ stored, words }) => [words, stored.edited_by, stored.note])), ({ stored }) => stored.revision);
     },
-    show: (rows) => table.show(rows.filter(filtered(({ stored, words }) => [words, stored.edited_by, stored.note])), ({ stored }) => stored.revision),
   };
 }
 
-/** The schedule that the form says; null while it says none. */
+/** The schedule that the form says, or in words what it lacks. */
 function drafted({ kind, cron, zone, gap, fold, every, unit, anchor }) {
   if (kind.value === "cron") {
+    if (!cron.value.trim()) return "give a pattern, for example 0 8 * * mon-fri";
     const rules = { ...(gap.value && { gap: gap.value }), ...(fold.value && { fold: fold.value }) };
-    return cron.value.trim() && zone.value.trim() ? { cron: cron.value.trim(), zone: zone.value.trim(), ...rules } : null;
+    return { cron: cron.value.trim(), ...(zone.value.trim() && { zone: zone.value.trim() }), ...rules };
   }
   const every_us = Math.round(Number(every.value) * Number(unit.value));
-  return every_us > 0 ? { every_us, ...(anchor.value.trim() && { anchor: anchor.value.trim() }) } : null;
+  if (!(every_us > 0)) return "give the distance from slot to slot, for example 15 minutes";
+  return { every_us, ...(anchor.value.trim() && { anchor: anchor.value.trim() }) };
 }
 
 function fill({ scope, kind, cron, zone, gap, fold, every, unit, anchor }, row) {
@@ -84,35 +95,45 @@ function fill({ scope, kind, cron, zone, gap, fold, every, unit, anchor }, row) 
   anchor.value = had.anchor ?? "";
 }
 
-/** Opens the form: of what a scope has, or of a scope that is to be named. What was typed stays there until it is saved. */
+/** How often the form was opened, closed or changed: what was asked before the last of these changes nothing in it any more. */
+let formTurn = 0;
+
+/** Opens the form: of what a scope has, or of a scope that is to be named. */
 function editSchedule(job, row = null) {
   const dialog = byId("edit");
   const form = dialog.querySelector("form");
   const fields = form.elements;
   const line = byId("preview");
-  let turn = 0;
+  let [shown, expect] = [null, row?.stored.revision ?? 0];
   const say = (look, ...text) => { line.className = look; line.replaceChildren(...text.flat(Infinity)); };
-  const look = async (mine, draft) => {
+  const look = async (turn, draft) => {
     try {
       const { words, next, refused } = await ask("preview", { when: JSON.stringify(draft) });
-      if (mine !== turn) return;
+      if (turn !== formTurn) return;
       if (refused) return say("bad", refused);
       say("soft", `${words}: `, next.length ? "next" : "it has no slot any more", next.map((slot) => [" ", h("span", {}, slot)]));
-      fields.save.disabled = false;
     } catch (error) {
-      if (mine === turn) say("bad", error.message);
+      if (turn === formTurn) say("bad", error.message);
     }
   };
-  // Each change is looked at once the person stops for a moment; what was asked before does not count any more.
+  // The slots of each change are shown once the person stops for a moment.
   const changed = () => {
-    turn += 1;
-    const [mine, draft] = [turn, drafted(fields)];
-    for (const part of form.querySelectorAll("[data-kind]")) part.hidden = part.dataset.kind !== fields.kind.value;
-    fields.save.disabled = true;
-    say("soft", "");
-    if (draft) setTimeout(() => { if (mine === turn) look(mine, draft); }, 150);
+    for (const part of form.querySelectorAll("[data-kind]")) part.hidden = part.disabled = part.dataset.kind !== fields.kind.value;
+    const draft = drafted(fields);
+    if (JSON.stringify(draft) === shown) return;
+    shown = JSON.stringify(draft);
+    formTurn += 1;
+    const turn = formTurn;
+    say("soft", typeof draft === "string" ? draft : "");
+    if (typeof draft !== "string") setTimeout(() => { if (turn === formTurn) look(turn, draft); }, 150);
+  };
+  const named = () => {
+    if (row) return row.stored.scope;
+    const [kind, ...id] = fields.scope.value.trim().split("/");
+    return id.length ? { kind, id: id.join("/") } : null;
   };
   form.reset();
+  fields.save.disabled = false;
   fields.unit.replaceChildren(...UNITS.map(([name, size]) => h("option", { value: size }, name)));
   byId("zones").replaceChildren(...["UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])].map((value) => h("option", { value })));
   fill(fields, row);
@@ -120,23 +141,30 @@ function editSchedule(job, row = null) {
   form.oninput = changed;
   form.onsubmit = async (event) => {
     event.preventDefault();
-    const scope = fields.scope.value.trim();
-    const slash = scope.indexOf("/");
-    if (slash < 0) return say("bad", "a scope is written kind/id, for example tenant/acme or global/global");
-    const body = {
-      job, scope_kind: scope.slice(0, slash), scope_id: scope.slice(slash + 1),
-      when: drafted(fields), expect: row?.stored.revision ?? 0, note: fields.note.value,
-    };
+    const [draft, scope] = [drafted(fields), named()];
+    if (!scope) return say("bad", "a scope is written kind/id, for example tenant/acme or global/global");
+    if (typeof draft === "string") return say("bad", draft);
+    formTurn += 1;
+    const turn = formTurn;
+    fields.save.disabled = true;
+    let answer;
     try {
-      const { done, text } = await ask("put_schedule", {}, body);
-      if (!done) return say("bad", text);
-      dialog.close();
-      await dashboard.changed(text, "done");
+      answer = await ask("put_schedule", {}, { job, scope_kind: scope.kind, scope_id: scope.id, when: draft, expect, note: fields.note.value });
     } catch (error) {
-      say("bad", error.message);
+      answer = { done: false, text: error.message };
     }
+    if (turn !== formTurn) return dashboard.changed(answer.text, answer.done ? "done" : "refused");
+    fields.save.disabled = false;
+    if (answer.done) {
+      dialog.close();
+      return dashboard.changed(answer.text, "done");
+    }
+    const is_conflict = answer.in_force !== undefined;
+    if (is_conflict) expect = answer.in_force ?? 0;
+    say("bad", answer.text, is_conflict ? ". Save once more to put this in its place" : "");
   };
   fields.cancel.onclick = () => dialog.close();
+  dialog.onclose = () => { formTurn += 1; };
   changed();
   dialog.showModal();
   (row ? fields[fields.kind.value] : fields.scope).focus();

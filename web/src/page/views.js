@@ -94,7 +94,7 @@ function job([name]) {
     load: async () => ({ scopes: await ask("scopes", { job: name, limit: 200 }), recent: await ask("executions", { job: name, limit: 15 }),
       stored: await ask("schedules", { job: name, limit: 200 }) }),
     show: (data, overview) => {
-      stored.show(data.stored.schedules);
+      stored.show(data.stored);
       const entry = overview.jobs.find((row) => row.job === name);
       schedules.hidden = data.stored.schedules.length === 0 && !entry?.stored_schedules;
       head.replaceChildren(

@@ -42,8 +42,8 @@ pub struct ScheduleData {
     pub hash: SpecHash,
 }
 
-/// One edit of the schedule that the database keeps for one (job, scope). All of them are kept, so that it can be said
-/// who changed what, and when; the newest is in force.
+/// One edit of the schedule that the database keeps for one (job, scope). Those that were replaced are kept until they are
+/// [pruned](super::Prune), so that it can be said who changed what, and when; the newest is in force.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct StoredSchedule {
     /// The job.
