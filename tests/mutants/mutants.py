@@ -89,13 +89,14 @@ PARTS = {
 }
 # Of a statement, by what its file is called: topics of conformance that are about it, which are asked before the whole.
 NEAREST = {
-    "cancel": ["cancel"], "claim": ["claim", "limits", "rates", "unreadable"], "clamp": ["clock_steps"], "clean": ["item_life"],
-    "delete": ["item_life"], "edit_schedule": ["stored_schedules"], "enqueue": ["enqueue", "limits"], "heartbeat": ["heartbeat"],
+    "cancel": ["cancel"], "claim_again": ["receipts"], "claim": ["claim", "limits", "rates", "unreadable"],
+    "clamp": ["clock_steps"], "clean": ["item_life"], "delete": ["item_life"], "edit_schedule": ["stored_schedules"], "enqueue": ["enqueue", "limits"], "heartbeat": ["heartbeat"],
     "list_audit": ["audit"], "list_executions": ["list"], "list_items": ["items"], "list_jobs": ["jobs"],
     "list_pauses": ["pauses"], "list_recent": ["jobs", "list"], "list_schedules": ["stored_schedules"], "list_scopes": ["jobs"],
     "list_skipped": ["list", "prune"], "lock_jobs": ["register", "plan"], "lock_keys": ["enqueue"], "lock_queue": ["enqueue"],
     "lock_requeue": ["requeue"], "lock_executions": ["requeue", "cancel"], "lock": ["lock"], "make_gates": ["limits"],
-    "pause": ["pauses"], "plan": ["plan", "pauses", "stored_schedules"], "prune_gates": ["limits", "rates"], "prune": ["prune", "rates", "stored_schedules", "pauses"],
+    "pause": ["pauses"], "plan": ["plan", "pauses", "stored_schedules"],
+    "prune_gates": ["limits", "rates"], "prune": ["prune", "rates", "stored_schedules", "pauses"],
     "read_cursors": ["plan", "pauses"], "read_due": ["due"], "read_queue": ["items", "rates"], "read_stats": ["list", "rates"],
     "register": ["register"], "requeue": ["requeue"], "rescue": ["rescue"], "resume": ["pauses"], "set_aside": ["unreadable"],
     "settle": ["settle", "retention"], "start": ["start"], "tell": ["notices"], "trigger": ["pauses"], "update": ["item_life"],
