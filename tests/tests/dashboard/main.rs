@@ -292,6 +292,18 @@ fn edits_schedules(kind: Kind) {
     browser.until(is_refused);
     let refused = previewed(&browser);
     assert!(refused.contains("has a schedule already, as revision 2"), "{refused}");
+    // A revision of one scope is none of another's, and the form can be typed in while an answer is awaited.
+    scene.put_schedule_for("globex", "15 3 * * *", "first");
+    scene.put_schedule_for("globex", "16 3 * * *", "second");
+    fill(&browser, "scope", "tenant/globex");
+    save();
+    fill(&browser, "note", "sooner");
+    browser.until("document.getElementById('preview').textContent.includes('tenant/globex has a schedule already, as revision 2')");
+    assert_eq!(browser.script("return document.querySelector('#edit [name=save]').disabled;"), false);
+    fill(&browser, "scope", "tenant/acme");
+    fill(&browser, "note", "earlier");
+    save();
+    browser.until("document.getElementById('preview').textContent.includes('tenant/acme has a schedule already')");
     save();
     let done = "`warehouse_export` for tenant/acme runs 0 6 * * * UTC from now on, as revision 3";
     browser.until(&format!("dashboard.state().trouble === '{done}'"));
@@ -305,7 +317,7 @@ fn edits_schedules(kind: Kind) {
     browser.until(is_refused);
     let refused = previewed(&browser);
     assert!(refused.starts_with("a scope is written kind/id"), "{refused}");
-    fill(&browser, "scope", "tenant/globex");
+    fill(&browser, "scope", "tenant/initech");
     browser.press(key::ENTER);
     browser.until("document.getElementById('view').innerText.includes('every 900s')");
 

@@ -116,10 +116,14 @@ impl Scene {
 
     /// Gives the job that has its schedules from the database one, as an operator would.
     pub(crate) fn put_schedule(&self, pattern: &str, note: &str) {
+        self.put_schedule_for("acme", pattern, note);
+    }
+
+    pub(crate) fn put_schedule_for(&self, tenant: &str, pattern: &str, note: &str) {
         let operator = JobOperator::new(Arc::clone(&self.store), Runtime::tokio()).named("ada").expect("a name");
-        let acme = Scope::new("tenant", "acme").expect("a scope");
+        let scope = Scope::new("tenant", tenant).expect("a scope");
         let schedule = Cron::new(pattern, "Europe/Berlin").expect("a pattern").into();
-        let put = operator.put_schedule(ScheduleEdit::of("warehouse_export", acme).note(note), &schedule);
+        let put = operator.put_schedule(ScheduleEdit::of("warehouse_export", scope).note(note), &schedule);
         let outcome = self.runtime.block_on(put).expect("the store answers");
         assert!(matches!(outcome, PutOutcome::Put(_)), "{outcome:?}");
     }

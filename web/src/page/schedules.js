@@ -95,8 +95,8 @@ function fill({ scope, kind, cron, zone, gap, fold, every, unit, anchor }, row) 
   anchor.value = had.anchor ?? "";
 }
 
-/** How often the form was opened, closed or changed: what was asked before the last of these changes nothing in it any more. */
-let formTurn = 0;
+/** Which opening of the form this is, and which draft in it: an answer that belongs to an earlier one is not for what is there now. */
+let [formOpening, formTurn] = [0, 0];
 
 /** Opens the form: of what a scope has, or of a scope that is to be named. */
 function editSchedule(job, row = null) {
@@ -104,6 +104,8 @@ function editSchedule(job, row = null) {
   const form = dialog.querySelector("form");
   const fields = form.elements;
   const line = byId("preview");
+  formOpening += 1;
+  const opening = formOpening;
   let [shown, expect] = [null, row?.stored.revision ?? 0];
   const say = (look, ...text) => { line.className = look; line.replaceChildren(...text.flat(Infinity)); };
   const look = async (turn, draft) => {
@@ -145,7 +147,6 @@ function editSchedule(job, row = null) {
     if (!scope) return say("bad", "a scope is written kind/id, for example tenant/acme or global/global");
     if (typeof draft === "string") return say("bad", draft);
     formTurn += 1;
-    const turn = formTurn;
     fields.save.disabled = true;
     let answer;
     try {
@@ -153,7 +154,7 @@ function editSchedule(job, row = null) {
     } catch (error) {
       answer = { done: false, text: error.message };
     }
-    if (turn !== formTurn) return dashboard.changed(answer.text, answer.done ? "done" : "refused");
+    if (opening !== formOpening) return dashboard.changed(answer.text, answer.done ? "done" : "refused");
     fields.save.disabled = false;
     if (answer.done) {
       dialog.close();
@@ -163,8 +164,10 @@ function editSchedule(job, row = null) {
     if (is_conflict) expect = answer.in_force ?? 0;
     say("bad", answer.text, is_conflict ? ". Save once more to put this in its place" : "");
   };
+  // A revision that was in the way is that of the scope that was named then.
+  fields.scope.oninput = () => { expect = 0; };
   fields.cancel.onclick = () => dialog.close();
-  dialog.onclose = () => { formTurn += 1; };
+  dialog.onclose = () => { formOpening += 1; formTurn += 1; };
   changed();
   dialog.showModal();
   (row ? fields[fields.kind.value] : fields.scope).focus();
