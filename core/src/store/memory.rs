@@ -330,64 +330,47 @@ impl Rows for Tables {
         let (old_history, old_receipts) = (before(prune.history_ms), before(prune.receipts_ms));
         let old_edits = before(prune.edits_ms);
 
-        let mut rows: Vec<_> =
-            self.history.values().filter_map(|row| Some((row.finished_at?, row.id, row.generation))).collect();
-        rows.retain(|(at, _, _)| *at < old_history);
-        rows.sort_unstable();
-        rows.truncate(prune.limit as usize);
-        for (_, id, generation) in &rows {
-            self.history.remove(&(*id, *generation));
+        let most = prune.limit as usize;
+
+        let ended = self.history.values().filter_map(|row| Some((row.finished_at?, (row.id, row.generation))));
+        let rows = oldest(ended, old_history, most);
+        for key in &rows {
+            self.history.remove(key);
         }
 
-        let mut old: Vec<_> =
-            (0..self.skipped.len()).filter(|i| self.skipped[*i].recorded_at < old_history).collect();
-        old.sort_by_key(|i| self.skipped[*i].recorded_at);
-        old.truncate(prune.limit as usize);
+        let ledger = self.skipped.iter().enumerate().map(|(index, entry)| (entry.recorded_at, index));
+        let old = oldest(ledger, old_history, most);
         let mut index = 0;
         self.skipped.retain(|_| {
             index += 1;
             !old.contains(&(index - 1))
         });
 
-        let mut events: Vec<_> = self.audit.values().map(|event| (event.at, event.key)).collect();
-        events.retain(|(at, _)| *at < old_history);
-        events.sort_unstable();
-        events.truncate(prune.limit as usize);
-        for (_, key) in &events {
+        let events = oldest(self.audit.values().map(|event| (event.at, event.key)), old_history, most);
+        for key in &events {
             self.audit.remove(key);
         }
 
-        let mut receipts: Vec<_> = self.receipts.iter().map(|(id, (at, _))| (*at, *id)).collect();
-        receipts.retain(|(at, _)| *at < old_receipts);
-        receipts.sort_unstable();
-        receipts.truncate(prune.limit as usize);
-        for (_, id) in &receipts {
+        let receipts = oldest(self.receipts.iter().map(|(id, (at, _))| (*at, *id)), old_receipts, most);
+        for id in &receipts {
             self.receipts.remove(id);
         }
 
-        let mut rested: Vec<_> =
-            self.gates.values().filter(|gate| gate.is_rested(now, old_receipts)).cloned().collect();
-        rested.sort_by(|a, b| (a.charged_at, &a.key).cmp(&(b.charged_at, &b.key)));
-        rested.truncate(prune.limit as usize);
-        for gate in &rested {
-            self.gates.remove(&gate.key);
+        let gates = self.gates.values().filter(|gate| gate.is_rested(now, old_receipts));
+        let rested = oldest(gates.map(|gate| (gate.charged_at, gate.key.clone())), old_receipts, most);
+        for key in &rested {
+            self.gates.remove(key);
         }
 
-        let mut edits: Vec<_> =
-            self.schedules.iter().filter_map(|(key, stored)| Some((stored.replaced_at?, key.clone()))).collect();
-        edits.retain(|(at, _)| *at < old_edits);
-        edits.sort_unstable();
-        edits.truncate(prune.limit as usize);
-        for (_, key) in &edits {
+        let replaced = self.schedules.iter().filter_map(|(key, stored)| Some((stored.replaced_at?, key.clone())));
+        let edits = oldest(replaced, old_edits, most);
+        for key in &edits {
             self.schedules.remove(key);
         }
 
-        let mut pauses: Vec<_> =
-            self.pauses.values().filter_map(|pause| Some((pause.resumed_at?, pause.id))).collect();
-        pauses.retain(|(at, _)| *at < old_edits);
-        pauses.sort_unstable();
-        pauses.truncate(prune.limit as usize);
-        for (_, id) in &pauses {
+        let lifted = self.pauses.values().filter_map(|pause| Some((pause.resumed_at?, pause.id)));
+        let pauses = oldest(lifted, old_edits, most);
+        for id in &pauses {
             self.pauses.remove(id);
         }
         Ok(Pruned {
@@ -421,6 +404,14 @@ impl LockRows for Tables {
         let rest = self.locks.values().filter(|lock| after.is_none_or(|after| lock.name > *after));
         Ok(page(rest.cloned(), limit))
     }
+}
+
+/// Of what has an instant, what is from before another: the oldest, at most so many.
+fn oldest<T: Ord>(all: impl Iterator<Item = (Timestamp, T)>, before: Timestamp, most: usize) -> Vec<T> {
+    let mut old: Vec<_> = all.filter(|(at, _)| *at < before).collect();
+    old.sort_unstable();
+    old.truncate(most);
+    old.into_iter().map(|(_, what)| what).collect()
 }
 
 fn wanted(row: &Execution, filter: &ListExecutions) -> bool {

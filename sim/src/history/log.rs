@@ -33,12 +33,22 @@ impl fmt::Display for HistoryHash {
 }
 
 impl History {
-    /// Writes one JSON object a line.
+    /// Writes one JSON object a line, whole lines together.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn write_lines(&self, out: &mut impl Write) -> io::Result<()> {
-        self.in_pieces(|piece| out.write_all(piece))
+        // Serialised into memory: the code of that is large, and would be made anew for each kind of writer.
+        let mut lines = Vec::with_capacity(2 * PIECE);
+        for event in &self.events {
+            serde_json::to_writer(&mut lines, event).expect("an event is JSON, and memory does not fail");
+            lines.push(b'\n');
+            if lines.len() >= PIECE {
+                out.write_all(&lines)?;
+                lines.clear();
+            }
+        }
+        out.write_all(&lines)
     }
 
     /// Reads what [`History::write_lines`] wrote.
@@ -67,21 +77,6 @@ impl History {
         }
         digest.update(&bytes);
         HistoryHash(digest.finalize().into())
-    }
-
-    /// Hands over one JSON object a line, whole lines together. Serialised into memory for whoever asks: the code of that is
-    /// large, and would be made anew for each kind of writer.
-    fn in_pieces<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let mut lines = Vec::with_capacity(2 * PIECE);
-        for event in &self.events {
-            serde_json::to_writer(&mut lines, event).expect("an event is JSON, and memory does not fail");
-            lines.push(b'\n');
-            if lines.len() >= PIECE {
-                take(&lines)?;
-                lines.clear();
-            }
-        }
-        take(&lines)
     }
 }
 
