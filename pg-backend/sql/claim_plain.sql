@@ -24,6 +24,9 @@
 -- anew that follows after a second, or as soon as nothing lies behind the floor. A lower priority is looked for each time: in
 -- order, because a plan that expects one soon reads the table.
 --
+-- A row is taken at its place, where its lock found it, which spares a look at the primary key. One that was changed between this
+-- statement's snapshot and its lock is not at a place that the snapshot knows, and waits for the claim anew.
+--
 -- The floor is a comparison of rows, because two comparisons of one column count as a narrow range; and of values that the planner does
 -- not know, because behind a known one there can be few. What counts as few is read whole and sorted.
 --
@@ -65,6 +68,7 @@ due as materialized (
         select l.* from (
             select e.id, e.slot_at, e.expires_at, e.priority, e.max_attempts, e.lease_ms, e.reentry, e.supersede, e.limit_key,
                 e.audit, e.state, e.claimable_at, e.attempt, e.fence, e.cancel_requested_at
+                , e.ctid as place --[onward]
             from {schema}.execution e
             where {lane:e} = p.lane and e.priority = p.priority and e.claimable_at <= (select now from began)
               and (e.claimable_at, e.id) > ((select floor_at from began), (select floor_id from began)) --[onward]
@@ -102,7 +106,9 @@ taken as (
     update {schema}.execution e
     set {claimed_set}
     from judged d cross join clock c
-    where e.id = d.id and d.is_left is null
+    where d.is_left is null
+      and e.id = d.id --[anew]
+      and e.ctid = d.place --[onward]
     returning d.ord as position, {claimed_columns:e}
 ),
 kept as (

@@ -15,6 +15,10 @@
 -- Plain are rows held by these leases and started, whose end frees no place in a limit, is told by no audit event, and is forgotten
 -- if the request says so.
 --
+-- A row is deleted at its place, where its lock found it, which spares a second look at the primary key. One that somebody else
+-- changed while its lock was waited for is at a place that is not in this statement's snapshot; it is left over, and found by its id,
+-- under which the snapshot knows it. What is gone already is passed over then.
+--
 -- Why. Most attempts succeed. The other statement carries what it was told of each row through every decision, and has five kinds
 -- of writes; of rows that are deleted it costs two thirds more (docs/PERFORMANCE.md).
 with
@@ -31,7 +35,7 @@ input as materialized (
     where not exists (select from first)
 ),
 locked as materialized (
-    select i.id,
+    select i.id, e.ctid as place,
         i.result, i.rows_affected, --[keeping]
         e.state = 'running' and e.token = i.token and e.fence = i.fence and e.started_at is not null
             and e.limit_key is null and e.audit <> 'all'
@@ -46,7 +50,14 @@ clock as materialized (
 ),
 gone as (
     delete from {schema}.execution e using locked l
+    where e.ctid = l.place and (select c.is_plain from clock c)
+    returning e.id --[forgetting]
+    returning {kept_columns:e}, e.error_code, e.error_text, e.skip_reason, l.result, l.rows_affected --[keeping]
+),
+left_over as (
+    delete from {schema}.execution e using locked l
     where e.id = l.id and (select c.is_plain from clock c)
+      and (select count(*) from gone) < cardinality($3::uuid[])
     returning {kept_columns:e}, e.error_code, e.error_text, e.skip_reason, l.result, l.rows_affected --[keeping]
 ),
 buried as ( --[keeping]
@@ -55,7 +66,7 @@ buried as ( --[keeping]
     select {kept_columns:g}, 'succeeded', c.now, c.now, --[keeping]
         {elapsed:g}, --[keeping]
         g.rows_affected, g.result::json, g.error_code, g.error_text, g.skip_reason --[keeping]
-    from gone g cross join clock c --[keeping]
+    from (select * from gone union all select * from left_over) g cross join clock c --[keeping]
 ), --[keeping]
 reply as materialized (
     select json_build_object('now', {schema}.micros(c.now), 'codes', repeat('s', cardinality($3::uuid[])), 'found', null) as reply

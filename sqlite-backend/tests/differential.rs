@@ -14,9 +14,10 @@ use tourbillon::{
         transition::Charge,
     },
     store::{
-        Cancel, Claim, DatabaseClock, Heartbeat, JobCursors, ListExecutions, ListSkipped, ManualClock, MemoryStore,
-        Plan, PlanEntry, Prune, ReadCursors, ReadStats, Register, Registration, Reply, Request, Requeue, Rescue,
-        Settle, Settlement, SkippedSlots, Start, Verb,
+        Cancel, Claim, DatabaseClock, Expected, Heartbeat, JobCursors, ListExecutions, ListPauses, ListSchedules,
+        ListSkipped, ManualClock, MemoryStore, PauseFilter, PauseJob, Plan, PlanEntry, Prune, PutSchedule,
+        ReadCursors, ReadStats, Register, RegisteredRules, Registration, RemoveSchedule, Reply, Request, Requeue,
+        Rescue, ResumeJob, Revision, ScheduleData, ScheduleFilter, Settle, Settlement, SkippedSlots, Start, Verb,
     },
 };
 use tourbillon_sqlite::SqliteInline;
@@ -33,6 +34,8 @@ struct Pair {
     ids: Vec<ExecutionId>,
     leases: Vec<LeaseRef>,
     past: Vec<Request>,
+    /// How many edits and lifted pauses prunes took.
+    forgotten: [u64; 2],
 }
 
 impl Pair {
@@ -46,6 +49,7 @@ impl Pair {
             ids: Vec::new(),
             leases: Vec::new(),
             past: Vec::new(),
+            forgotten: [0, 0],
         }
     }
 
@@ -94,12 +98,18 @@ impl Pair {
             }
             90 => {
                 let (history_ms, receipts_ms) = (self.chance.below(600_000), self.chance.below(600_000));
-                self.ask(Prune { history_ms, receipts_ms, edits_ms: history_ms, limit: 5 });
+                // Sooner: they are few.
+                let edits_ms = self.chance.below(60_000);
+                let prune = Prune { history_ms, receipts_ms, edits_ms, limit: 5 };
+                let Reply::Pruned(pruned) = self.ask(prune) else { unreachable!() };
+                self.forgotten[0] += pruned.edits;
+                self.forgotten[1] += pruned.pauses;
             }
             91 => {
                 let back = self.chance.below(120_000_000);
                 self.clock.set(self.clock.now().offset_micros(-(back as i64)));
             }
+            92..=94 => self.edit(),
             _ => self.clock.advance(Duration::from_micros(self.chance.next() % 20_000_000)),
         }
     }
@@ -109,7 +119,19 @@ impl Pair {
             job: job(self.chance.pick(&JOBS)),
             spec_hash: hash(self.chance.pick(&["one", "two"])),
             schedule_hash: hash(if self.chance.one_in(8) { "hourly" } else { "daily" }),
-            rules: None,
+            rules: Some(RegisteredRules {
+                stored_schedules: true,
+                delay_ms: 1_000,
+                schedule: "every hour".to_owned(),
+                planner: None,
+                priority: 0,
+                max_attempts: 3,
+                lease_ms: 60_000,
+                reentry: Reentry::Allow,
+                supersede: Supersede::Never,
+                max_overlap: None,
+                audit: Audit::Off,
+            }),
         };
         let runner = Incarnation(self.chance.uuid());
         self.ask(Register { runner, jobs: vec![registration] });
@@ -167,6 +189,27 @@ impl Pair {
                 audit: Audit::Off,
             },
         }
+    }
+
+    /// What operators say: a schedule of a scope's own, or a pause.
+    fn edit(&mut self) {
+        let name = job(self.chance.pick(&JOBS));
+        let scope = self.chance.pick(&[Scope::global(), Scope::new("tenant", "7").unwrap()]);
+        let first = Expected::Revision(Revision(1));
+        let expected = self.chance.pick(&[Expected::Anything, Expected::Anything, Expected::Nothing, first]);
+        match self.chance.below(6) {
+            0..=2 => {
+                let json = Json::new(&serde_json::json!({"jede": "Stunde", "n": self.chance.below(9)})).unwrap();
+                let schedule = ScheduleData { json, hash: hash(self.chance.pick(&["one", "two"])) };
+                self.ask(PutSchedule { job: name, scope, schedule, expected, note: None, actor: None })
+            }
+            3 => {
+                let note = Some("für später".to_owned());
+                self.ask(RemoveSchedule { job: name, scope, expected, note, actor: None })
+            }
+            4 => self.ask(PauseJob { job: name, scope: Some(scope), actor: None }),
+            _ => self.ask(ResumeJob { job: name, scope: Some(scope), actor: None }),
+        };
     }
 
     fn claim(&mut self) {
@@ -251,6 +294,8 @@ impl Pair {
         self.ask(ListSkipped { job, offset: 0, limit });
         self.ask(ListSkipped { job: None, offset: 1, limit: 5 });
         self.ask(ReadStats {});
+        self.ask(ListPauses { job: None, which: PauseFilter::All, offset: 0, limit });
+        self.ask(ListSchedules { job: None, scope: None, which: ScheduleFilter::All, after: None, limit });
         all
     }
 }
@@ -258,6 +303,7 @@ impl Pair {
 #[test]
 fn generated_sequences_have_the_replies_of_the_memory_store() {
     let mut seen = std::collections::BTreeSet::new();
+    let mut forgotten = [0, 0];
     for seed in 0..SEEDS {
         let mut pair = Pair::new(seed);
         for step in 0..VERBS {
@@ -266,7 +312,9 @@ fn generated_sequences_have_the_replies_of_the_memory_store() {
                 seen.extend(pair.compare_everything().into_iter().map(|row| row.state));
             }
         }
+        forgotten = [forgotten[0] + pair.forgotten[0], forgotten[1] + pair.forgotten[1]];
     }
+    assert!(!forgotten.contains(&0), "prunes must take edits and pauses, they took {forgotten:?}");
     assert_eq!(seen.len(), State::ALL.len(), "the sequences must reach every state, they reach {seen:?}");
 }
 
