@@ -48,12 +48,17 @@ create table {schema}.execution (
     updated_at timestamptz not null,
     attempt bigint not null,
     fence bigint not null,
+    -- From when on claims look at the row, its place in their order; null when none may take it. Of a running row it may lie before
+    -- the end of the lease, which is when one may take it then: a claim that leaves it alone enters no index anew.
     claimable_at timestamptz,
     -- The last claim; all null until the first.
     claimed_at timestamptz,
     started_at timestamptz,
     heartbeat_at timestamptz,
     lease_expires_at timestamptz,
+    -- The same of a row that no claim may take. A column, because lease_expires_at changes with every claim, and what an index holds
+    -- must not; and not a generated one, which costs a copy of the whole row.
+    rescue_at timestamptz,
     token uuid,
     runner uuid,
     state text not null,
@@ -87,7 +92,9 @@ create table {schema}.history (
 );
 
 alter table {schema}.execution add constraint execution_is_live
-    check (state in ('scheduled', 'running', 'retryable'));
+    check (state in ('scheduled', 'running', 'retryable')),
+    add constraint execution_is_found
+    check (rescue_at is not distinct from case when claimable_at is null then lease_expires_at end);
 alter table {schema}.history add constraint history_is_terminal
     check (state in ('succeeded', 'dead', 'cancelled', 'skipped') and claimable_at is null and finished_at is not null);
 
@@ -96,8 +103,7 @@ alter table {schema}.history add constraint history_is_terminal
 -- the distinct priorities and reads only due rows. Rows that no claim may take stand behind them: items of a queue are counted here.
 create index execution_claim on {schema}.execution ({lane}, priority, claimable_at, id);
 -- The rescue's order exactly: only rows that no claim will ever take.
-create index execution_rescue on {schema}.execution (lease_expires_at, id)
-    where state = 'running' and claimable_at is null;
+create index execution_rescue on {schema}.execution (rescue_at, id) where rescue_at is not null;
 -- "Does this slot exist?" after the database clock stepped back. Not unique: slot uniqueness rests on the cursor.
 create index execution_slot on {schema}.execution (job, scope_kind, scope_id, slot_at) where slot_at is not null;
 create index history_slot on {schema}.history (job, scope_kind, scope_id, slot_at) where slot_at is not null;

@@ -23,7 +23,7 @@ clock as materialized (
 ),
 asked as (
     update {schema}.execution e
-    set cancel_requested_at = c.now, claimable_at = null, updated_at = c.now
+    set cancel_requested_at = c.now, claimable_at = null, rescue_at = l.lease_expires_at, updated_at = c.now
     from locked l cross join clock c
     where e.id = l.id and l.state = 'running' and l.cancel_requested_at is null
 ),

@@ -93,6 +93,7 @@ due as materialized (
             from {schema}.execution e
             where {lane:e} = p.lane and e.priority = p.priority and e.claimable_at <= (select now from began)
               and case when e.job = any ($3::text[]) then 1 end is not null
+              and {is_free:e}
               and case when e.limit_key is null or e.state = 'running' or not exists (
                     select from {schema}.limit_gate g where g.key = e.limit_key and g.running >= e.limit_max)
                   then 1 end is not null
@@ -128,7 +129,7 @@ clock as materialized (
     from began b cross join (select count(*) from due) d cross join (select count(*) from gate) g
 ),
 judged as materialized (
-    select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord,
+    select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord, null::timestamptz as keeps_at, c.now,
         case $6::text
             when 'all' then true
             when 'harmless' then d.attempt = 0 and d.max_attempts > 1 and d.reentry = 'allow'
@@ -187,8 +188,8 @@ decided as materialized (
 ),
 taken as (
     update {schema}.execution e
-    set {claimed_set}
-    from decided d cross join clock c
+    set {claimed_set:d}
+    from decided d
     where e.id = d.id and d.skip_with is null
     returning d.ord as position, {claimed_columns:e}
 ),

@@ -1,34 +1,14 @@
 -- Takes leases on up to $4 due rows, as claim_executions.sql would, if nothing else can become of any of them; or takes none.
 --
 -- $1-$6           as claim_executions.sql
--- Onward also:
--- $7 smallint     least priority of the queue when it was last claimed anew
--- $8 timestamptz  when that was
--- $9 timestamptz, $10 uuid
---                  "claimable_at" and id of the last row taken since, which was of that priority
 --
--- Lines that end with [onward] are in the statement that goes on behind the last row of a claim that got all it asked for; those
--- with [anew] in the one that begins with the first row there is.
---
--- Answers as that one does, with nothing skipped; "position" in the line with the time is 1 when not all rows were plain, or when it
--- cannot go on: then nothing was done, and the next statement is to be asked.
+-- Answers as that one does, with nothing skipped; "position" in the line with the time is 1 when not all rows were plain: then nothing
+-- was done, and the next statement is to be asked.
 --
 -- "floor" has priority, "claimable_at" in microseconds, and id of the last row of a claim that got all it asked for, if that was of the
--- queue's least priority: behind it the next claim may go on.
+-- queue's least priority: behind it claim_onward.sql may go on.
 --
 -- Index: execution_claim.
---
--- Why onward. A row that is taken leaves its index entry where it was. While anybody's transaction holds a snapshot from before
--- that, no vacuum and no scan may forget the entry, and each claim from the first row on walks over all that were taken since. What
--- comes to lie before the floor, because its transaction commits late or another claim held it and let go, is found by the claim
--- anew that follows after a second, or as soon as nothing lies behind the floor. A lower priority is looked for each time: in
--- order, because a plan that expects one soon reads the table.
---
--- A row is taken at its place, where its lock found it, which spares a look at the primary key. One that was changed between this
--- statement's snapshot and its lock is not at a place that the snapshot knows, and waits for the claim anew.
---
--- The floor is a comparison of rows, because two comparisons of one column count as a narrow range; and of values that the planner does
--- not know, because behind a known one there can be few. What counts as few is read whole and sorted.
 --
 -- Why. A claim of a few rows spends its time on the start of the statement, not on rows: claim_executions.sql has some thirty
 -- subqueries and five writes, and takes three times as long to find nothing. Most queues need none of that. Plain are items
@@ -38,27 +18,19 @@
 with recursive
 began as materialized (
     select coalesce($1::timestamptz, clock_timestamp()) as now
-        , $9::timestamptz as floor_at, $10::uuid as floor_id --[onward]
 ),
 first as materialized (
     select from {schema}.receipt r where r.request = $2::uuid
 ),
 lane (name, priority) as (
-    select ($3::text[])[1], $7::smallint --[onward]
-    from began b --[onward]
-    where not exists (select from first) --[onward]
-      and b.now between $8::timestamptz and $8::timestamptz + interval '1 second' --[onward]
-      and (select e.priority from {schema}.execution e --[onward]
-           where {lane:e} = ($3::text[])[1] and e.priority < $7::smallint --[onward]
-           order by e.priority limit 1) is null --[onward]
-    select n.name, (select e.priority from {schema}.execution e where {lane:e} = n.name order by e.priority limit 1) --[anew]
-    from (select distinct unnest((select $3::text[] || ''::text))) as n (name) --[anew]
-    where not exists (select from first) --[anew]
-    union all --[anew]
-    select l.name, (select e.priority from {schema}.execution e --[anew]
-                    where {lane:e} = l.name and e.priority > l.priority --[anew]
-                    order by e.priority limit 1) --[anew]
-    from lane l where l.priority is not null --[anew]
+    select n.name, (select e.priority from {schema}.execution e where {lane:e} = n.name order by e.priority limit 1)
+    from (select distinct unnest((select $3::text[] || ''::text))) as n (name)
+    where not exists (select from first)
+    union all
+    select l.name, (select e.priority from {schema}.execution e
+                    where {lane:e} = l.name and e.priority > l.priority
+                    order by e.priority limit 1)
+    from lane l where l.priority is not null
 ),
 due as materialized (
     select d.*
@@ -68,11 +40,10 @@ due as materialized (
         select l.* from (
             select e.id, e.slot_at, e.expires_at, e.priority, e.max_attempts, e.lease_ms, e.reentry, e.supersede, e.limit_key,
                 e.audit, e.state, e.claimable_at, e.attempt, e.fence, e.cancel_requested_at
-                , e.ctid as place --[onward]
             from {schema}.execution e
             where {lane:e} = p.lane and e.priority = p.priority and e.claimable_at <= (select now from began)
-              and (e.claimable_at, e.id) > ((select floor_at from began), (select floor_id from began)) --[onward]
               and case when e.job = any ($3::text[]) then 1 end is not null
+              and {is_free:e}
             order by e.claimable_at, e.id
             limit {page}
             for update of e skip locked
@@ -86,29 +57,19 @@ due as materialized (
 clock as materialized (
     select greatest(b.now, coalesce($1::timestamptz, clock_timestamp())) as now, d.is_plain
     from began b cross join (
-        select coalesce(bool_and(d.slot_at is null and d.limit_key is null and d.expires_at is null
-            and d.supersede = 'never' and d.audit <> 'all' and d.state <> 'running'),
-            true --[anew]
-            false --[onward]
-            ) as is_plain
-        from due d) d
+        select coalesce(bool_and({is_plain:d}), true) as is_plain from due d) d
 ),
 judged as materialized (
     select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord, nullif(c.is_plain, true) as is_left,
-        case $6::text
-            when 'all' then true
-            when 'harmless' then d.attempt = 0 and d.max_attempts > 1 and d.reentry = 'allow'
-            else false
-        end as is_charged
+        null::timestamptz as keeps_at, c.now,
+        {is_charged:d} as is_charged
     from due d cross join clock c
 ),
 taken as (
     update {schema}.execution e
-    set {claimed_set}
-    from judged d cross join clock c
-    where d.is_left is null
-      and e.id = d.id --[anew]
-      and e.ctid = d.place --[onward]
+    set {claimed_set:d}
+    from judged d
+    where d.is_left is null and e.id = d.id
     returning d.ord as position, {claimed_columns:e}
 ),
 kept as (

@@ -32,6 +32,7 @@ clamped as (
     update {schema}.execution e
     set claimable_at = case when m.relative then e.claimable_at - m.back else e.claimable_at end,
         lease_expires_at = case when m.running then e.lease_expires_at - m.back else e.lease_expires_at end,
+        rescue_at = e.rescue_at - m.back,
         updated_at = c.now
     from moved m cross join clock c
     where e.id = m.id

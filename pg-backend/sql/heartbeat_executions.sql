@@ -35,6 +35,11 @@ renewed as (
                 and (d.started_at is null or (d.reentry = 'allow' and d.attempt < d.max_attempts))
             then d.until + interval '1 microsecond'
         end,
+        rescue_at = case
+            when d.cancel_requested_at is not null
+                or (d.started_at is not null and (d.reentry = 'forbid' or d.attempt >= d.max_attempts))
+            then d.until
+        end,
         progress = case when d.said is null then e.progress
             else json_build_object('note', d.said::json -> 'note', 'permille', d.said::json -> 'permille',
                 'at', {schema}.micros(c.now)) end,

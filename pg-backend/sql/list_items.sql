@@ -27,7 +27,7 @@ ranked as materialized (
     select i.*, $9::bigint * case $8::text
             when 'created' then {schema}.micros(i.created_at)
             when 'updated' then {schema}.micros(i.updated_at)
-            when 'claimable' then coalesce({schema}.micros(i.claimable_at), 9223372036854775807)
+            when 'claimable' then coalesce({schema}.micros({claimable_from:i}), 9223372036854775807)
             else i.priority
         end as rank
     from item i

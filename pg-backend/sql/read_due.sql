@@ -28,6 +28,7 @@ due as materialized (
         (select e.job from {schema}.execution e
          where p.lane <> ''
            and {lane:e} = p.lane and e.priority = p.priority and e.claimable_at <= (select now from began)
+           and {is_free:e}
          order by e.claimable_at, e.id
          limit 1)
         union all
@@ -35,6 +36,7 @@ due as materialized (
         where p.lane = ''
           and {lane:e} = '' and e.priority = p.priority and e.claimable_at <= (select now from began)
           and e.job = any ($2::text[])
+          and {is_free:e}
     ) d
 )
 select json_build_object('due_read', json_build_object(

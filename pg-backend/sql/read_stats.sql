@@ -12,7 +12,7 @@ counted as materialized (
         count(*) filter (where e.state = 'scheduled') as scheduled,
         count(*) filter (where e.state = 'running') as running,
         count(*) filter (where e.state = 'retryable') as retryable,
-        min(e.claimable_at) as oldest
+        min({claimable_from:e}) as oldest
     from {schema}.execution e
     group by e.job
 )

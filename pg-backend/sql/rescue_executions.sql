@@ -26,8 +26,8 @@ swapped as (
 ),
 expired as materialized (
     select e.* from {schema}.execution e
-    where e.state = 'running' and e.claimable_at is null and e.lease_expires_at < (select p.now from present p)
-    order by e.lease_expires_at, e.id
+    where e.state = 'running' and e.rescue_at < (select p.now from present p)
+    order by e.rescue_at, e.id
     limit $2::bigint
     for update of e skip locked
 ),

@@ -78,6 +78,7 @@ waiting as (
     update {schema}.execution e
     set state = d.target,
         claimable_at = c.now + coalesce(d.delay_ms, 0) * interval '1 millisecond',
+        rescue_at = null,
         attempt = d.attempt - (d.target = 'scheduled' and d.started_at is not null)::int,
         finished_at = c.now,
         duration_ms = {elapsed:d},

@@ -35,6 +35,10 @@ started as (
             when d.cancel_requested_at is null and d.reentry = 'allow' and d.attempt + 1 < d.max_attempts
             then c.now + d.lease_ms * interval '1 millisecond' + interval '1 microsecond'
         end,
+        rescue_at = case
+            when d.cancel_requested_at is not null or d.reentry = 'forbid' or d.attempt + 1 >= d.max_attempts
+            then c.now + d.lease_ms * interval '1 millisecond'
+        end,
         updated_at = c.now
     from decided d cross join clock c
     where e.id = d.id and d.holds and d.started_at is null

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sqlx::{Row, SqlStr, postgres::PgRow};
@@ -31,6 +32,14 @@ const ROW: usize = 7;
 struct Unreadable {
     id: Id,
     reason: String,
+}
+
+impl Unreadable {
+    fn found(id: Id, wrong: &Wrong) -> Self {
+        let (execution, reason) = (ExecutionId::from(id), wrong.to_string());
+        tracing::error!(%execution, %reason, "cannot be read; set aside in the table `unreadable`");
+        Self { id, reason }
+    }
 }
 
 /// # Errors
@@ -183,10 +192,12 @@ impl Inner {
                 .bind(Instant(floor.anew_at))
                 .bind(Instant(at))
                 .bind(Id::from(last));
-            let answer = Answer::of(&session.lines(bound).await?, id, false).map_err(malformed)?;
-            self.floors.found(queue, answer.last.map(|last| Floor { last, ..floor }));
-            if !answer.is_mixed {
-                return Ok(Some(answer));
+            let onward = Onward { request: id, runner: verb.runner, queue, priority, limit: verb.limit };
+            let answer = onward.answer(&session.lines(bound).await?).map_err(malformed)?;
+            let last = answer.as_ref().and_then(|answer| answer.last);
+            self.floors.found(queue, last.map(|last| Floor { last, ..floor }));
+            if answer.is_some() {
+                return Ok(answer);
             }
         }
         let statement = self.statements.claim_plain(verb.limit);
@@ -225,6 +236,13 @@ struct Answer {
 }
 
 impl Answer {
+    /// Of nothing.
+    fn at(now: Timestamp) -> Self {
+        let (rows, unreadable) = (Vec::new(), Vec::new());
+        let (is_repeated, is_mixed, skipped) = (false, false, Vec::new());
+        Self { now, is_repeated, is_mixed, skipped, last: None, gateless: None, next_at: None, rows, unreadable }
+    }
+
     /// At a rate the last column of each line says when the next key gets a turn.
     fn of(lines: &[PgRow], request: RequestId, has_rate: bool) -> Result<Self, Wrong> {
         let mut head = None;
@@ -249,11 +267,7 @@ impl Answer {
             let id: Id = columns.next()?;
             match read((id.into(), Token(request.0)), &mut columns, &mut names) {
                 Ok(row) => rows.push((position, row)),
-                Err(wrong) => {
-                    let (execution, reason) = (ExecutionId::from(id), wrong.to_string());
-                    tracing::error!(%execution, %reason, "cannot be read; set aside in the table `unreadable`");
-                    unreadable.push(Unreadable { id, reason });
-                }
+                Err(wrong) => unreadable.push(Unreadable::found(id, &wrong)),
             }
         }
         let (now, is_repeated, is_mixed, skipped, gateless, last, next_at) = head.ok_or("no line has the time")?;
@@ -263,6 +277,102 @@ impl Answer {
     /// So that the same request may be carried out again.
     fn did_nothing(&self) -> bool {
         !self.is_repeated && self.skipped.is_empty() && self.rows.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// What a claim onward knows of the rows that it takes: they are plain items of one queue and priority, and taken by it.
+struct Onward<'q> {
+    request: RequestId,
+    runner: Incarnation,
+    queue: &'q JobName,
+    priority: i16,
+    limit: u32,
+}
+
+impl Onward<'_> {
+    /// `None`: nothing was done.
+    fn answer(&self, lines: &[PgRow]) -> Result<Option<Answer>, Wrong> {
+        let (mut found, mut unreadable) = (Vec::with_capacity(lines.len()), Vec::new());
+        let mut names = Names::default();
+        let mut taken = None;
+        for line in lines {
+            let mut columns = Line::from(line, 0);
+            let (id, now, place) = (columns.next::<Id>()?, columns.instant()?, columns.instant()?);
+            let last = (place, ExecutionId::from(id));
+            taken = taken.max(Some((now, last)));
+            match self.read((last.1, now), &mut columns, &mut names) {
+                Ok(row) => found.push((last, row)),
+                Err(wrong) => unreadable.push(Unreadable::found(id, &wrong)),
+            }
+        }
+        let Some((now, (place, id))) = taken else { return Ok(None) };
+        found.sort_unstable_by_key(|(last, _)| *last);
+        let rows = (1..).zip(found).map(|(position, (_, row))| (position, row)).collect();
+        let last = (lines.len() >= self.limit as usize).then_some((self.priority, place, id));
+        Ok(Some(Answer { last, rows, unreadable, ..Answer::at(now) }))
+    }
+
+    fn read(
+        &self,
+        (id, now): (ExecutionId, Timestamp),
+        columns: &mut Line<'_>,
+        names: &mut Names,
+    ) -> Result<Execution, Wrong> {
+        let generation = Generation(columns.count()?);
+        let scope = names.scope(columns.next()?, columns.next()?)?;
+        let due_at = columns.instant()?;
+        let payload = columns.next::<Option<&str>>()?.map(Json::from_stored);
+        let unique_key = columns.next()?;
+        let policy = Policy {
+            max_attempts: columns.count()?,
+            lease_ms: columns.count()?,
+            reentry: columns.named(reentry)?,
+            supersede: Supersede::Never,
+            limit: None,
+            audit: columns.named(Audit::from_name)?,
+        };
+        let may_run_again: bool = columns.next()?;
+        let attempt = columns.count()?;
+        let fence = Fence(columns.count()?);
+        let is_charged: bool = columns.next()?;
+        let expires_at = now + Duration::from_millis(policy.lease_ms);
+        let lease = Lease {
+            token: Token(self.request.0),
+            runner: self.runner,
+            claimed_at: now,
+            started_at: is_charged.then_some(now),
+            heartbeat_at: now,
+            expires_at,
+        };
+        Ok(Execution {
+            id,
+            generation,
+            job: self.queue.clone(),
+            scope,
+            slot_at: None,
+            due_at,
+            expires_at: None,
+            priority: self.priority,
+            payload,
+            unique_key,
+            policy,
+            state: State::Running,
+            claimable_at: may_run_again.then(|| expires_at.offset_micros(1)),
+            attempt,
+            fence,
+            lease: Some(lease),
+            cancel_requested_at: columns.optional_instant()?,
+            finished_at: None,
+            duration_ms: None,
+            rows_affected: None,
+            result: None,
+            error: None,
+            skip_reason: None,
+            created_at: columns.instant()?,
+            updated_at: now,
+            trace: columns.next::<Option<&str>>()?.and_then(TraceContext::from_stored),
+            progress: None,
+        })
     }
 }
 
@@ -344,15 +454,19 @@ fn read((id, token): (ExecutionId, Token), columns: &mut Line<'_>, names: &mut N
     })
 }
 
+fn reentry(name: &str) -> Option<Reentry> {
+    match name {
+        "allow" => Some(Reentry::Allow),
+        "forbid" => Some(Reentry::Forbid),
+        _ => None,
+    }
+}
+
 fn read_policy(columns: &mut Line<'_>) -> Result<Policy, Wrong> {
     Ok(Policy {
         max_attempts: columns.count()?,
         lease_ms: columns.count()?,
-        reentry: columns.named(|name| match name {
-            "allow" => Some(Reentry::Allow),
-            "forbid" => Some(Reentry::Forbid),
-            _ => None,
-        })?,
+        reentry: columns.named(reentry)?,
         supersede: columns.named(|name| match name {
             "never" => Some(Supersede::Never),
             "by_newer_slot" => Some(Supersede::ByNewerSlot),

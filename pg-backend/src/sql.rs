@@ -3,10 +3,11 @@
 //! Placeholders: `{schema}` is the quoted schema name. `{execution_json:x}`, `{claimed_columns:x}`, `{kept_columns:x}`,
 //! `{pause_json:x}`, `{schedule_json:x}` and `{turns_json:x}` are the fragments of `sql/fragment/` for the row called
 //! `x` (the last one beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names.
-//! `{lane:x}` is the lane of a row, `{elapsed:x}` the milliseconds since its start at the clock `c`, and
-//! `{claimed_set}` what a claim writes to a row called `d` at that clock. `{page}` is a number that the planner should
-//! know, and marks like `--[rate]` and `--[no rate]` are for lines that only one of two statements has: see
-//! `claim_executions.sql`.
+//! `{lane:x}` is the lane of a row, `{elapsed:x}` the milliseconds since its start at the clock `c`, `{claimable_from:x}` the
+//! instant from which it may be claimed, and `{is_free:x}` whether its lease, if it has one, is over at the clock `began`.
+//! `{claimed_set:x}` is what a claim writes to it, with `now`, `is_charged` and `keeps_at` of a row called `d`: when, whether the attempt
+//! is charged, and the place in the order of claims that it keeps, if it does. `{page}` is a number that the planner should know, and
+//! marks like `--[rate]` and `--[no rate]` are for lines that only one of two statements has: see `claim_executions.sql`.
 
 use std::sync::Arc;
 
@@ -14,17 +15,22 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use tourbillon::store::{ErrorKind, StoreError};
 
-const FRAGMENTS: [(&str, &str); 10] = [
+const FRAGMENTS: [(&str, &str); 14] = [
     ("audit_columns", include_str!("../sql/fragment/audit_columns.sql")),
     ("claimed_columns", include_str!("../sql/fragment/claimed_columns.sql")),
     ("claimed_set", include_str!("../sql/fragment/claimed_set.sql")),
     ("elapsed", include_str!("../sql/fragment/elapsed.sql")),
     ("execution_json", include_str!("../sql/fragment/execution_json.sql")),
+    ("is_charged", include_str!("../sql/fragment/is_charged.sql")),
+    ("is_free", include_str!("../sql/fragment/is_free.sql")),
+    ("is_plain", include_str!("../sql/fragment/is_plain.sql")),
     ("kept_columns", include_str!("../sql/fragment/kept_columns.sql")),
     ("lane", include_str!("../sql/fragment/lane.sql")),
     ("pause_json", include_str!("../sql/fragment/pause_json.sql")),
     ("schedule_json", include_str!("../sql/fragment/schedule_json.sql")),
     ("turns_json", include_str!("../sql/fragment/turns_json.sql")),
+    // Behind those that name it.
+    ("claimable_from", include_str!("../sql/fragment/claimable_from.sql")),
 ];
 
 /// Longest identifier that Postgres keeps; a longer one is cut silently.
@@ -115,6 +121,7 @@ macro_rules! statements {
             pub(crate) fn new(schema: &Schema) -> Self {
                 let claim = include_str!("../sql/claim_executions.sql");
                 let plain = include_str!("../sql/claim_plain.sql");
+                let onward = include_str!("../sql/claim_onward.sql");
                 let settle = include_str!("../sql/settle_plain.sql");
                 let pages = |claim: &str| {
                     [10, 100, 1000].map(|page| (page, schema.fill(&claim.replace("{page}", &page.to_string()))))
@@ -123,8 +130,8 @@ macro_rules! statements {
                     $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)*
                     claims: pages(&leave_out(claim, "--[rate]")),
                     rated: pages(&leave_out(claim, "--[no rate]")),
-                    plain: pages(&leave_out(plain, "--[onward]")),
-                    onward: pages(&leave_out(plain, "--[anew]")),
+                    plain: pages(plain),
+                    onward: pages(onward),
                     settle_keeping: schema.fill(&leave_out(settle, "--[forgetting]")),
                     settle_forgetting: schema.fill(&leave_out(settle, "--[keeping]")),
                 }

@@ -87,19 +87,21 @@ PARTS = {
         ],
     ),
 }
-# Of a statement, by what its file is called: topics of conformance that are about it, which are asked before the whole.
+# Of a statement, by what its file is called: topics of conformance that are about it, which are asked before the whole. With a
+# store in front it is that one's, and "program filter" is of another program.
 NEAREST = {
     "cancel": ["cancel"], "claim_again": ["receipts"], "claim": ["claim", "limits", "rates", "unreadable"],
-    "clamp": ["clock_steps"], "clean": ["item_life"], "delete": ["item_life"], "edit_schedule": ["stored_schedules"], "enqueue": ["enqueue", "limits"], "heartbeat": ["heartbeat"],
+    "claim_plain": ["pooled::claim"], "claim_onward": ["postgres claim"], "settle_plain": ["pooled::settle"],
+    "clamp": ["clock_steps"], "clean": ["items"], "delete": ["items"], "edit_schedule": ["stored_schedules"], "enqueue": ["enqueue", "limits"], "heartbeat": ["heartbeat"],
     "list_audit": ["audit"], "list_executions": ["list"], "list_items": ["items"], "list_jobs": ["jobs"],
     "list_pauses": ["pauses"], "list_recent": ["jobs", "list"], "list_schedules": ["stored_schedules"], "list_scopes": ["jobs"],
     "list_skipped": ["list", "prune"], "lock_jobs": ["register", "plan"], "lock_keys": ["enqueue"], "lock_queue": ["enqueue"],
     "lock_requeue": ["requeue"], "lock_executions": ["requeue", "cancel"], "lock": ["lock"], "make_gates": ["limits"],
     "pause": ["pauses"], "plan": ["plan", "pauses", "stored_schedules"],
     "prune_gates": ["limits", "rates"], "prune": ["prune", "rates", "stored_schedules", "pauses"],
-    "read_cursors": ["plan", "pauses"], "read_due": ["due"], "read_queue": ["items", "rates"], "read_stats": ["list", "rates"],
+    "read_cursors": ["plan", "pauses"], "read_due": ["claim"], "read_queue": ["items", "rates"], "read_stats": ["list", "rates"],
     "register": ["register"], "requeue": ["requeue"], "rescue": ["rescue"], "resume": ["pauses"], "set_aside": ["unreadable"],
-    "settle": ["settle", "retention"], "start": ["start"], "tell": ["notices"], "trigger": ["pauses"], "update": ["item_life"],
+    "settle": ["settle"], "start": ["start"], "tell": ["notices"], "trigger": ["pauses"], "update": ["items"],
 }
 # Where a part's statements are read into the program.
 READERS = {"postgres-sql": "pg-backend/src/sql.rs"}
@@ -388,8 +390,14 @@ def near(change):
     stem = Path(change.name.split(":")[0]).stem if ".sql:" in change.name else ""
     for name in sorted(NEAREST, key=len, reverse=True):
         if stem.startswith(name) or stem.split("_")[-1].startswith(name):
-            return [(SUITE, "conformance", f"postgres::{topic}") for topic in NEAREST[name]]
+            return [nearest(topic) for topic in NEAREST[name]]
     return []
+
+
+def nearest(topic):
+    if " " in topic:
+        return (SUITE, *topic.split(" "))
+    return (SUITE, "conformance", topic if "::" in topic else f"postgres::{topic}")
 
 
 class Run:

@@ -225,6 +225,7 @@ impl Postgres {
             return Ok(owner);
         }
         grant(url, schema).await?;
+        stay(url, schema).await?;
         self.builder(&as_app(url), schema)?.clock(clock).connect().await
     }
 
@@ -258,6 +259,29 @@ async fn grant(url: &str, schema: &str) -> Result<(), StoreError> {
     };
     run.await.map_err(|error: sqlx::Error| {
         StoreError::new(ErrorKind::Unavailable, format!("the grants of docs/OPERATING.md: {error}"))
+    })
+}
+
+/// Lets each row that a claim onward could take keep its place when it is taken, as that one does. No clock that is set by hand lets a
+/// claim go on, and every other statement has to do with such rows.
+async fn stay(url: &str, schema: &str) -> Result<(), StoreError> {
+    let sql = format!(
+        "create or replace function {schema}.stay() returns trigger language plpgsql as $$ begin
+             new.claimable_at := old.claimable_at;
+             return new;
+         end $$;
+         create or replace trigger stay before update of token on {schema}.execution for each row
+             when (new.claimable_at is not null and old.state <> 'running' and new.slot_at is null
+                   and new.expires_at is null and new.limit_key is null and new.supersede = 'never' and new.audit <> 'all')
+             execute function {schema}.stay()"
+    );
+    let run = async {
+        let mut owner = PgConnection::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await?;
+        owner.close().await
+    };
+    run.await.map_err(|error: sqlx::Error| {
+        StoreError::new(ErrorKind::Unavailable, format!("the trigger that lets rows keep their place: {error}"))
     })
 }
 

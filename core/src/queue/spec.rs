@@ -22,7 +22,7 @@ const USUAL_ATTEMPTS: u32 = 10;
 const NO_LIMIT: u32 = u32::MAX;
 
 /// Items claimed ahead of free workers.
-const USUAL_PREFETCH: u32 = 500;
+const USUAL_PREFETCH: u32 = 1000;
 
 pub(crate) type ProbeFn = Arc<
     dyn Fn(Vec<(ExecutionId, Option<String>)>) -> BoxFuture<'static, Result<BTreeSet<ExecutionId>, BoxError>>
@@ -94,7 +94,7 @@ impl<T> Unique<T> {
 /// | --- | --- |
 /// | workers | 10 per replica |
 /// | batch | as many as there are free workers, and the prefetch |
-/// | prefetch | up to 500 items, while handlers end faster than the store answers |
+/// | prefetch | up to 1,000 items, while handlers end faster than the store answers |
 /// | poll | as the scheduler's settings say |
 /// | delivery | at least once |
 /// | run timeout | 60 s |
@@ -232,7 +232,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     }
 
     /// Items that a replica claims ahead of its free workers at most, while its handlers end faster than the store
-    /// answers: 0 to 1,000; 0 switches it off. Default 500. Such items wait for milliseconds, their leases are renewed, and
+    /// answers: 0 to 1,000; 0 switches it off. Default 1,000. Such items wait for milliseconds, their leases are renewed, and
     /// a shutdown gives them back. Only those that can lose an attempt without harm are charged before a worker is
     /// free: should the process die, each of them may have lost its first attempt, never its last, without having run.
     /// With [`Queue::concurrency`] or [`Queue::concurrency_per_key`] none: an item that waits would take a place from

@@ -10,7 +10,7 @@ json_build_object(
         'limit', case when $row.limit_key is not null
             then json_build_object('key', $row.limit_key, 'max', $row.limit_max) end,
         'audit', $row.audit),
-    'state', $row.state, 'claimable_at', {schema}.micros($row.claimable_at),
+    'state', $row.state, 'claimable_at', {schema}.micros({claimable_from:$row}),
     'attempt', $row.attempt, 'fence', $row.fence,
     'lease', case when $row.token is not null then json_build_object(
         'token', $row.token, 'runner', $row.runner, 'claimed_at', {schema}.micros($row.claimed_at),

@@ -4,9 +4,12 @@
 use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tourbillon::{
-    model::{Execution, ExecutionId, Incarnation, JobName, transition::Charge},
+    model::{
+        Audit, Execution, ExecutionId, Incarnation, JobName, Json, Limit, Policy, Reentry, Scope, TraceContext,
+        transition::Charge,
+    },
     runtime::Runtime,
-    store::{Claim, Enqueue, NewItem, Reply, Store},
+    store::{Claim, Counts, Enqueue, ListExecutions, NewItem, ReadDue, Reply, Store, Unique},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
@@ -24,6 +27,14 @@ pub(crate) const CASES: &[Case] = &[
         what_comes_to_lie_behind_a_claim_is_found_within_a_second,
     ),
     ("an_open_snapshot_costs_a_claim_onward_nothing", an_open_snapshot_costs_a_claim_onward_nothing),
+    ("a_claim_onward_answers_its_rows_as_they_are_stored", a_claim_onward_answers_its_rows_as_they_are_stored),
+    (
+        "a_row_that_keeps_its_place_is_held_until_its_lease_ends",
+        a_row_that_keeps_its_place_is_held_until_its_lease_ends,
+    ),
+    ("a_claim_that_cannot_go_on_looks_anew", a_claim_that_cannot_go_on_looks_anew),
+    ("a_claim_onward_that_is_repeated_takes_nothing_more", a_claim_onward_that_is_repeated_takes_nothing_more),
+    ("what_a_claim_onward_cannot_read_is_set_aside", what_a_claim_onward_cannot_read_is_set_aside),
 ];
 
 const QUEUE: &str = "orders";
@@ -47,15 +58,14 @@ impl Set {
     }
 
     async fn claim(&self, limit: u32) -> Result<Vec<ExecutionId>, Failed> {
-        let (runner, jobs) = (Incarnation(Uuid::from_u128(7)), vec![JobName::new(QUEUE)?]);
-        match self
-            .store
-            .call(crate::request(Claim { runner, jobs, limit, charge: Charge::AtClaim, rate: None }))
-            .await?
-        {
-            Reply::Claimed(claimed) => Ok(claimed.executions.iter().map(|row: &Execution| row.id).collect()),
-            other => Err(format!("claimed: {other:?}").into()),
-        }
+        Ok(ids(&claim(&self.store, limit, Charge::AtClaim).await?))
+    }
+
+    /// How many rows are held at the place where they were due.
+    async fn in_place(&mut self) -> Result<i64, Failed> {
+        let sql =
+            "select count(*) from tourbillon.execution where state = 'running' and claimable_at < lease_expires_at";
+        Ok(sqlx::query(sql).fetch_one(&mut self.app).await?.get(0))
     }
 
     /// An item that could be claimed before all others, as if its transaction had committed late.
@@ -67,6 +77,18 @@ impl Set {
             returning id::text";
         let id: String = sqlx::query(late).fetch_one(&mut self.app).await?.get(0);
         Ok(ExecutionId(id.parse()?))
+    }
+}
+
+fn ids(rows: &[Execution]) -> Vec<ExecutionId> {
+    rows.iter().map(|row| row.id).collect()
+}
+
+async fn claim(store: &PgStore, limit: u32, charge: Charge) -> Result<Vec<Execution>, Failed> {
+    let (runner, jobs) = (Incarnation(Uuid::from_u128(7)), vec![JobName::new(QUEUE)?]);
+    match store.call(crate::request(Claim { runner, jobs, limit, charge, rate: None })).await? {
+        Reply::Claimed(claimed) => Ok(claimed.executions),
+        other => Err(format!("claimed: {other:?}").into()),
     }
 }
 
@@ -175,6 +197,158 @@ fn an_open_snapshot_costs_a_claim_onward_nothing(cluster: &'static Cluster) -> R
             }
         }
         drop(snapshot);
+        Ok(())
+    })
+}
+
+/// Most of a row is not in the answer: the claimer knows it.
+fn a_claim_onward_answers_its_rows_as_they_are_stored(cluster: &'static Cluster) -> Result<(), Failed> {
+    const KINDS: usize = 5;
+    crate::block_on(async {
+        for charge in [Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim] {
+            let url = cluster.fresh_database();
+            let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
+            let item = || NewItem { priority: -3, ..crate::item(crate::policy()) };
+            let last_attempt = Policy { max_attempts: 1, ..crate::policy() };
+            let forbidden =
+                Policy { reentry: Reentry::Forbid, audit: Audit::Exceptions, lease_ms: 7, ..crate::policy() };
+            let unique = Unique { key: "one".to_owned(), period_ms: None, counts: Counts::Live };
+            let trace = TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None)?;
+            let kinds: [NewItem; KINDS] = [
+                NewItem { payload: Some(Json::new(&"text".into())?), ..item() },
+                NewItem { unique: Some(unique), trace: Some(trace), ..item() },
+                NewItem { scope: Scope::new("tenant", "7")?, ..item() },
+                NewItem { policy: last_attempt, ..item() },
+                NewItem { policy: forbidden, ..item() },
+            ];
+            // The first rows are taken anew.
+            let first: Vec<_> =
+                (0..KINDS).map(|_| NewItem { priority: -3, ..crate::item(crate::policy()) }).collect();
+            for items in [first, kinds.into()] {
+                let verb = Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items };
+                set.store.call(crate::request(verb)).await?;
+            }
+            let limit = u32::try_from(KINDS)?;
+            claim(&set.store, limit, charge).await?;
+            let taken = claim(&set.store, limit, charge).await?;
+            assert_eq!(taken.len(), KINDS);
+            // Those that may run again: all but two, once they are charged.
+            let stay = set.in_place().await?;
+            assert_eq!(stay, if charge == Charge::AtClaim { 3 } else { 5 }, "{charge:?}");
+            let all = ListExecutions { limit: 100, ..ListExecutions::default() };
+            let Reply::ExecutionPage(listed) = set.store.call(crate::request(all)).await? else {
+                return Err("no executions".into());
+            };
+            for row in taken {
+                let stored = listed.executions.iter().find(|other| other.id == row.id);
+                assert_eq!(stored, Some(&row), "{charge:?}");
+            }
+        }
+        Ok(())
+    })
+}
+
+fn a_row_that_keeps_its_place_is_held_until_its_lease_ends(cluster: &'static Cluster) -> Result<(), Failed> {
+    const LEASE: std::time::Duration = std::time::Duration::from_secs(2);
+    const ROWS: usize = 6;
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
+        let other = PgStore::connect(&url).await?;
+        let short = Policy { lease_ms: u64::try_from(LEASE.as_millis())?, ..crate::policy() };
+        let items: Vec<_> = (0..ROWS).map(|_| crate::item(short.clone())).collect();
+        let verb = Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items };
+        set.store.call(crate::request(verb)).await?;
+        let mut taken = set.claim(2).await?;
+        taken.extend(set.claim(2).await?);
+        taken.extend(set.claim(2).await?);
+        let still_held = Runtime::tokio().monotonic() + LEASE / 2;
+        assert_eq!(set.in_place().await?, 4, "what was taken onward");
+        let due = ReadDue { jobs: vec![JobName::new(QUEUE)?] };
+        let Reply::DueRead(read) = other.call(crate::request(due.clone())).await? else {
+            return Err("not read".into());
+        };
+        let found = claim(&other, 10, Charge::AtClaim).await?;
+        if Runtime::tokio().monotonic() < still_held {
+            assert_eq!(read.jobs, [], "nothing is due");
+            assert_eq!(found, [], "nothing is free");
+        }
+        Runtime::tokio().sleep(LEASE).await;
+        if found.is_empty() {
+            let Reply::DueRead(read) = other.call(crate::request(due)).await? else { return Err("not read".into()) };
+            assert_eq!(read.jobs, [JobName::new(QUEUE)?], "their leases are over");
+            let mut again = ids(&claim(&other, 10, Charge::AtClaim).await?);
+            again.sort_unstable();
+            taken.sort_unstable();
+            assert_eq!(again, taken);
+        }
+        Ok(())
+    })
+}
+
+/// Within one call.
+fn a_claim_that_cannot_go_on_looks_anew(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
+        set.add(2, 0).await?;
+        set.claim(2).await?;
+        let late = set.add_late().await?;
+        assert_eq!(set.claim(2).await?, [late], "nothing lies behind the last row");
+        set.add(2, 0).await?;
+        set.claim(2).await?;
+        let one_at_once = Policy { limit: Some(Limit { key: "key".to_owned(), max: 1 }), ..crate::policy() };
+        let items: Vec<_> =
+            [&one_at_once, &one_at_once, &crate::policy()].map(|policy| crate::item(policy.clone())).into();
+        let plain = items[2].id;
+        let verb = Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items };
+        set.store.call(crate::request(verb)).await?;
+        let taken = claim(&set.store, 3, Charge::AtClaim).await?;
+        let limited = taken.iter().filter(|row| row.policy.limit.is_some()).count();
+        assert_eq!((limited, ids(&taken).contains(&plain)), (1, true), "a limit holds behind the last row, too");
+        Ok(())
+    })
+}
+
+fn a_claim_onward_that_is_repeated_takes_nothing_more(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let set = Set::new(&url, PgStore::connect(&url).await?).await?;
+        set.add(6, 0).await?;
+        set.claim(2).await?;
+        let (runner, jobs) = (Incarnation(Uuid::from_u128(7)), vec![JobName::new(QUEUE)?]);
+        let request = crate::request(Claim { runner, jobs, limit: 2, charge: Charge::AtClaim, rate: None });
+        let mut replies = Vec::new();
+        for _ in 0..3 {
+            let Reply::Claimed(claimed) = set.store.call(request.clone()).await? else {
+                return Err("claimed".into());
+            };
+            replies.push(claimed);
+        }
+        assert_eq!(replies[0].executions.len(), 2);
+        assert_eq!(replies[1..], [replies[0].clone(), replies[0].clone()]);
+        assert_eq!(set.claim(6).await?.len(), 2, "what was left");
+        Ok(())
+    })
+}
+
+fn what_a_claim_onward_cannot_read_is_set_aside(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
+        let mut ids = set.add(4, 0).await?;
+        ids.sort_unstable();
+        let spoil = format!("update tourbillon.execution set created_at = 'infinity' where id = '{}'", ids[2]);
+        sqlx::raw_sql(AssertSqlSafe(spoil)).execute(&mut set.app).await?;
+        assert_eq!(set.claim(2).await?, ids[..2]);
+        assert_eq!(set.claim(2).await?, ids[3..], "the one that can be read");
+        let aside: Vec<String> = sqlx::query("select id::text from tourbillon.unreadable")
+            .fetch_all(&mut set.app)
+            .await?
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        assert_eq!(aside, [ids[2].to_string()]);
         Ok(())
     })
 }

@@ -1,10 +1,13 @@
 //! Owns how attempts end on Postgres: which statement a settlement takes, and that none reads more than its rows. What comes of the
 //! rows is conformance's.
 
+use std::time::Duration;
+
 use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tourbillon::{
     model::{Audit, LeaseRef, Limit, Policy, Retention, State},
+    runtime::Runtime,
     store::{Reply, Settle, Settlement, Store},
 };
 use tourbillon_pg::PgStore;
@@ -108,11 +111,10 @@ fn a_lease_lost_while_the_short_way_waits_is_lost(cluster: &'static Cluster) -> 
         let settled = async move { store.call(request).await };
         let takes_away = async {
             let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-            let mut looks = 0;
+            let patience = Runtime::tokio().monotonic() + PATIENCE;
             while sqlx::query(waits).fetch_one(&mut set.app).await?.get::<i64, _>(0) == 0 {
-                looks += 1;
-                if looks > MAX_LOOKS {
-                    return Err("the settlement does not wait for the rows".into());
+                if Runtime::tokio().monotonic() > patience {
+                    return Err(Failed::from("the settlement does not wait for the rows"));
                 }
             }
             let taken = format!(
@@ -120,10 +122,10 @@ fn a_lease_lost_while_the_short_way_waits_is_lost(cluster: &'static Cluster) -> 
                 leases[0].id
             );
             sqlx::raw_sql(AssertSqlSafe(taken)).execute(&mut set.app).await?;
-            Ok::<_, Failed>(())
+            Ok(())
         };
         let (settled, taken) = tokio::join!(settled, takes_away);
-        taken?;
+        taken.map_err(|reason| format!("{reason:?}; it answered {settled:?}"))?;
         let Reply::Settled(settled) = settled? else { return Err("not settled".into()) };
         let outcomes: Vec<_> = settled.outcomes.into_iter().map(Result::ok).collect();
         assert_eq!(outcomes, [None, Some(State::Succeeded)]);
@@ -187,8 +189,8 @@ fn a_settlement_reads_its_rows_by_their_ids(cluster: &'static Cluster) -> Result
     })
 }
 
-/// Some seconds of them, at the least.
-const MAX_LOOKS: u32 = 50_000;
+/// What holds the settlement up before it asks for the rows takes no longer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const TOKEN: &str = "00000000-0000-0000-0000-000000000001";
 const REQUEST: &str = "00000000-0000-0000-0000-000000000002";

@@ -1,0 +1,5 @@
+case $6::text
+            when 'all' then true
+            when 'harmless' then $row.attempt = 0 and $row.max_attempts > 1 and $row.reentry = 'allow'
+            else false
+        end
