@@ -19,9 +19,9 @@ found as materialized (
     for update of e
 ),
 kept as (
-    insert into {schema}.unreadable ({kept_columns}, state, claimable_at, finished_at, updated_at, duration_ms,
+    insert into {schema}.unreadable ({kept_columns}, state, claimable_at, rescue_at, finished_at, updated_at, duration_ms,
         rows_affected, result, error_code, error_text, skip_reason, found_at, reason)
-    select {kept_columns:e}, e.state, e.claimable_at, e.finished_at, e.updated_at, e.duration_ms, e.rows_affected,
+    select {kept_columns:e}, e.state, e.claimable_at, e.rescue_at, e.finished_at, e.updated_at, e.duration_ms, e.rows_affected,
         e.result, e.error_code, e.error_text, e.skip_reason, c.now, f.reason
     from {schema}.execution e join found f on f.id = e.id cross join clock c
 ),

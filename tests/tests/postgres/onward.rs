@@ -1,8 +1,11 @@
 //! Owns claims that go on behind the last row taken: what an open snapshot of somebody else's costs them, and that nothing is
 //! left behind.
 
+use std::collections::BTreeSet;
+
 use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tokio::task::JoinSet;
 use tourbillon::{
     model::{
         Audit, Execution, ExecutionId, Incarnation, JobName, Json, Limit, Policy, Reentry, Scope, TraceContext,
@@ -33,6 +36,8 @@ pub(crate) const CASES: &[Case] = &[
         a_row_that_keeps_its_place_is_held_until_its_lease_ends,
     ),
     ("a_claim_that_cannot_go_on_looks_anew", a_claim_that_cannot_go_on_looks_anew),
+    ("claims_onward_at_once_share_no_row", claims_onward_at_once_share_no_row),
+    ("a_claim_onward_passes_over_what_is_locked", a_claim_onward_passes_over_what_is_locked),
     ("a_claim_onward_that_is_repeated_takes_nothing_more", a_claim_onward_that_is_repeated_takes_nothing_more),
     ("what_a_claim_onward_cannot_read_is_set_aside", what_a_claim_onward_cannot_read_is_set_aside),
 ];
@@ -306,6 +311,58 @@ fn a_claim_that_cannot_go_on_looks_anew(cluster: &'static Cluster) -> Result<(),
         let taken = claim(&set.store, 3, Charge::AtClaim).await?;
         let limited = taken.iter().filter(|row| row.policy.limit.is_some()).count();
         assert_eq!((limited, ids(&taken).contains(&plain)), (1, true), "a limit holds behind the last row, too");
+        Ok(())
+    })
+}
+
+/// Each of several stores goes on behind its own last row, all through one backlog.
+fn claims_onward_at_once_share_no_row(cluster: &'static Cluster) -> Result<(), Failed> {
+    const STORES: usize = 4;
+    const ROWS: usize = 4_000;
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
+        for _ in 0..ROWS / 1_000 {
+            set.add(1_000, 0).await?;
+        }
+        let mut drains = JoinSet::new();
+        for _ in 0..STORES {
+            let store = PgStore::connect(&url).await?;
+            drains.spawn(async move {
+                let mut taken = Vec::new();
+                loop {
+                    let found = claim(&store, 20, Charge::AtClaim).await.map_err(|reason| format!("{reason:?}"))?;
+                    if found.is_empty() {
+                        return Ok::<_, String>(taken);
+                    }
+                    taken.extend(ids(&found));
+                }
+            });
+        }
+        let mut taken = Vec::new();
+        while let Some(drain) = drains.join_next().await {
+            taken.extend(drain??);
+        }
+        let in_place = set.in_place().await?;
+        assert!(in_place > i64::try_from(ROWS / 2)?, "{in_place} rows of {ROWS} were taken onward");
+        assert_eq!(taken.len(), ROWS, "each row is taken once");
+        assert_eq!(taken.into_iter().collect::<BTreeSet<_>>().len(), ROWS, "by one");
+        Ok(())
+    })
+}
+
+fn a_claim_onward_passes_over_what_is_locked(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
+        let mut ids = set.add(5, 0).await?;
+        ids.sort_unstable();
+        assert_eq!(set.claim(2).await?, ids[..2]);
+        let lock = format!("begin; select from tourbillon.execution where id = '{}' for update", ids[2]);
+        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut set.app).await?;
+        assert_eq!(set.claim(2).await?, ids[3..], "nobody waits");
+        sqlx::raw_sql("commit").execute(&mut set.app).await?;
+        assert_eq!(set.claim(2).await?, ids[2..3], "and nothing is left behind");
         Ok(())
     })
 }
