@@ -130,12 +130,7 @@ clock as materialized (
 ),
 judged as materialized (
     select d.*, row_number() over (order by d.priority, d.claimable_at, d.id) as ord, null::timestamptz as keeps_at, c.now,
-        case $6::text
-            when 'all' then true
-            when 'harmless' then d.attempt = 0 and d.max_attempts > 1 and d.reentry = 'allow'
-                and d.limit_key is null and d.expires_at is null
-            else false
-        end as is_charged,
+        {is_charged:d} as is_charged,
         case
             when d.attempt > 0 then null
             when d.expires_at < c.now then case when d.slot_at is null then 'expired' else 'late' end

@@ -85,7 +85,7 @@ impl Mixed {
 
     /// What a claim of all kinds of rows found: the next may be for plain ones, if these were.
     fn found(&self, verb: &Claim, answer: &Answer) {
-        let is_plain = answer.skipped.is_empty() && answer.rows.iter().all(|(_, row)| is_plain(row));
+        let is_plain = answer.skipped.is_empty() && answer.rows.iter().all(is_plain);
         if let Some(queue) = Self::queue(verb)
             && is_plain
             && !answer.rows.is_empty()
@@ -161,10 +161,8 @@ impl Inner {
             let aside = at(&self.statements.set_aside, self.clock.fixed());
             session.ask(aside.bind(Id::from(id)).bind(ids).bind(reasons)).await?;
         }
-        answer.rows.sort_unstable_by_key(|(position, _)| *position);
-        let executions = answer.rows.into_iter().map(|(_, row)| row).collect();
-        let Answer { now, skipped, next_at, .. } = answer;
-        Ok(Reply::Claimed(Claimed { now, executions, skipped, next_at }))
+        let Answer { now, skipped, next_at, rows, .. } = answer;
+        Ok(Reply::Claimed(Claimed { now, executions: rows, skipped, next_at }))
     }
 
     /// The claim of all kinds of rows.
@@ -219,7 +217,7 @@ fn malformed(wrong: Wrong) -> Fault {
     Fault::Final(corrupt(format!("the answer to a claim cannot be read: {wrong}")))
 }
 
-/// What the lines of an answer say; the rows in no order.
+/// What the lines of an answer say; the rows in the order of the claim.
 struct Answer {
     now: Timestamp,
     is_repeated: bool,
@@ -231,7 +229,7 @@ struct Answer {
     /// Limit keys of rows that were passed over for want of a gate: see `prune_gates.sql`.
     gateless: Option<Vec<String>>,
     next_at: Option<Timestamp>,
-    rows: Vec<(i64, Execution)>,
+    rows: Vec<Execution>,
     unreadable: Vec<Unreadable>,
 }
 
@@ -271,6 +269,7 @@ impl Answer {
             }
         }
         let (now, is_repeated, is_mixed, skipped, gateless, last, next_at) = head.ok_or("no line has the time")?;
+        let rows = in_order(rows);
         Ok(Self { now, is_repeated, is_mixed, skipped, gateless, last, next_at, rows, unreadable })
     }
 
@@ -278,6 +277,12 @@ impl Answer {
     fn did_nothing(&self) -> bool {
         !self.is_repeated && self.skipped.is_empty() && self.rows.is_empty() && self.unreadable.is_empty()
     }
+}
+
+/// Rows by the place that stands with each.
+fn in_order<P: Ord>(mut rows: Vec<(P, Execution)>) -> Vec<Execution> {
+    rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// What a claim onward knows of the rows that it takes: they are plain items of one queue and priority, and taken by it.
@@ -306,8 +311,7 @@ impl Onward<'_> {
             }
         }
         let Some((now, (place, id))) = taken else { return Ok(None) };
-        found.sort_unstable_by_key(|(last, _)| *last);
-        let rows = (1..).zip(found).map(|(position, (_, row))| (position, row)).collect();
+        let rows = in_order(found);
         let last = (lines.len() >= self.limit as usize).then_some((self.priority, place, id));
         Ok(Some(Answer { last, rows, unreadable, ..Answer::at(now) }))
     }

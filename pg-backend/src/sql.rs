@@ -5,6 +5,7 @@
 //! `x` (the last one beside a clock called `c`); without a row, and in `{audit_columns}`, they are bare column names.
 //! `{lane:x}` is the lane of a row, `{elapsed:x}` the milliseconds since its start at the clock `c`, `{claimable_from:x}` the
 //! instant from which it may be claimed, and `{is_free:x}` whether its lease, if it has one, is over at the clock `began`.
+//! `{is_plain:x}` is whether nothing but to be taken can become of it, `{is_charged:x}` whether that charges its attempt.
 //! `{claimed_set:x}` is what a claim writes to it, with `now`, `is_charged` and `keeps_at` of a row called `d`: when, whether the attempt
 //! is charged, and the place in the order of claims that it keeps, if it does. `{page}` is a number that the planner should know, and
 //! marks like `--[rate]` and `--[no rate]` are for lines that only one of two statements has: see `claim_executions.sql`.

@@ -251,15 +251,18 @@ async fn grant(url: &str, schema: &str) -> Result<(), StoreError> {
     let make = format!(
         "do $$ begin create role {APP} login; exception when duplicate_object or unique_violation then null; end $$"
     );
+    owner_runs(url, [make, grants], "the grants of docs/OPERATING.md").await
+}
+
+async fn owner_runs<const N: usize>(url: &str, statements: [String; N], what: &str) -> Result<(), StoreError> {
     let run = async {
         let mut owner = PgConnection::connect(url).await?;
-        sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut owner).await?;
-        sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut owner).await?;
+        for statement in statements {
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut owner).await?;
+        }
         owner.close().await
     };
-    run.await.map_err(|error: sqlx::Error| {
-        StoreError::new(ErrorKind::Unavailable, format!("the grants of docs/OPERATING.md: {error}"))
-    })
+    run.await.map_err(|error: sqlx::Error| StoreError::new(ErrorKind::Unavailable, format!("{what}: {error}")))
 }
 
 /// Lets each row that a claim onward could take keep its place when it is taken, as that one does. No clock that is set by hand lets a
@@ -275,14 +278,7 @@ async fn stay(url: &str, schema: &str) -> Result<(), StoreError> {
                    and new.expires_at is null and new.limit_key is null and new.supersede = 'never' and new.audit <> 'all')
              execute function {schema}.stay()"
     );
-    let run = async {
-        let mut owner = PgConnection::connect(url).await?;
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await?;
-        owner.close().await
-    };
-    run.await.map_err(|error: sqlx::Error| {
-        StoreError::new(ErrorKind::Unavailable, format!("the trigger that lets rows keep their place: {error}"))
-    })
+    owner_runs(url, [sql], "the trigger that lets rows keep their place").await
 }
 
 /// On a thread of its own: starting a server blocks, and the callers are asynchronous.
