@@ -1,7 +1,7 @@
 //! Owns claims that go on behind the last row taken: what an open snapshot of somebody else's costs them, and that nothing is
 //! left behind.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -43,6 +43,9 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const QUEUE: &str = "orders";
+
+/// On a slow machine a second may be over between two claims, and the later one looks anew.
+const MAX_TRIES: u32 = 20;
 
 struct Set {
     store: PgStore,
@@ -124,14 +127,13 @@ pub(crate) async fn goes_on(url: &str, store: PgStore) -> Result<(), Failed> {
 
 /// Beside a backlog that does not end.
 fn what_comes_to_lie_behind_a_claim_is_found_within_a_second(cluster: &'static Cluster) -> Result<(), Failed> {
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+    const PAUSE: Duration = Duration::from_millis(20);
     const BACKLOG: usize = 400;
     crate::block_on(async {
         let url = cluster.fresh_database();
         let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
         set.add(BACKLOG, 0).await?;
-        // On a slow machine a second may be over between two claims.
-        for _ in 0..20 {
+        for _ in 0..MAX_TRIES {
             set.claim(1).await?;
             let late = set.add_late().await?;
             if set.claim(1).await? == [late] {
@@ -210,7 +212,9 @@ fn an_open_snapshot_costs_a_claim_onward_nothing(cluster: &'static Cluster) -> R
 fn a_claim_onward_answers_its_rows_as_they_are_stored(cluster: &'static Cluster) -> Result<(), Failed> {
     const KINDS: usize = 5;
     crate::block_on(async {
-        for charge in [Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim] {
+        let mut charges = vec![Charge::AtStart, Charge::AtClaimIfHarmless, Charge::AtClaim];
+        let mut tries = MAX_TRIES;
+        while let Some(charge) = charges.last().copied() {
             let url = cluster.fresh_database();
             let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
             let item = || NewItem { priority: -3, ..crate::item(crate::policy()) };
@@ -239,7 +243,12 @@ fn a_claim_onward_answers_its_rows_as_they_are_stored(cluster: &'static Cluster)
             assert_eq!(taken.len(), KINDS);
             // Those that may run again: all but two, once they are charged.
             let stay = set.in_place().await?;
+            if stay == 0 && tries > 0 {
+                tries -= 1;
+                continue;
+            }
             assert_eq!(stay, if charge == Charge::AtClaim { 3 } else { 5 }, "{charge:?}");
+            charges.pop();
             let all = ListExecutions { limit: 100, ..ListExecutions::default() };
             let Reply::ExecutionPage(listed) = set.store.call(crate::request(all)).await? else {
                 return Err("no executions".into());
@@ -254,41 +263,47 @@ fn a_claim_onward_answers_its_rows_as_they_are_stored(cluster: &'static Cluster)
 }
 
 fn a_row_that_keeps_its_place_is_held_until_its_lease_ends(cluster: &'static Cluster) -> Result<(), Failed> {
-    const LEASE: std::time::Duration = std::time::Duration::from_secs(2);
+    const LEASE: Duration = Duration::from_secs(2);
     const ROWS: usize = 6;
     crate::block_on(async {
-        let url = cluster.fresh_database();
-        let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
-        let other = PgStore::connect(&url).await?;
-        let short = Policy { lease_ms: u64::try_from(LEASE.as_millis())?, ..crate::policy() };
-        let items: Vec<_> = (0..ROWS).map(|_| crate::item(short.clone())).collect();
-        let verb = Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items };
-        set.store.call(crate::request(verb)).await?;
-        let mut taken = set.claim(2).await?;
-        taken.extend(set.claim(2).await?);
-        taken.extend(set.claim(2).await?);
-        let still_held = Runtime::tokio().monotonic() + LEASE / 2;
-        assert_eq!(set.in_place().await?, 4, "what was taken onward");
-        let due = ReadDue { jobs: vec![JobName::new(QUEUE)?] };
-        let Reply::DueRead(read) = other.call(crate::request(due.clone())).await? else {
-            return Err("not read".into());
-        };
-        let found = claim(&other, 10, Charge::AtClaim).await?;
-        if Runtime::tokio().monotonic() < still_held {
-            assert_eq!(read.jobs, [], "nothing is due");
+        for _ in 0..MAX_TRIES {
+            let url = cluster.fresh_database();
+            let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
+            let other = PgStore::connect(&url).await?;
+            let short = Policy { lease_ms: u64::try_from(LEASE.as_millis())?, ..crate::policy() };
+            let items: Vec<_> = (0..ROWS).map(|_| crate::item(short.clone())).collect();
+            let verb = Enqueue { queue: JobName::new(QUEUE)?, max_items: None, items };
+            set.store.call(crate::request(verb)).await?;
+            let held_until = Runtime::tokio().monotonic() + LEASE;
+            let mut taken = Vec::new();
+            for _ in 0..3 {
+                taken.extend(set.claim(2).await?);
+            }
+            let in_place = set.in_place().await?;
+            let read = has_due(&other).await?;
+            let found = claim(&other, 10, Charge::AtClaim).await?;
+            if in_place < 4 || Runtime::tokio().monotonic() >= held_until {
+                continue;
+            }
+            assert!(!read, "nothing is due");
             assert_eq!(found, [], "nothing is free");
-        }
-        Runtime::tokio().sleep(LEASE).await;
-        if found.is_empty() {
-            let Reply::DueRead(read) = other.call(crate::request(due)).await? else { return Err("not read".into()) };
-            assert_eq!(read.jobs, [JobName::new(QUEUE)?], "their leases are over");
+            Runtime::tokio().sleep(LEASE + LEASE / 2).await;
+            assert!(has_due(&other).await?, "their leases are over");
             let mut again = ids(&claim(&other, 10, Charge::AtClaim).await?);
             again.sort_unstable();
             taken.sort_unstable();
             assert_eq!(again, taken);
+            return Ok(());
         }
-        Ok(())
+        Err("no three claims within a second".into())
     })
+}
+
+async fn has_due(store: &PgStore) -> Result<bool, Failed> {
+    match store.call(crate::request(ReadDue { jobs: vec![JobName::new(QUEUE)?] })).await? {
+        Reply::DueRead(read) => Ok(!read.jobs.is_empty()),
+        other => Err(format!("read: {other:?}").into()),
+    }
 }
 
 /// Within one call.
