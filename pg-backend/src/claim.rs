@@ -244,8 +244,8 @@ impl Answer {
     /// At a rate the last column of each line says when the next key gets a turn.
     fn of(lines: &[PgRow], request: RequestId, has_rate: bool) -> Result<Self, Wrong> {
         let mut head = None;
-        let (mut rows, mut unreadable) = (Vec::with_capacity(lines.len()), Vec::new());
-        let mut names = Names::default();
+        let (mut places, mut rows) = (Vec::with_capacity(lines.len()), Vec::with_capacity(lines.len()));
+        let (mut unreadable, mut names) = (Vec::new(), Names::default());
         for line in lines {
             let mut columns = Line::from(line, 0);
             if let Some(now) = columns.optional_instant()? {
@@ -264,12 +264,15 @@ impl Answer {
             let mut columns = Line::from(line, ROW);
             let id: Id = columns.next()?;
             match read((id.into(), Token(request.0)), &mut columns, &mut names) {
-                Ok(row) => rows.push((position, row)),
+                Ok(row) => {
+                    places.push(position);
+                    rows.push(row);
+                }
                 Err(wrong) => unreadable.push(Unreadable::found(id, &wrong)),
             }
         }
         let (now, is_repeated, is_mixed, skipped, gateless, last, next_at) = head.ok_or("no line has the time")?;
-        let rows = in_order(rows);
+        let rows = in_order(places, rows);
         Ok(Self { now, is_repeated, is_mixed, skipped, gateless, last, next_at, rows, unreadable })
     }
 
@@ -279,8 +282,13 @@ impl Answer {
     }
 }
 
-/// Rows by the place that stands with each.
-fn in_order<P: Ord>(mut rows: Vec<(P, Execution)>) -> Vec<Execution> {
+/// Rows in the order of their places.
+fn in_order<P: Ord>(places: Vec<P>, rows: Vec<Execution>) -> Vec<Execution> {
+    // As they come, mostly.
+    if places.is_sorted() {
+        return rows;
+    }
+    let mut rows: Vec<_> = places.into_iter().zip(rows).collect();
     rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     rows.into_iter().map(|(_, row)| row).collect()
 }
@@ -297,8 +305,8 @@ struct Onward<'q> {
 impl Onward<'_> {
     /// `None`: nothing was done.
     fn answer(&self, lines: &[PgRow]) -> Result<Option<Answer>, Wrong> {
-        let (mut found, mut unreadable) = (Vec::with_capacity(lines.len()), Vec::new());
-        let mut names = Names::default();
+        let (mut places, mut rows) = (Vec::with_capacity(lines.len()), Vec::with_capacity(lines.len()));
+        let (mut unreadable, mut names) = (Vec::new(), Names::default());
         let mut taken = None;
         for line in lines {
             let mut columns = Line::from(line, 0);
@@ -306,12 +314,15 @@ impl Onward<'_> {
             let last = (place, ExecutionId::from(id));
             taken = taken.max(Some((now, last)));
             match self.read((last.1, now), &mut columns, &mut names) {
-                Ok(row) => found.push((last, row)),
+                Ok(row) => {
+                    places.push(last);
+                    rows.push(row);
+                }
                 Err(wrong) => unreadable.push(Unreadable::found(id, &wrong)),
             }
         }
         let Some((now, (place, id))) = taken else { return Ok(None) };
-        let rows = in_order(found);
+        let rows = in_order(places, rows);
         let last = (lines.len() >= self.limit as usize).then_some((self.priority, place, id));
         Ok(Some(Answer { last, rows, unreadable, ..Answer::at(now) }))
     }

@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -19,8 +19,8 @@ use crate::{job::Attempt, runtime::Monotonic};
 
 /// A claimed row, and what a worker needs to run it.
 pub(super) struct Ready {
-    /// Its number is right once it is started.
-    pub(super) attempt: Attempt,
+    /// Its number is right once it is started. In a place of its own: a row changes hands five times before its handler has it.
+    pub(super) attempt: Arc<Attempt>,
     pub(super) held: Arc<Held>,
     /// Whether its attempt is charged, durably. Otherwise the worker that takes it does that first.
     pub(super) is_started: bool,
@@ -33,6 +33,8 @@ pub(super) struct Ahead {
     waiting: Mutex<VecDeque<Ready>>,
     /// Attempts whose handlers have ended, ever.
     ended: AtomicU64,
+    /// How many rows it is worth having here. Every attempt asks, every claim decides.
+    worth: AtomicUsize,
     pace: Mutex<Pace>,
 }
 
@@ -45,15 +47,14 @@ struct Pace {
     here_at: Monotonic,
     /// The last claim found as many rows as it asked for: there may be a backlog.
     was_full: bool,
-    /// How many rows it is worth having here.
-    worth: usize,
 }
 
 impl Ahead {
     /// For this many workers; claims at most `most` rows ahead.
     pub(super) fn new(workers: u32, most: u32) -> Self {
         let (workers, most) = (workers as usize, most as usize);
-        Self { most, workers, waiting: Mutex::default(), ended: AtomicU64::new(0), pace: Mutex::default() }
+        let (waiting, pace) = (Mutex::default(), Mutex::default());
+        Self { most, workers, waiting, ended: AtomicU64::new(0), worth: AtomicUsize::new(0), pace }
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Ready>> {
@@ -81,13 +82,15 @@ impl Ahead {
         let is_quick = pace.sent_at.since(here_at) <= now.since(pace.sent_at);
         let has_run_dry = is_quick && idle == self.workers && self.len() == 0;
         sometimes!("a crew claims ahead", was_full && has_run_dry && self.most > 0);
-        sometimes!("a crew ceases to claim ahead", pace.worth > 0 && (!was_full || ended < self.workers));
-        pace.worth = match pace.worth {
+        let worth = self.worth.load(Ordering::Relaxed);
+        sometimes!("a crew ceases to claim ahead", worth > 0 && (!was_full || ended < self.workers));
+        let worth = match worth {
             _ if !was_full => 0,
             worth if has_run_dry => worth.max(self.workers).saturating_mul(2).min(self.most),
             _ if ended < self.workers => 0,
             worth => worth.min(ended.saturating_mul(2)),
         };
+        self.worth.store(worth, Ordering::Relaxed);
     }
 
     /// A handler has ended.
@@ -97,8 +100,8 @@ impl Ahead {
 
     /// How many rows more are worth claiming than there are free workers.
     pub(super) fn room(&self) -> usize {
-        let worth = self.pace().worth;
-        let waiting = self.len();
+        let worth = self.worth.load(Ordering::Relaxed);
+        let waiting = if worth > 0 { self.len() } else { 0 };
         // Half a round is not worth a claim.
         if waiting > worth / 2 { 0 } else { worth - waiting }
     }

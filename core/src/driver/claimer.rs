@@ -13,7 +13,7 @@ use super::{
     worker,
 };
 use crate::{
-    job::Attempt,
+    job::{Attempt, Run},
     model::{Execution, ExecutionId, LeaseRef},
     runtime::{Monotonic, first},
     store::{Claim, Claimed, ErrorKind, Start, StoreError},
@@ -169,23 +169,28 @@ async fn start(
     claimed_at: Monotonic,
     known: &BTreeSet<ExecutionId>,
 ) {
-    let free = crew.room.available_permits();
-    let leased = rows.into_iter().filter_map(|row| Some((row.lease_ref()?, row)));
-    let (started, mut now): (Vec<_>, Vec<_>) = leased.partition(|(_, row)| row.is_started());
-    sometimes!("a row is charged by its claim", !started.is_empty());
-    // Those that are charged take free workers first, wherever they stand: what may not lose an attempt is charged only for
-    // a worker that is free then (G14).
-    let later = now.split_off(free.saturating_sub(started.len()).min(now.len()));
-    sometimes!("a row waits uncharged for a worker", !later.is_empty());
     if shared.stop.has_reached(Stage::Drain) {
         sometimes!("a drain begins between a claim and its start");
-        let all: Vec<LeaseRef> = started.iter().chain(&now).chain(&later).map(|(lease, _)| *lease).collect();
+        let all: Vec<LeaseRef> = rows.iter().filter_map(Execution::lease_ref).collect();
         return settler::give_back(settler, &all).await;
     }
-    for (lease, row) in started {
-        let number = row.attempt;
-        launch(shared, settler, crew, lease, row, Some(number), claimed_at);
+    let free = crew.room.available_permits();
+    let (mut started, mut now) = (0, Vec::new());
+    for row in rows {
+        let Some(lease) = row.lease_ref() else { continue };
+        if row.is_started() {
+            sometimes!("a row is charged by its claim");
+            started += 1;
+            let number = row.attempt;
+            launch(shared, settler, crew, lease, row, Some(number), claimed_at);
+        } else {
+            now.push((lease, row));
+        }
     }
+    // Those that are charged have taken free workers first, wherever they stand: what may not lose an attempt is charged only
+    // for a worker that is free then (G14).
+    let later = now.split_off(free.saturating_sub(started).min(now.len()));
+    sometimes!("a row waits uncharged for a worker", !later.is_empty());
     if !now.is_empty() {
         start_now(shared, settler, crew, now, known).await;
     }
@@ -248,9 +253,10 @@ fn launch(
     // The row's own lease decides: it may have been planned under other rules than this process has.
     let trusted_for = shared.settings.trusted(Duration::from_millis(row.policy.lease_ms));
     let beat = work.heartbeat.min(trusted_for / 3);
+    let run = Run::new(shared.runtime.clone());
     let is_forgotten = crew.room.available_permits() == 0 && planted!(D10);
-    let held = shared.leases.add(lease, trusted_for, if is_forgotten { trusted_for } else { beat }, sent_at);
-    let attempt = Attempt {
+    let held = shared.leases.add(lease, trusted_for, if is_forgotten { trusted_for } else { beat }, sent_at, run);
+    let attempt = Arc::new(Attempt {
         lease,
         generation: row.generation,
         job: row.job,
@@ -261,9 +267,10 @@ fn launch(
         incarnation: shared.incarnation,
         retain: work.retain,
         trace: row.trace,
-    };
+    });
     crew.ahead.push(Ready { attempt, held, is_started: number.is_some() });
-    if let Ok(permit) = Arc::clone(&crew.room).try_acquire_owned()
+    if crew.room.available_permits() > 0
+        && let Ok(permit) = Arc::clone(&crew.room).try_acquire_owned()
         && let Some(ready) = crew.ahead.take()
     {
         let name = format!("{} {} {}", ready.attempt.job, ready.attempt.scope, ready.held.lease.id);

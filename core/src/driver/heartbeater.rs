@@ -38,13 +38,15 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn beat(shared: &Shared, due: &[Arc<Held>]) {
     sometimes!("one heartbeat renews several leases", due.len() > 1);
     let leases = due.iter().map(|held| held.lease).collect();
-    let progress: Vec<_> = due.iter().filter_map(|held| Some((held.lease.id, held.saying.take()?))).collect();
+    let progress: Vec<_> = due.iter().filter_map(|held| Some((held.lease.id, held.run.saying.take()?))).collect();
     let answered = match shared.caller.once(Heartbeat { leases, progress: progress.clone() }).await {
         Ok(answered) => answered,
         Err(error) => {
             sometimes!("a heartbeat fails");
             for (id, progress) in progress {
-                due.iter().filter(|held| held.lease.id == id).for_each(|held| held.saying.put_back(progress.clone()));
+                due.iter()
+                    .filter(|held| held.lease.id == id)
+                    .for_each(|held| held.run.saying.put_back(progress.clone()));
             }
             tracing::warn!(%error, leases = due.len(), "heartbeat failed; handlers stop when their lease is no longer safe");
             return;

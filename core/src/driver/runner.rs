@@ -4,8 +4,9 @@ use std::{
     any::Any,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{self, Poll},
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use super::{
     lease::{Held, Loss},
     measure,
     queue::Crew,
-    settler::{SettleError, Settler},
+    settler::{Recorded, SettleError, Settler},
     span,
     stop::Stage,
 };
@@ -26,7 +27,7 @@ use crate::{
         Work,
     },
     model::{ErrorCode, Execution, Failure, Json, LeaseRef, Outcome, Retention, Retry, State, wait_ms},
-    runtime::{DriverEvent, HandlerEnd},
+    runtime::{DriverEvent, HandlerEnd, Monotonic},
     store::{BoxFuture, MAX_COUNT, Settlement},
 };
 
@@ -39,17 +40,15 @@ enum Polled {
     Interrupted,
 }
 
-/// Runs the handler, and hands its end to the settler. What it returns waits for the record, and tells of it; nothing
-/// when there is nothing to record.
+/// Runs the handler, and hands its end to the settler; nothing is left to tell when there is nothing to record.
 pub(super) async fn run(
     shared: &Arc<Shared>,
     settler: &Settler,
     crew: &Arc<Crew>,
-    attempt: Attempt,
+    attempt: Arc<Attempt>,
     held: &Held,
-) -> Option<BoxFuture<'static, ()>> {
+) -> Option<Ending> {
     let job = shared.work(&attempt.job)?;
-    let attempt = Arc::new(attempt);
     let began = shared.runtime.monotonic();
     let span = span::begin(&shared.runtime, &attempt);
     let polled = poll_handler(shared, job, &attempt, held, &span).await;
@@ -63,7 +62,7 @@ pub(super) async fn run(
         span.in_scope(|| tracing::warn!(job = %attempt.job, scope = %attempt.scope, execution = %held.lease.id, attempt = attempt.number, %code, %error, ?retry, "attempt failed"));
     }
     span::end(span, end);
-    shared.runtime.observe(&DriverEvent::HandlerEnded { lease: held.lease, end });
+    shared.runtime.observe(|| DriverEvent::HandlerEnded { lease: held.lease, end });
     measure::attempt(&attempt.job, end, took);
     let Some(outcome) = outcome else {
         if end == HandlerEnd::Succeeded {
@@ -77,13 +76,12 @@ pub(super) async fn run(
     let error = failure_of(&outcome);
     let settlement = Settlement { lease: held.lease, outcome, retain: job.retain };
     let recorded = settler.hand_over(settlement).await;
-    let ending = Ending { attempt, lease: held.lease, end, error, took, is_cut_short };
-    let (shared, crew) = (Arc::clone(shared), Arc::clone(crew));
-    Some(Box::pin(async move { ending.tell(&shared, &crew, recorded.await) }))
+    Some(Ending { recorded, attempt, lease: held.lease, end, error, took, is_cut_short })
 }
 
 /// What is known of an attempt whose end is on its way to the store.
-struct Ending {
+pub(super) struct Ending {
+    recorded: Recorded,
     attempt: Arc<Attempt>,
     lease: LeaseRef,
     end: HandlerEnd,
@@ -93,12 +91,18 @@ struct Ending {
 }
 
 impl Ending {
-    fn tell(self, shared: &Shared, crew: &Crew, recorded: Result<State, SettleError>) {
-        let Self { attempt, lease, end, error, took, is_cut_short } = self;
+    /// Tells of the record once it is there.
+    pub(super) fn poll(&mut self, cx: &mut task::Context<'_>, shared: &Shared, crew: &Crew) -> Poll<()> {
+        Pin::new(&mut self.recorded).poll(cx).map(|recorded| self.tell(shared, crew, recorded))
+    }
+
+    fn tell(&mut self, shared: &Shared, crew: &Crew, recorded: Result<State, SettleError>) {
+        let Self { ref attempt, lease, end, ref mut error, took, is_cut_short, .. } = *self;
         match recorded {
             Ok(state) => {
                 tracing::debug!(job = %attempt.job, execution = %lease.id, attempt = attempt.number, ?end, %state, "attempt ended");
                 let (queue, id) = (attempt.job.clone(), lease.id);
+                let error = error.take();
                 report(shared, crew, &AttemptReport { queue, id, attempt: attempt.number, state, error, took });
             }
             Err(error) => {
@@ -166,11 +170,10 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
     }
     if shared.stop.has_reached(Stage::Drain) {
         sometimes!("a handler begins in a drain");
-        held.stop.raise(StopReason::ShuttingDown);
+        held.run.stop.raise(StopReason::ShuttingDown);
     }
-    let run = Run::new(held.stop.clone(), held.saying.clone(), shared.runtime.clone());
-    let context = Context::new(Arc::clone(attempt), Arc::clone(&run));
-    shared.runtime.observe(&DriverEvent::HandlerStarted {
+    let context = Context::new(Arc::clone(attempt), Arc::clone(&held.run));
+    shared.runtime.observe(|| DriverEvent::HandlerStarted {
         lease: held.lease,
         generation: attempt.generation,
         attempt: attempt.number,
@@ -178,7 +181,7 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
         scope: attempt.scope.clone(),
         slot_at: attempt.slot_at,
     });
-    let mut handler = match span.in_scope(|| guard(|| (job.handler)(context.clone()))) {
+    let mut handler = match span.in_scope(|| guard(|| (job.handler)(context))) {
         Ok(handler) => handler,
         Err(message) => {
             sometimes!("a handler panics before its first poll");
@@ -186,41 +189,80 @@ async fn poll_handler(shared: &Shared, job: &Work, attempt: &Arc<Attempt>, held:
         }
     };
     let limit = if planted!(B23) { Duration::from_secs(86_400) } else { job.run_timeout };
-    let mut deadline: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep(limit));
-    let mut fence: BoxFuture<'_, ()> = Box::pin(shared.runtime.sleep_until(held.trusted_until()));
-    let mut changed = Box::pin(held.changed.notified());
+    let mut watch = Watch { shared, held, deadline_at: shared.runtime.monotonic() + limit, alarms: None };
     let polled = poll_fn(|cx| {
-        loop {
-            if let Some(loss) = held.loss(shared.runtime.monotonic()) {
-                return Poll::Ready(Polled::Lost(loss));
-            }
-            if shared.stop.has_reached(Stage::Interrupt) {
-                return Poll::Ready(Polled::Interrupted);
-            }
-            // Re-arm whatever fired: a renewal moved the fence, or something changed that was just looked at.
-            if fence.as_mut().poll(cx).is_ready() {
-                sometimes!("a handler goes on where its lease would have ended without a renewal");
-                fence = Box::pin(shared.runtime.sleep_until(held.trusted_until()));
-                continue;
-            }
-            if changed.as_mut().poll(cx).is_ready() {
-                changed = Box::pin(held.changed.notified());
-                continue;
-            }
-            break;
-        }
-        if deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Polled::TimedOut);
+        if let Some(end) = watch.look(cx) {
+            return Poll::Ready(end);
         }
         match span.in_scope(|| guard(|| handler.as_mut().poll(cx))) {
             Ok(Poll::Ready(result)) => Poll::Ready(Polled::Returned(result)),
-            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Pending) => watch.wait(cx),
             Err(message) => Poll::Ready(Polled::Panicked(message)),
         }
     })
     .await;
     let dropped = span.in_scope(|| guard(|| drop(handler)));
-    wind_up(shared, &run, polled, dropped)
+    wind_up(shared, &held.run, polled, dropped)
+}
+
+/// What ends a handler that does not end by itself.
+struct Watch<'a> {
+    shared: &'a Shared,
+    held: &'a Held,
+    deadline_at: Monotonic,
+    /// Set once the handler waits for something: most never do.
+    alarms: Option<Alarms<'a>>,
+}
+
+struct Alarms<'a> {
+    deadline: BoxFuture<'a, ()>,
+    fence: BoxFuture<'a, ()>,
+    changed: BoxFuture<'a, ()>,
+}
+
+impl<'a> Watch<'a> {
+    /// Whether it has to end now.
+    fn look(&mut self, cx: &mut task::Context<'_>) -> Option<Polled> {
+        let (shared, held) = (self.shared, self.held);
+        loop {
+            if let Some(loss) = held.loss(shared.runtime.monotonic()) {
+                return Some(Polled::Lost(loss));
+            }
+            if shared.stop.has_reached(Stage::Interrupt) {
+                return Some(Polled::Interrupted);
+            }
+            let alarms = self.alarms.as_mut()?;
+            // Re-arm whatever fired: a renewal moved the fence, or something changed that was just looked at.
+            if alarms.fence.as_mut().poll(cx).is_ready() {
+                sometimes!("a handler goes on where its lease would have ended without a renewal");
+                alarms.fence = Self::fence(shared, held);
+                continue;
+            }
+            if alarms.changed.as_mut().poll(cx).is_ready() {
+                alarms.changed = Box::pin(held.changed.notified());
+                continue;
+            }
+            return alarms.deadline.as_mut().poll(cx).is_ready().then_some(Polled::TimedOut);
+        }
+    }
+
+    /// The handler waits: whoever has to end it wakes its task.
+    fn wait(&mut self, cx: &mut task::Context<'_>) -> Poll<Polled> {
+        let (shared, held) = (self.shared, self.held);
+        if self.alarms.is_some() {
+            return Poll::Pending;
+        }
+        self.alarms = Some(Alarms {
+            deadline: Box::pin(shared.runtime.sleep_until(self.deadline_at)),
+            fence: Self::fence(shared, held),
+            changed: Box::pin(held.changed.notified()),
+        });
+        self.look(cx).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn fence(shared: &'a Shared, held: &'a Held) -> BoxFuture<'a, ()> {
+        Box::pin(shared.runtime.sleep_until(held.trusted_until()))
+    }
 }
 
 /// After the last poll: ends what the handler left behind; a panic of its destructors is its own.

@@ -1,6 +1,12 @@
 //! Records how attempts ended, in batches: whatever waits goes into the next call together.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,14 +50,22 @@ impl Settler {
     }
 
     /// Waits for a place among those that are to be recorded; what it returns, for the record.
-    pub(super) async fn hand_over(
-        &self,
-        settlement: Settlement,
-    ) -> impl Future<Output = Result<State, SettleError>> + Send + 'static {
+    pub(super) async fn hand_over(&self, settlement: Settlement) -> Recorded {
         let (answer, answered) = oneshot::channel();
         // Dropped with the message when the loop has ended.
         let _ = self.0.send((settlement, answer)).await;
-        async { answered.await.unwrap_or(Err(SettleError::Ended)) }
+        Recorded(answered)
+    }
+}
+
+/// Waits until an end is recorded, refused, or given up.
+pub(super) struct Recorded(oneshot::Receiver<Result<State, SettleError>>);
+
+impl Future for Recorded {
+    type Output = Result<State, SettleError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answered| answered.unwrap_or(Err(SettleError::Ended)))
     }
 }
 
@@ -98,10 +112,15 @@ async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<(Settlement, Answe
     }
 }
 
-/// The first of each id, and the others, both in order. Two ends of one execution wait together when its lease was lost, this
+/// The first of each id, and the others, both in order: mostly there are no others. Two ends of one execution wait together when its lease was lost, this
 /// replica claimed it again, and both handlers ended at nearly the same time: a store refuses a request with both, and with
 /// it the ends of all others.
 fn distinct<T, Id: Ord>(items: Vec<T>, id: impl Fn(&T) -> Id) -> (Vec<T>, Vec<T>) {
+    let mut ids: Vec<Id> = items.iter().map(&id).collect();
+    ids.sort_unstable();
+    if ids.is_sorted_by(|one, next| one < next) {
+        return (items, Vec::new());
+    }
     let mut seen = BTreeSet::new();
     items.into_iter().partition(|item| seen.insert(id(item)))
 }

@@ -1,6 +1,9 @@
 //! How far a shutdown has come, for every loop to see.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
 
 use crate::runtime::{Runtime, Signal, first};
 
@@ -17,29 +20,34 @@ pub(super) enum Stage {
     End,
 }
 
-pub(super) struct Stop(Signal<Stage>);
+pub(super) struct Stop {
+    stage: Signal<Stage>,
+    /// The same again: it is looked at several times an attempt, by all threads, and changes three times.
+    reached: AtomicU8,
+}
 
 impl Stop {
     pub(super) fn new() -> Self {
-        Self(Signal::new(Stage::Run))
+        Self { stage: Signal::new(Stage::Run), reached: AtomicU8::new(Stage::Run as u8) }
     }
 
     /// Goes to `stage`; never back.
     pub(super) fn advance(&self, stage: Stage) {
-        self.0.update(|now| {
+        self.stage.update(|now| {
             let further = *now < stage;
             *now = stage.max(*now);
+            self.reached.store(*now as u8, Ordering::SeqCst);
             further
         });
     }
 
     pub(super) fn has_reached(&self, stage: Stage) -> bool {
-        self.0.read(|now| *now >= stage)
+        self.reached.load(Ordering::SeqCst) >= stage as u8
     }
 
     /// Waits for `stage`.
     pub(super) async fn reached(&self, stage: Stage) {
-        self.0.until(|now| (*now >= stage).then_some(())).await;
+        self.stage.until(|now| (*now >= stage).then_some(())).await;
     }
 
     /// Waits for `pause` or for `stage`, whichever comes first; says whether `stage` is reached.

@@ -3,7 +3,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -14,11 +14,11 @@ use super::{
     Shared,
     ahead::Ready,
     queue::Crew,
-    runner,
+    runner::{self, Ending},
     settler::{self, Settler},
     stop::Stage,
 };
-use crate::store::{BoxFuture, Start};
+use crate::store::Start;
 
 /// Runs `first`, then whatever waits, and ends when all of their ends are recorded.
 pub(super) async fn run(
@@ -29,9 +29,9 @@ pub(super) async fn run(
     permit: OwnedSemaphorePermit,
 ) {
     let (mut next, mut permit) = (Some(first), Some(permit));
-    let mut ends = Ends::default();
+    let mut ends = Ends { shared: &shared, crew: &crew, under_way: Vec::new(), has_news: false };
     while let Some(ready) = next {
-        let attempt = attempt(&shared, &settler, &crew, ready);
+        let attempt = pin!(attempt(&shared, &settler, &crew, ready));
         sometimes!("a worker runs a row while the end of another is on its way", !ends.under_way.is_empty());
         if let Some(end) = ends.beside(attempt).await {
             ends.under_way.push(end);
@@ -72,12 +72,7 @@ fn take(shared: &Shared, crew: &Crew, permit: &mut Option<OwnedSemaphorePermit>)
 }
 
 /// One attempt, from its charge to the end of its handler; what is left is to wait for its record.
-async fn attempt(
-    shared: &Arc<Shared>,
-    settler: &Settler,
-    crew: &Arc<Crew>,
-    mut ready: Ready,
-) -> Option<BoxFuture<'static, ()>> {
+async fn attempt(shared: &Arc<Shared>, settler: &Settler, crew: &Arc<Crew>, mut ready: Ready) -> Option<Ending> {
     if !ready.is_started && !planted!(D11) {
         let lease = ready.held.lease;
         let give_up_at = shared.runtime.monotonic() + ready.held.trusted_for / 2;
@@ -86,7 +81,7 @@ async fn attempt(
             Ok((sent_at, Some(Ok(number)))) => {
                 sometimes!("a worker charges the row that it takes");
                 ready.held.renewed(sent_at);
-                ready.attempt.number = number;
+                Arc::make_mut(&mut ready.attempt).number = number;
             }
             Ok((_, refusal)) => {
                 sometimes!("a row is lost while it waits for a worker");
@@ -107,21 +102,21 @@ async fn attempt(
 }
 
 /// Ends that are on their way to the store. One that has come there may have made room in a limit, or a retry due.
-#[derive(Default)]
-struct Ends {
-    under_way: Vec<BoxFuture<'static, ()>>,
+struct Ends<'a> {
+    shared: &'a Shared,
+    crew: &'a Crew,
+    under_way: Vec<Ending>,
     has_news: bool,
 }
 
-impl Ends {
+impl Ends<'_> {
     /// Whether one has come to the store since this was asked last.
     fn take_news(&mut self) -> bool {
         std::mem::take(&mut self.has_news)
     }
 
     /// Looks after them while `other` has to wait for something.
-    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
-        let mut other = std::pin::pin!(other);
+    async fn beside<T>(&mut self, mut other: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|cx| {
             let polled = other.as_mut().poll(cx);
             if polled.is_pending() {
@@ -142,7 +137,7 @@ impl Ends {
 
     fn look(&mut self, cx: &mut Context<'_>) {
         let before = self.under_way.len();
-        self.under_way.retain_mut(|end| Pin::new(end).poll(cx).is_pending());
+        self.under_way.retain_mut(|end| end.poll(cx, self.shared, self.crew).is_pending());
         self.has_news |= self.under_way.len() < before;
     }
 }

@@ -17,7 +17,7 @@ pub use context::Context;
 pub use handler::{BoxError, Completion, HandlerError, ScheduleProvider, ScopeProvider, ScopedSchedule};
 pub(crate) use handler::{HandlerResult, Verdict};
 pub use run::StopReason;
-pub(crate) use run::{Run, Saying, StopSignal};
+pub(crate) use run::{Run, StopSignal};
 pub use spec::{Job, Overlap, Rule, SpecError};
 pub use stored::StoredScheduleError;
 pub use work::{AttemptReport, Delivery};

@@ -22,14 +22,10 @@ pub enum StopReason {
 }
 
 /// The one place where stop reasons meet; the first one stays.
-#[derive(Clone, Debug)]
-pub(crate) struct StopSignal(Arc<Signal<Option<StopReason>>>);
+#[derive(Debug, Default)]
+pub(crate) struct StopSignal(Signal<Option<StopReason>>);
 
 impl StopSignal {
-    pub(crate) fn new() -> Self {
-        Self(Arc::default())
-    }
-
     pub(crate) fn raise(&self, reason: StopReason) {
         self.0.update(|now| {
             let first = now.is_none();
@@ -48,8 +44,8 @@ impl StopSignal {
 }
 
 /// What a run says of itself and nobody has carried on yet; the last word counts.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Saying(Arc<Mutex<Option<Progress>>>);
+#[derive(Debug, Default)]
+pub(crate) struct Saying(Mutex<Option<Progress>>);
 
 impl Saying {
     fn slot(&self) -> MutexGuard<'_, Option<Progress>> {
@@ -79,8 +75,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(stop: StopSignal, saying: Saying, runtime: Runtime) -> Arc<Self> {
-        Arc::new(Self { stop, saying, runtime, children: Mutex::default() })
+    pub(crate) fn new(runtime: Runtime) -> Arc<Self> {
+        let (stop, saying, children) = (StopSignal::default(), Saying::default(), Mutex::default());
+        Arc::new(Self { stop, saying, runtime, children })
     }
 
     /// Starts a task that is dropped with the run, in the span of its caller.

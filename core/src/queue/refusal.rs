@@ -26,7 +26,7 @@ pub enum QueueRule {
     #[error("{0} workers: allowed are 1 to 10000")]
     Workers(u32),
     /// Outside 1 to 1,000.
-    #[error("the prefetch is above 1000 items")]
+    #[error("the prefetch is above 2000 items")]
     Prefetch,
     /// See the message.
     #[error("the batch is outside 1 to 1000 items")]

@@ -21,8 +21,9 @@ const USUAL_ATTEMPTS: u32 = 10;
 /// Of a key that counts turns, and no running items.
 const NO_LIMIT: u32 = u32::MAX;
 
-/// Items claimed ahead of free workers.
-const USUAL_PREFETCH: u32 = 1000;
+/// Items claimed ahead of free workers, usually and at most: those of two claims, so that one runs while the next is on
+/// its way.
+const MAX_PREFETCH: u32 = 2 * crate::store::MAX_BATCH;
 
 pub(crate) type ProbeFn = Arc<
     dyn Fn(Vec<(ExecutionId, Option<String>)>) -> BoxFuture<'static, Result<BTreeSet<ExecutionId>, BoxError>>
@@ -94,7 +95,7 @@ impl<T> Unique<T> {
 /// | --- | --- |
 /// | workers | 10 per replica |
 /// | batch | as many as there are free workers, and the prefetch |
-/// | prefetch | up to 1,000 items, while handlers end faster than the store answers |
+/// | prefetch | up to 2,000 items, while handlers end faster than the store answers |
 /// | poll | as the scheduler's settings say |
 /// | delivery | at least once |
 /// | run timeout | 60 s |
@@ -167,7 +168,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
             name: name.to_owned(),
             workers: 10,
             batch: None,
-            prefetch: USUAL_PREFETCH,
+            prefetch: MAX_PREFETCH,
             poll: None,
             attempts: Attempts::default(),
             ttl: None,
@@ -232,7 +233,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
     }
 
     /// Items that a replica claims ahead of its free workers at most, while its handlers end faster than the store
-    /// answers: 0 to 1,000; 0 switches it off. Default 1,000. Such items wait for milliseconds, their leases are renewed, and
+    /// answers: 0 to 2,000; 0 switches it off. Default 2,000. Such items wait for milliseconds, their leases are renewed, and
     /// a shutdown gives them back. Only those that can lose an attempt without harm are charged before a worker is
     /// free: should the process die, each of them may have lost its first attempt, never its last, without having run.
     /// With [`Queue::concurrency`] or [`Queue::concurrency_per_key`] none: an item that waits would take a place from
@@ -502,7 +503,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Queue<T> {
         Some(match self {
             _ if self.workers == 0 || self.workers > 10_000 => QueueRule::Workers(self.workers),
             _ if self.batch.is_some_and(|items| items == 0 || items > crate::store::MAX_BATCH) => QueueRule::Batch,
-            _ if self.prefetch > crate::store::MAX_BATCH => QueueRule::Prefetch,
+            _ if self.prefetch > MAX_PREFETCH => QueueRule::Prefetch,
             _ if self.poll.is_some_and(|poll| poll < Duration::from_millis(10)) => QueueRule::Poll,
             _ if self.ttl.is_some_and(|ttl| ttl.is_zero()) => QueueRule::NoTtl,
             _ if self.concurrency == Some(0) || self.per_key == Some(0) => QueueRule::NoRoom,

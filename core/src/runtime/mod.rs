@@ -198,11 +198,15 @@ impl HandlerEnd {
 
 /// Everything injected, cheap to clone.
 #[derive(Clone)]
-pub struct Runtime {
+pub struct Runtime(Arc<Parts>);
+
+/// In one place: every attempt has a runtime, and two threads that count up one number each wait for each other.
+#[derive(Clone)]
+struct Parts {
     clock: Arc<dyn Clock>,
     spawner: Arc<dyn Spawner>,
     entropy: Arc<dyn Entropy>,
-    observer: Arc<dyn Observer>,
+    observer: Option<Arc<dyn Observer>>,
     propagator: Option<Arc<dyn Propagator>>,
 }
 
@@ -210,12 +214,6 @@ impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Runtime")
     }
-}
-
-struct NoObserver;
-
-impl Observer for NoObserver {
-    fn observe(&self, _: &DriverEvent) {}
 }
 
 impl Runtime {
@@ -230,35 +228,35 @@ impl Runtime {
 
     /// A runtime of these parts, watched by nobody and without traces.
     pub fn new(clock: Arc<dyn Clock>, spawner: Arc<dyn Spawner>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { clock, spawner, entropy, observer: Arc::new(NoObserver), propagator: None }
+        Self(Arc::new(Parts { clock, spawner, entropy, observer: None, propagator: None }))
     }
 
     /// The same runtime, watched by `observer`.
     #[must_use]
     pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
-        Self { observer, ..self }
+        Self(Arc::new(Parts { observer: Some(observer), ..Arc::unwrap_or_clone(self.0) }))
     }
 
     /// The same runtime, whose traces `propagator` carries: from the span in which an item is enqueued, or a job triggered,
     /// to those in which it runs. Both ends need it, the process that enqueues and the one that runs.
     #[must_use]
     pub fn propagated_by(self, propagator: Arc<dyn Propagator>) -> Self {
-        Self { propagator: Some(propagator), ..self }
+        Self(Arc::new(Parts { propagator: Some(propagator), ..Arc::unwrap_or_clone(self.0) }))
     }
 
     /// Reads the monotonic clock.
     pub fn monotonic(&self) -> Monotonic {
-        self.clock.monotonic()
+        self.0.clock.monotonic()
     }
 
     /// Reads the wall clock; for logs and labels only.
     pub fn wall(&self) -> Timestamp {
-        self.clock.wall()
+        self.0.clock.wall()
     }
 
     /// Waits.
     pub async fn sleep(&self, duration: Duration) {
-        self.clock.sleep(duration).await;
+        self.0.clock.sleep(duration).await;
     }
 
     /// Waits until the monotonic clock shows `at`.
@@ -273,18 +271,18 @@ impl Runtime {
 
     /// Starts a task.
     pub fn spawn(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) -> Task {
-        self.spawner.spawn(name, Box::pin(future))
+        self.0.spawner.spawn(name, Box::pin(future))
     }
 
     /// 64 evenly drawn bits.
     pub fn random(&self) -> u64 {
-        self.entropy.next_u64()
+        self.0.entropy.next_u64()
     }
 
     /// An id that nobody else has; it holds no time. Of [`Runtime::tokio`], ids drawn one after the other lie side by side in an
     /// index.
     pub fn uuid(&self) -> Uuid {
-        self.entropy.uuid()
+        self.0.entropy.uuid()
     }
 
     /// A duration drawn evenly from \[0, `limit`).
@@ -295,17 +293,19 @@ impl Runtime {
 
     /// Where the caller is in a trace.
     pub fn trace(&self) -> Option<TraceContext> {
-        self.propagator.as_ref()?.current()
+        self.0.propagator.as_ref()?.current()
     }
 
     /// Who carries traces.
     pub(crate) fn propagator(&self) -> Option<&dyn Propagator> {
-        self.propagator.as_deref()
+        self.0.propagator.as_deref()
     }
 
-    /// Tells the observer.
-    pub fn observe(&self, event: &DriverEvent) {
-        self.observer.observe(event);
+    /// Tells the observer, if there is one, what `event` makes.
+    pub fn observe(&self, event: impl FnOnce() -> DriverEvent) {
+        if let Some(observer) = &self.0.observer {
+            observer.observe(&event());
+        }
     }
 }
 

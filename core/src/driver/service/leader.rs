@@ -138,7 +138,7 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
         return rules.ttl;
     }
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "leading");
-    shared.runtime.observe(&DriverEvent::LeaderGained { lock: rules.name.clone(), epoch: term.epoch });
+    shared.runtime.observe(|| DriverEvent::LeaderGained { lock: rules.name.clone(), epoch: term.epoch });
     measure::leads(&rules.name, term.epoch, true);
     let leading = Arc::new(Leading { trust: Arc::clone(&trust), ticks: Signal::new(0) });
     let is_half_done = term.epoch.is_some_and(|epoch| epoch.0 % 3 == 0) && planted!(B4);
@@ -155,7 +155,7 @@ async fn term(shared: &Arc<Shared>, group: &Group, hold: Hold) -> Duration {
     leading.ticks.until(|ticks| (*ticks == 0 || planted!(D1)).then_some(())).await;
 
     tracing::info!(group = %rules.name, epoch = ?term.epoch, "not leading any more");
-    shared.runtime.observe(&DriverEvent::LeaderLost { lock: rules.name.clone(), epoch: term.epoch });
+    shared.runtime.observe(|| DriverEvent::LeaderLost { lock: rules.name.clone(), epoch: term.epoch });
     measure::leads(&rules.name, term.epoch, false);
     hold.release().await;
     if let Some(on_loss) = &rules.on_loss {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     driver::{Shared, measure, runner::guard, stop::Stage},
-    job::{BoxError, Run, Saying, StopReason, StopSignal},
+    job::{BoxError, Run, StopReason, StopSignal},
     model::{RequestId, ServiceName},
     runtime::{DriverEvent, TickEnd},
     service::{CheckedMode, GateFn, Pass, Skip, Tick, TickError, TickFacts, TickOutcome, Trigger, WorkFn},
@@ -226,13 +226,12 @@ async fn perform(
         return Err(TickError::LockLost);
     }
     let (request, service) = (facts.request, facts.service.clone());
-    let stop = StopSignal::new();
-    let run = Run::new(stop.clone(), Saying::default(), shared.runtime.clone());
+    let run = Run::new(shared.runtime.clone());
     let tick = Tick::new(Arc::new(facts), Arc::clone(&run));
     let under = trust.and_then(|trust| Some((trust.name.clone(), trust.epoch?)));
-    shared.runtime.observe(&DriverEvent::TickStarted { tick: request, service: service.clone(), under });
+    shared.runtime.observe(|| DriverEvent::TickStarted { tick: request, service: service.clone(), under });
     let result = match guard(|| work(tick.clone())) {
-        Ok(running) => poll_work(shared, running, &stop, timeout, trust).await,
+        Ok(running) => poll_work(shared, running, &run.stop, timeout, trust).await,
         Err(message) => Err(TickError::Panicked(message)),
     };
     sometimes!("a tick panics", matches!(result, Err(TickError::Panicked(_))));
@@ -244,7 +243,7 @@ async fn perform(
         // Nobody runs the rest of it: unlike an execution, a tick has nothing to give back (P-42).
         shared.unreleased.add(format!("tick of service {service} (interrupted)"));
     }
-    shared.runtime.observe(&DriverEvent::TickEnded { tick: request, end: end(&result) });
+    shared.runtime.observe(|| DriverEvent::TickEnded { tick: request, end: end(&result) });
     result
 }
 
