@@ -98,7 +98,7 @@ NEAREST = {
     "list_skipped": ["list", "prune"], "lock_jobs": ["register", "plan"], "lock_keys": ["enqueue"], "lock_queue": ["enqueue"],
     "lock_requeue": ["requeue"], "lock_executions": ["requeue", "cancel"], "lock": ["lock"], "make_gates": ["limits"],
     "pause": ["pauses"], "plan": ["plan", "pauses", "stored_schedules"],
-    "prune_gates": ["limits", "rates"], "prune": ["prune", "rates", "stored_schedules", "pauses"],
+    "prune_gates": ["postgres gates"], "prune": ["prune", "rates", "stored_schedules", "pauses"],
     "read_cursors": ["plan", "pauses"], "read_due": ["claim"], "read_queue": ["items", "rates"], "read_stats": ["list", "rates"],
     "register": ["register"], "requeue": ["requeue"], "rescue": ["rescue"], "resume": ["pauses"], "set_aside": ["unreadable"],
     "settle": ["settle"], "start": ["start"], "tell": ["notices"], "trigger": ["pauses"], "update": ["items"],
