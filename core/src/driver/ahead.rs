@@ -19,7 +19,7 @@ use crate::{job::Attempt, runtime::Monotonic};
 
 /// A claimed row, and what a worker needs to run it.
 pub(super) struct Ready {
-    /// Its number is right once it is started. In a place of its own: a row changes hands five times before its handler has it.
+    /// Its number is right once it is started. In a place of its own, because it changes hands until its handler has it.
     pub(super) attempt: Arc<Attempt>,
     pub(super) held: Arc<Held>,
     /// Whether its attempt is charged, durably. Otherwise the worker that takes it does that first.
