@@ -11,6 +11,9 @@
 -- clamp_executions.sql runs first, in one transaction with this (one statement cannot see its own changes).
 -- Rescues take turns on one row of meta, and the clock is read behind that lock, so that two rescuers in a
 -- microsecond are not taken for a clock that stepped back. Rows locked by a heartbeat or a settle are passed over.
+--
+-- What is expired is told by the clock before the rows are locked; they end by the clock read afterwards. In between a holder may have
+-- asked once more whether it may start: that writes nothing, so the row is still ended here, and not before the answer.
 with
 last as materialized (
     select m.at from {schema}.meta m where m.name = 'rescue' for update
@@ -21,9 +24,6 @@ clock as materialized (
 present as materialized (
     select c.now from clock c where c.at is null or c.now >= c.at
 ),
-swapped as (
-    update {schema}.meta m set at = p.now from present p where m.name = 'rescue'
-),
 expired as materialized (
     select e.* from {schema}.execution e
     where e.state = 'running' and e.rescue_at < (select p.now from present p)
@@ -31,13 +31,20 @@ expired as materialized (
     limit $2::bigint
     for update of e skip locked
 ),
+locked as materialized (
+    select greatest(p.now, coalesce($1::timestamptz, clock_timestamp())) as now
+    from present p cross join (select count(*) from expired) x
+),
+swapped as (
+    update {schema}.meta m set at = l.now from locked l where m.name = 'rescue'
+),
 ended as materialized (
     select x.*,
         case when x.cancel_requested_at is not null then 'cancelled' else 'dead' end as target,
         case when x.started_at is not null then
-            greatest(0, floor(extract(epoch from p.now) * 1000 - extract(epoch from x.started_at) * 1000))::bigint
+            greatest(0, floor(extract(epoch from l.now) * 1000 - extract(epoch from x.started_at) * 1000))::bigint
         end as elapsed_ms
-    from expired x cross join present p
+    from expired x cross join locked l
 ),
 gone as (
     delete from {schema}.execution e using ended d where e.id = d.id
@@ -45,19 +52,19 @@ gone as (
 buried as (
     insert into {schema}.history ({kept_columns}, state, finished_at, updated_at, duration_ms, rows_affected,
         result, error_code, error_text, skip_reason)
-    select {kept_columns:d}, d.target, p.now, p.now, d.elapsed_ms, d.rows_affected, d.result,
+    select {kept_columns:d}, d.target, l.now, l.now, d.elapsed_ms, d.rows_affected, d.result,
         case when d.target = 'cancelled' then $3::text else $5::text end,
         case when d.target = 'cancelled' then $4::text else $6::text end,
         d.skip_reason
-    from ended d cross join present p
+    from ended d cross join locked l
 ),
 told as (
     insert into {schema}.audit ({audit_columns})
-    select d.id, d.generation, d.fence, 5, p.now, d.job, d.scope_kind, d.scope_id, 'system', 'system', 'job_rescue',
+    select d.id, d.generation, d.fence, 5, l.now, d.job, d.scope_kind, d.scope_id, 'system', 'system', 'job_rescue',
         json_build_object('old_status', 'running', 'new_status', d.target, 'attempts', d.attempt,
             'max_attempts', d.max_attempts,
             'reason', case when d.target = 'cancelled' then $3::text else $5::text end)
-    from ended d cross join present p
+    from ended d cross join locked l
     where {schema}.tells(d.audit, 'job_rescue')
 ),
 gate as materialized (
@@ -75,8 +82,8 @@ counted as (
 )
 select (
     select json_build_object('rescued', json_build_object(
-        'now', {schema}.micros(p.now),
+        'now', {schema}.micros(l.now),
         'ended', coalesce((select json_agg(json_build_array(d.id, d.target) order by d.lease_expires_at, d.id)
                            from ended d), '[]'),
         'clamped', '[]'::json, 'clamped_locks', '[]'::json))
-    from present p)::text as reply
+    from locked l)::text as reply

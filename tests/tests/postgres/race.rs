@@ -10,12 +10,12 @@ use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, Row};
 use tourbillon::{
     model::{
-        Epoch, Execution, ExecutionId, Incarnation, JobName, Limit, LockName, Policy, Scope, Timestamp,
+        Epoch, Execution, ExecutionId, Incarnation, JobName, Limit, LockName, Policy, Reentry, Scope, Timestamp,
         transition::Charge,
     },
     store::{
         AcquireLock, Cancel, Claim, Claimed, Plan, PlanEntry, PlanOutcome, Reply, Request, Requeue, Rescue, SpecHash,
-        Store, StoreError,
+        Start, Store, StoreError,
     },
 };
 use tourbillon_pg::PgStore;
@@ -33,6 +33,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     ("limit_holds_under_many_claimers", limit_holds_under_many_claimers),
     ("who_takes_a_place_runs_from_after_the_end_of_who_left", who_takes_a_place_runs_from_after_the_end_of_who_left),
+    ("a_rescued_attempt_ended_after_all_that_it_was_told", a_rescued_attempt_ended_after_all_that_it_was_told),
 ];
 
 async fn four_copies(store: &PgStore, request: Request) -> Result<Vec<Reply>, Failed> {
@@ -199,6 +200,52 @@ fn who_takes_a_place_runs_from_after_the_end_of_who_left(cluster: &'static Clust
         let both = "select e.claimed_at > h.finished_at from tourbillon.execution e cross join tourbillon.history h
             where e.token = '00000000-0000-0000-0000-000000000001'";
         assert!(sqlx::query(both).fetch_one(&mut holder).await?.get::<bool, _>(0), "three would have run at once");
+        Ok(())
+    })
+}
+
+/// A rescue is held up between its scan, which sees an expired lease, and the lock of that row. Meanwhile its holder asks once more
+/// whether it may start, and may, for nobody ended it yet. The end that the rescue then writes must not be before that.
+fn a_rescued_attempt_ended_after_all_that_it_was_told(cluster: &'static Cluster) -> Result<(), Failed> {
+    const SCAN: &str = "where e.state = 'running' and e.rescue_at < ";
+    const HELD_UP: &str =
+        "cross join (select pg_advisory_xact_lock(1)) held where e.state = 'running' and e.rescue_at < ";
+    crate::block_on(async {
+        let url = cluster.fresh_database();
+        let store = PgStore::connect(&url).await?;
+        store.migrate().await?;
+        crate::plan_due(&store, "job", 1, &Policy { reentry: Reentry::Forbid, ..crate::policy() }).await?;
+        let lease = crate::claim(&store, "job", 1).await?[0];
+        let (mut holder, mut slow) = (crate::connect(&url).await?, crate::connect(&url).await?);
+        let expire = "update tourbillon.execution
+            set lease_expires_at = lease_expires_at - interval '1 hour', rescue_at = rescue_at - interval '1 hour'";
+        sqlx::raw_sql(expire).execute(&mut holder).await?;
+        sqlx::raw_sql("select pg_advisory_lock(1)").execute(&mut holder).await?;
+        let rescue = store.statement("rescue_executions").expect("it is in the list of statements");
+        assert_eq!(rescue.matches(SCAN).count(), 1, "the place to hold it up is not where it was");
+        let types = "(timestamptz, bigint, text, text, text, text)";
+        let prepare = format!("prepare rescue {types} as {}", rescue.replace(SCAN, HELD_UP));
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut slow).await?;
+        let meanwhile = async {
+            crate::notices::soon("the rescue is held up", async || {
+                let waits = sqlx::query("select from pg_locks where locktype = 'advisory' and not granted");
+                Ok(waits.fetch_optional(&mut holder).await?.map(drop))
+            })
+            .await?;
+            let Reply::Started(started) = store.call(crate::request(Start { leases: vec![lease] })).await? else {
+                panic!("a start was asked for")
+            };
+            assert_eq!(started.outcomes, [Ok(1)], "nobody ended it yet");
+            sqlx::raw_sql("select pg_advisory_unlock(1)").execute(&mut holder).await?;
+            Ok::<_, Failed>(started.now)
+        };
+        let rescue = "execute rescue (null, 10, 'c', 'cancelled', 's', 'stale')";
+        let (rescued, told) = tokio::join!(sqlx::raw_sql(rescue).execute(&mut slow), meanwhile);
+        let told = told?;
+        rescued?;
+        let end = "select tourbillon.micros(h.finished_at) from tourbillon.history h";
+        let end = sqlx::query(end).fetch_one(&mut holder).await?.get::<i64, _>(0);
+        assert!(end >= told.as_micros(), "it ended at {end}, and was told at {told:?} that it may start");
         Ok(())
     })
 }
