@@ -82,13 +82,11 @@ const dashboard = {
     line.className = of === "done" ? "done" : "";
   },
 
-  /** Asks the person, then the server. */
+  /** Asks the person, then the server. (The click says yes, not the end of the dialog: that is told later, perhaps of the one before.) */
   change(question, path, body) {
     const dialog = byId("ask");
     byId("question").textContent = question;
-    dialog.returnValue = "no";
-    dialog.onclose = async () => {
-      if (dialog.returnValue !== "yes") return;
+    dialog.querySelector("[value=yes]").onclick = async () => {
       try {
         const { done, text } = await ask(path, {}, body);
         await this.changed(text, done ? "done" : "refused");

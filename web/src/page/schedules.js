@@ -167,7 +167,8 @@ function editSchedule(job, row = null) {
   // A revision that was in the way is that of the scope that was named then.
   fields.scope.oninput = () => { expect = 0; };
   fields.cancel.onclick = () => dialog.close();
-  dialog.onclose = () => { formOpening += 1; formTurn += 1; };
+  // One that is told when the form is open again was of the opening before.
+  dialog.onclose = () => { if (!dialog.open) [formOpening, formTurn] = [formOpening + 1, formTurn + 1]; };
   changed();
   dialog.showModal();
   (row ? fields[fields.kind.value] : fields.scope).focus();
