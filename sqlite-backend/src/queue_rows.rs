@@ -2,7 +2,7 @@
 
 use rusqlite::params_from_iter;
 use tourbillon::{
-    model::{Execution, ExecutionId, JobName, State, Timestamp},
+    model::{Execution, ExecutionId, JobName, LeaseRef, State, Timestamp},
     store::{Direction, DueFilter, ListItems, Lives, QueueRows, QueueStats, StoreError},
 };
 
@@ -96,6 +96,11 @@ impl QueueRows for SqliteRows<'_> {
     fn forget(&mut self, row: &Execution) -> Result<(), StoreError> {
         let changed = self.execute(sql::REMOVE_LIVE, [row.id.0.as_bytes()])?;
         self.expect_one(changed, row)
+    }
+
+    fn forget_success(&mut self, lease: &LeaseRef) -> Result<bool, StoreError> {
+        let lease = [id(&lease.id.0), id(&lease.token.0), count("fence", lease.fence.0)?];
+        Ok(self.execute(sql::FORGET_SUCCESS, params_from_iter(lease))? == 1)
     }
 
     fn remove(&mut self, id: ExecutionId) -> Result<(), StoreError> {

@@ -50,7 +50,7 @@ impl<'c> SqliteRows<'c> {
         StoreError::new(ErrorKind::Corrupt, format!("{}: {message}", self.name))
     }
 
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         text: &'static str,
         work: impl FnOnce(&mut CachedStatement<'c>) -> rusqlite::Result<T>,
@@ -162,16 +162,17 @@ impl Rows for SqliteRows<'_> {
         while rows.len() < limit as usize {
             let Some((priority, having)) = self.next_priority(&lanes, visited)? else { break };
             let room = limit as usize - rows.len();
-            let mut found = Vec::new();
+            let before = rows.len();
             for lane in &having {
                 let params = (&names, now.as_micros(), priority, room as i64, &turn_us, lane);
-                found.extend(self.live_rows(sql::SELECT_CLAIMABLE, params)?);
+                let found = self.live_rows(sql::SELECT_CLAIMABLE, params)?;
+                // Mostly these are all, and need not be moved.
+                if rows.is_empty() { rows = found } else { rows.extend(found) }
             }
             if having.len() > 1 {
-                found.sort_by_key(|row| (row.claimable_at, row.id));
-                found.truncate(room);
+                rows[before..].sort_by_key(|row| (row.claimable_at, row.id));
+                rows.truncate(before + room);
             }
-            rows.extend(found);
             visited = priority;
         }
         Ok(rows)

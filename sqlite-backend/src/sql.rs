@@ -18,6 +18,7 @@ statements! {
     EXISTS_AUDIT = "exists_audit";
     EXISTS_MIGRATION = "exists_migration";
     EXISTS_SLOT = "exists_slot";
+    FORGET_SUCCESS = "forget_success";
     INSERT_AUDIT = "insert_audit";
     INSERT_EXECUTION = "insert_execution";
     INSERT_HISTORY = "insert_history";

@@ -18,16 +18,19 @@ impl SqliteRows<'_> {
         params: impl Params + Clone,
     ) -> Result<Vec<Execution>, StoreError> {
         loop {
-            let mut bad = Vec::new();
-            let rows = self.all(statement, params.clone(), |row| match row::read(row) {
-                Ok(row) => Ok(Some(row)),
-                Err(error) => {
-                    bad.push((id_of(row)?, error));
-                    Ok(None)
+            let (mut rows, mut bad) = (Vec::new(), Vec::new());
+            self.with(statement, |statement| {
+                let mut found = statement.query(params.clone())?;
+                while let Some(row) = found.next()? {
+                    match row::read(row) {
+                        Ok(read) => rows.push(read),
+                        Err(error) => bad.push((id_of(row)?, error)),
+                    }
                 }
+                Ok(())
             })?;
             if bad.is_empty() {
-                return Ok(rows.into_iter().flatten().collect());
+                return Ok(rows);
             }
             for (id, error) in bad {
                 self.set_aside(id, &error.to_string())?;

@@ -154,6 +154,11 @@ impl Fixture for SqliteFile {
         })
     }
 
+    /// Rows that tell of exceptions alone take the short way (ADR 64); in memory it is the others.
+    fn audit(&self) -> Audit {
+        Audit::Exceptions
+    }
+
     fn sequences(&self) -> u32 {
         60
     }

@@ -44,7 +44,8 @@ impl Retention {
             && row.slot_at.is_none()
     }
 
-    fn keeps(self, state: State) -> bool {
+    /// True when a row that ends in this state is kept.
+    pub(crate) fn keeps(self, state: State) -> bool {
         match self {
             Self::Everything => true,
             Self::Failures => state != State::Succeeded && !planted!(D13),

@@ -24,8 +24,8 @@
 //! Postgres states the same rules in SQL; the conformance suite holds the two together.
 
 use super::{
-    ErrorCode, Execution, Failure, Fence, Incarnation, Lease, LeaseRef, Outcome, Progress, Reentry, Reported, Retry,
-    SkipReason, State, Supersede, Timestamp, Token, micros,
+    Audit, ErrorCode, Execution, Failure, Fence, Generation, Incarnation, Lease, LeaseRef, Outcome, Progress,
+    Reentry, Reported, Retry, SkipReason, State, Supersede, Timestamp, Token, micros,
 };
 use std::time::Duration;
 
@@ -227,6 +227,15 @@ pub fn settle(row: &mut Execution, lease: &LeaseRef, outcome: &Outcome, now: Tim
         }
     }
     Ok(())
+}
+
+/// True for a row of which a success under this lease leaves nothing, if its queue forgets successes: the attempt was
+/// started, no event tells of its end, and nobody will ask for it (see [`Retention::forgets`](super::Retention::forgets)).
+pub fn success_leaves_nothing(row: &Execution, lease: &LeaseRef) -> bool {
+    held(row, lease).is_ok_and(|held| held.started_at.is_some())
+        && row.policy.audit != Audit::All
+        && row.generation == Generation::FIRST
+        && row.slot_at.is_none()
 }
 
 /// True for a row that only a rescue can end: its lease expired and no claim may take it.
@@ -455,7 +464,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{Audit, ExecutionId, JobName, NewExecution, Policy, Scope};
+    use crate::model::{
+        ExecutionId, JobName, Json, NewExecution, Policy, Retention, Scope,
+        audit::{self, By},
+    };
 
     const NOON: Timestamp = Timestamp::from_micros(43_200_000_000);
     const SECOND_US: i64 = 1_000_000;
@@ -515,5 +527,40 @@ mod tests {
         let earlier = NOON.offset_micros(-SECOND_US);
         assert!(clamp_to_present(&mut row, earlier));
         assert_eq!((row.claimable_at, row.updated_at), (Some(earlier), earlier), "due at once stays due at once");
+    }
+
+    /// Nothing: it ends, no event tells of it, and a queue that forgets successes keeps nothing of it.
+    #[test]
+    fn a_success_leaves_nothing_exactly_where_its_settlement_would_leave_nothing() {
+        let mut left = [0; 2];
+        for variant in 0..1 << 7 {
+            let has = |bit: u32| variant >> bit & 1 == 1;
+            let mut row = due_at(NOON);
+            row.slot_at = has(0).then_some(NOON);
+            row.generation = if has(1) { Generation::FIRST.next() } else { Generation::FIRST };
+            row.policy.audit = [Audit::Off, Audit::Exceptions, Audit::All, Audit::All][variant >> 2 & 3];
+            claim(&mut row, Token(Uuid::from_u128(2)), Incarnation(Uuid::from_u128(3)), Charge::AtStart, NOON);
+            let held = row.lease_ref().expect("just claimed");
+            if has(4) {
+                start(&mut row, &held, NOON).expect("held");
+            }
+            let lease = match (has(5), has(6)) {
+                (false, false) => held,
+                (true, false) => LeaseRef { token: Token(Uuid::from_u128(4)), ..held },
+                (false, true) => LeaseRef { fence: Fence(held.fence.0 + 1), ..held },
+                (true, true) => {
+                    wait(&mut row, State::Scheduled, NOON, NOON);
+                    held
+                }
+            };
+            let success = Outcome::Succeeded { result: Json::empty(), rows_affected: None };
+            let mut after = row.clone();
+            let is_nothing = settle(&mut after, &lease, &success, NOON).is_ok()
+                && Retention::Failures.forgets(&after)
+                && audit::event(Some(&row), &after, By::Settler(&success), NOON).is_none();
+            assert_eq!(success_leaves_nothing(&row, &lease), is_nothing, "{lease:?} of {row:?}");
+            left[usize::from(is_nothing)] += 1;
+        }
+        assert_eq!(left, [126, 2], "one without events, one that tells of exceptions");
     }
 }

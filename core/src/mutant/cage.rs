@@ -15,7 +15,7 @@ macro_rules! mutants {
             /// All of them, in the order of their ids.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// `A1` … `D18`.
+            /// `A1` … `D19`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -126,6 +126,7 @@ mutants! {
     D16 "a claim with a turn for its first row takes the others without one"
     D17 "a claim's answer says that its rows were touched when those of the claim before it were"
     D18 "a handler starts a task past the spawner of its process"
+    D19 "a success that is forgotten removes the row from whoever holds it"
 }
 
 impl FromStr for Mutant {

@@ -1,7 +1,7 @@
 //! Owns the row access that queues need beside [`super::Rows`]; no decisions.
 
 use super::{ListItems, QueueStats, StoreError};
-use crate::model::{Execution, ExecutionId, JobName, State, Timestamp};
+use crate::model::{Execution, ExecutionId, JobName, LeaseRef, State, Timestamp};
 
 /// Row access for the verbs of queues, inside the same transaction.
 ///
@@ -31,6 +31,12 @@ pub trait QueueRows {
     ) -> Result<Vec<Execution>, StoreError>;
     /// Removes a live row, of which history keeps nothing. Its audit events stay.
     fn forget(&mut self, row: &Execution) -> Result<(), StoreError>;
+    /// The same of the row under this lease, if [a success leaves nothing of it](crate::model::transition::success_leaves_nothing);
+    /// whether it did. Where that takes no less than to read the row first, "no" is an answer, too: then it is read.
+    fn forget_success(&mut self, lease: &LeaseRef) -> Result<bool, StoreError> {
+        let _ = lease;
+        Ok(false)
+    }
     /// Removes all generations of an execution, the live one included. Its audit events stay.
     fn remove(&mut self, id: ExecutionId) -> Result<(), StoreError>;
     /// Whether audit events tell of this execution.

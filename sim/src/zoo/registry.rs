@@ -169,5 +169,6 @@ pub const fn cage(mutant: Mutant) -> Cage {
         D16 => by("G15", RATES),
         D17 => by("G10", ATTEMPTS),
         D18 => by("PANIC", ATTEMPTS),
+        D19 => by("G5", FORGETFUL),
     }
 }

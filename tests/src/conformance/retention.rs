@@ -3,7 +3,7 @@
 use tourbillon::{
     model::{
         Audit, AuditAction, ErrorCode, Failure, Fence, Generation, JobName, LeaseRef, Limit, Outcome, Retention,
-        State,
+        State, Token,
         transition::{Cancelled, Refusal},
     },
     store::{Counts, EnqueueOutcome, ReadQueueStats, RequeueOutcome, Settle, Settlement, Unique},
@@ -124,9 +124,15 @@ async fn second_settle_of_a_row_that_is_gone_is_refused(s: &Subject) {
 
 async fn refused_settle_forgets_nothing(s: &Subject) {
     let lease = running(s).await;
-    let stale = LeaseRef { fence: Fence(lease.fence.0 + 1), ..lease };
-    assert_eq!(s.settle_retaining(stale, succeeded(), Retention::Nothing).await, Err(Refusal::LeaseLost));
-    assert_eq!(kept(s, lease).await, [State::Running]);
+    for wrong in [LeaseRef { fence: Fence(lease.fence.0 + 1), ..lease }, LeaseRef { token: Token(s.uuid()), ..lease }]
+    {
+        assert_eq!(s.settle_retaining(wrong, succeeded(), Retention::Nothing).await, Err(Refusal::LeaseLost));
+        assert_eq!(kept(s, lease).await, [State::Running]);
+    }
+    s.settle_retaining(lease, failed(0), Retention::Nothing).await.expect("held");
+    assert_eq!(s.settle_retaining(lease, succeeded(), Retention::Nothing).await, Err(Refusal::LeaseLost));
+    assert_eq!(kept(s, lease).await, [State::Retryable], "its lease is over, and the next attempt is due");
+    assert_eq!(s.settle_retaining(next(s).await, succeeded(), Retention::Nothing).await, Ok(State::Succeeded));
     s.enqueue_one(&queue(), |_| {}).await;
     let (_, unstarted) = s.claim_one(&queue()).await;
     assert_eq!(s.settle_retaining(unstarted, succeeded(), Retention::Nothing).await, Err(Refusal::NotStarted));

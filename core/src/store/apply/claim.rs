@@ -17,6 +17,7 @@ pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &C
         true => Vec::new(),
         false => rows.claimable(&verb.jobs, now, verb.limit, rate)?,
     };
+    claimed.executions.reserve(page.len());
     for was in page {
         // What has no slot has no successor.
         let newest = match was.slot_at {
@@ -36,15 +37,18 @@ pub(super) fn claim(rows: &mut impl Rows, now: Timestamp, token: Token, verb: &C
             Verdict::Run if has_room(rows, &was)? && has_turn(rows, rate, &was, now, &claimed)? => {
                 rate::charge(rows, rate, &was, now)?;
                 transition::claim(&mut row, token, verb.runner, verb.charge, now);
-                claimed.executions.push(row.clone());
                 if was.updated_at == was.created_at && planted!(A32) {
                     rows.update(&was, &Execution { updated_at: now.offset_micros(1), ..was.clone() })?;
+                    claimed.executions.push(row);
                     continue;
                 }
             }
             Verdict::Run => continue,
         }
         store(rows, now, &was, &row, By::Claimer)?;
+        if row.state == State::Running {
+            claimed.executions.push(row);
+        }
     }
     claimed.next_at = rate::next_at(rows, rate, &verb.jobs, now)?;
     Ok(claimed)

@@ -1,8 +1,10 @@
 //! What queues need of the in-memory store.
 
+use std::collections::btree_map::Entry;
+
 use super::{Tables, page};
 use crate::{
-    model::{AuditKey, Execution, ExecutionId, Fence, Generation, JobName, State, Timestamp},
+    model::{AuditKey, Execution, ExecutionId, Fence, Generation, JobName, LeaseRef, State, Timestamp, transition},
     store::{Direction, DueFilter, ListItems, Lives, QueueRows, QueueStats, StoreError},
 };
 
@@ -74,6 +76,16 @@ impl QueueRows for Tables {
             self.unindex(&was);
         }
         Ok(())
+    }
+
+    fn forget_success(&mut self, lease: &LeaseRef) -> Result<bool, StoreError> {
+        let Entry::Occupied(row) = self.live.entry(lease.id) else { return Ok(false) };
+        if !transition::success_leaves_nothing(row.get(), lease) {
+            return Ok(false);
+        }
+        let was = row.remove();
+        self.unindex(&was);
+        Ok(true)
     }
 
     fn remove(&mut self, id: ExecutionId) -> Result<(), StoreError> {
