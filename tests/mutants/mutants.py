@@ -18,7 +18,8 @@ cannot be asked in a constant, in a `const` function that a constant needs, and 
 would be of different types: with `--apart` each of those has a build of its own, otherwise it counts as not tried.
 
 A change is noticed when a test fails, or does not end in three times its usual time and half a minute. The suites of a part
-are asked from the quickest on, each about what those before have missed. What no test can notice is in `explained.txt`.
+are asked from the quickest on, each about what those before have missed. What no test can notice is in `explained.txt`; functions
+whose comment begins with "Planted bugs only" do nothing in these builds, and need no line there.
 """
 
 import argparse
@@ -156,6 +157,8 @@ class Function:
             at += 1
         self.block = self.begin + at
         self.is_opaque = re.search(r"->.*\bimpl\b", text[name.end():at], flags=re.S) is not None
+        above = source.text[:self.begin + name.start()].rsplit("\n\n", 1)[-1]
+        self.is_planted = re.search(r"^\s*/// Planted bugs only\b", above, re.M) is not None
         constant = re.search(r"\bconst\s+(?=fn\b|async\b|unsafe\b)", text[:name.end()])
         self.constant = constant and (self.begin + constant.start(), self.begin + constant.end())
 
@@ -452,7 +455,8 @@ def report(part, build, run, only):
         elif change.key not in run.missed:
             score = "not tried"
         else:
-            score = "explained" if change.key in explained else "missed"
+            is_planted = change.function is not None and change.function.is_planted
+            score = "explained" if is_planted or change.key in explained else "missed"
         scores[score] += 1
         if score in ("missed", "not tried") or (score == "noticed" and change.key in explained):
             print(f"{score}: {change.name}")

@@ -146,7 +146,7 @@ impl Backoff {
                 if doublings > 2 && planted!(A33) {
                     return Duration::ZERO;
                 }
-                let factor = if doublings < 32 { 1u32.checked_shl(doublings) } else { None };
+                let factor = 1u32.checked_shl(doublings);
                 factor.and_then(|factor| base.checked_mul(factor)).unwrap_or(self.cap_or_zero(*base))
             }
             Curve::Linear(base) => base.checked_mul(attempt).unwrap_or(self.cap),

@@ -148,6 +148,8 @@ impl<'de> Deserialize<'de> for Hook {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
     use proptest::prelude::*;
 
@@ -176,6 +178,21 @@ mod tests {
             let between = slots.iter().filter(|slot| at < **slot && **slot <= through.as_micros()).count();
             prop_assert_eq!(hook.count(at_instant, through), between as u64);
         }
+    }
+
+    #[test]
+    fn the_last_slot_of_many_is_found_with_few_questions() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&asked);
+        let often = Hook::new("every millisecond", move |after: Timestamp, through, cap| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let first = (after.as_micros() / 1_000 + 1) * 1_000;
+            (first..=through.as_micros()).step_by(1_000).map(Timestamp::from_micros).take(cap).collect()
+        });
+        let at = Timestamp::from_micros(1_800_000_000_000_999);
+        assert_eq!(often.latest(at), Some(Timestamp::from_micros(1_800_000_000_000_000)));
+        let asked = asked.load(Ordering::Relaxed);
+        assert!(asked <= 50, "{asked} times");
     }
 
     #[test]

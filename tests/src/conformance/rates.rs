@@ -268,11 +268,14 @@ async fn claim_without_a_rate_neither_needs_nor_takes_a_turn(s: &Subject) {
 /// A deployment that raises the rate need not wait for the end of a day.
 async fn slower_rate_of_before_is_not_waited_for(s: &Subject) {
     add(s, 3, "a").await;
+    add(s, 1, "b").await;
     let daily = Rate { turn_us: 86_400_000_000, ..rate(1) };
-    assert_eq!(taken(s, &daily).await.len(), 1);
+    assert_eq!(taken(s, &daily).await.len(), 2);
     assert_eq!(claim(s, &rate(1)).await.next_at, Some(s.after(SECOND)));
     s.pass(SECOND);
-    assert_eq!(taken(s, &rate(1)).await.len(), 1);
+    let claimed = claim(s, &rate(1)).await;
+    assert_eq!(claimed.executions.len(), 1);
+    assert_eq!(claimed.next_at, Some(s.after(SECOND)), "that of a: b has one now, and nothing that waits");
     assert_eq!(taken(s, &rate(1)).await.len(), 0);
 }
 

@@ -226,8 +226,8 @@ impl Cron {
             return Vec::new();
         }
         let (after, through) = (after.as_micros().div_euclid(SECOND_US), through.as_micros().div_euclid(SECOND_US));
-        let gaps = self.zone.gaps(after, through).into_iter();
-        let counted = gaps.map(|(at, (from, to))| (Timestamp::from_secs(at), self.pattern.count(from, to)));
+        let passed_over = self.zone.passed_over(after, through).into_iter();
+        let counted = passed_over.map(|(at, (from, to))| (Timestamp::from_secs(at), self.pattern.count(from, to)));
         counted.filter(|(_, count)| *count > 0).collect()
     }
 

@@ -79,7 +79,7 @@ impl Pattern {
             .map(|field| bits(field.values()));
         let per_day = [seconds, minutes, hours].map(|bits| u64::from(bits.count_ones())).iter().product();
         let pattern = Self { text: normal, parsed, seconds, minutes, hours, per_day };
-        let is_possible = pattern.day_from(date(2000, 1, 1)).is_some_and(|day| day.year() < 2000 + CALENDAR_YEARS);
+        let is_possible = pattern.day_from(jiff::civil::date(2000, 1, 1)).is_some();
         if is_possible { Ok(pattern) } else { Err(CronError::Never(pattern.text)) }
     }
 
@@ -118,7 +118,7 @@ impl Pattern {
             return Some(day * DAY_S + second);
         }
         let previous = self.day_through(date.yesterday().ok()?)?;
-        Some(day_of(previous) * DAY_S + self.second_through(DAY_S - 1)?)
+        Some(day_of(previous) * DAY_S + self.second_through(DAY_S)?)
     }
 
     /// How many wall times lie in `from..to`. Takes time by the day, not by the wall time.
@@ -126,7 +126,7 @@ impl Pattern {
         if from >= to {
             return 0;
         }
-        let (first, last) = (from.div_euclid(DAY_S), (to - 1).div_euclid(DAY_S));
+        let (first, last) = (from.div_euclid(DAY_S), to.div_euclid(DAY_S));
         let Some(mut date) = date_of(first) else { return 0 };
         let mut count = 0;
         for day in first..=last {
@@ -292,10 +292,6 @@ fn month_of(date: Date) -> u32 {
     u32::try_from(date.month()).unwrap_or(0)
 }
 
-const fn date(year: i16, month: i8, day: i8) -> Date {
-    jiff::civil::date(year, month, day)
-}
-
 fn date_of(day: i64) -> Option<Date> {
     Some(Offset::UTC.to_datetime(Timestamp::from_second(day.checked_mul(DAY_S)?).ok()?).date())
 }
@@ -338,6 +334,35 @@ mod tests {
             let found =
                 [parsed.at_or_after(wall(from)), parsed.at_or_before(wall(from))].map(Option::unwrap).map(shown);
             assert_eq!(found, [next, last], "{pattern} from {from}");
+        }
+    }
+
+    /// Forwards, backwards and by number, from every second of a day.
+    #[test]
+    fn the_seconds_of_a_day_are_those_that_its_fields_name() {
+        let midnight = wall("2026-11-20T00:00");
+        type Named = fn(i64, i64, i64) -> bool;
+        let named: [(&str, Named); 3] = [
+            ("5,40 10-20/5 9,17 * * *", |h, m, s| {
+                [9, 17].contains(&h) && [10, 15, 20].contains(&m) && [5, 40].contains(&s)
+            }),
+            ("0 0,59 0,23 * * *", |h, m, s| [0, 23].contains(&h) && [0, 59].contains(&m) && s == 0),
+            ("59 30 * * * *", |_, m, s| (m, s) == (30, 59)),
+        ];
+        for (pattern, names) in named {
+            let parsed = Pattern::parse(pattern).expect("valid");
+            let named: Vec<i64> =
+                (0..DAY_S).filter(|second| names(second / 3600, second / 60 % 60, second % 60)).collect();
+            for second in 0..DAY_S {
+                let (before, after) = named.split_at(named.partition_point(|named| *named < second));
+                let found = parsed.second_from(second);
+                assert_eq!(found, after.first().copied(), "{pattern} from {second}");
+                let through = after.first().filter(|named| **named == second).or(before.last());
+                assert_eq!(parsed.second_through(second), through.copied(), "{pattern} through {second}");
+                let (start, at) = (midnight, midnight + second);
+                assert_eq!(parsed.count(start, at), before.len() as u64, "{pattern} before {second}");
+                assert_eq!(parsed.any(start, at), !before.is_empty(), "{pattern} before {second}");
+            }
         }
     }
 

@@ -65,10 +65,14 @@ fn a_time_of_the_day_is_neither_lost_nor_doubled_and_an_interval_goes_on() {
         let cron = Cron::new(pattern, "UTC").expect("valid");
         (cron.gap, cron.fold)
     };
-    for pattern in ["30 2 * * *", "*/15 2 * * *", "0 8,20 * * *", "@daily", "0 0 2 * * *", "0 9-17 * * MON-FRI"] {
+    for pattern in
+        ["30 2 * * *", "*/15 2 * * *", "0 8,20 * * *", "@daily", "0 0 2 * * *", "0 */5 2 * * *", "0 9-17 * * MON-FRI"]
+    {
         assert_eq!(rules(pattern), (Gap::RunAtEnd, Fold::First), "{pattern}");
     }
-    for pattern in ["0 * * * *", "*/15 * * * *", "@hourly", "*/5 * * * * *", "30 */2 * * *", "0 0-23 * * *"] {
+    for pattern in
+        ["0 * * * *", "*/15 * * * *", "@hourly", "*/5 * * * * *", "30 */2 * * *", "0 0 */2 * * *", "0 0-23 * * *"]
+    {
         assert_eq!(rules(pattern), (Gap::Skip, Fold::Both), "{pattern}");
     }
 }
@@ -112,6 +116,26 @@ fn a_schedule_is_written_and_read_back() {
     assert_eq!(text, r#"{"pattern":"0 0 * * *","zone":"Europe/Berlin","gap":"run_at_end","fold":"last"}"#);
     assert_eq!(serde_json::from_str::<Cron>(&text).expect("readable"), cron);
     assert_eq!(format!("{cron:?}"), "Cron(0 0 * * * Europe/Berlin RunAtEnd Last)");
+    let others = [
+        Cron::new("@hourly", "Europe/Berlin").expect("valid").gap(Gap::RunAtEnd).fold(Fold::Last),
+        Cron::new("@daily", "Europe/Paris").expect("valid").fold(Fold::Last),
+        cron.clone().gap(Gap::Skip),
+        cron.clone().fold(Fold::First),
+    ];
+    for other in others {
+        assert_ne!(other, cron);
+    }
+}
+
+/// Berlin again, a whole year: one gap, one fold.
+#[test]
+fn what_a_gap_leaves_out_is_counted_and_nothing_else() {
+    let (start, end) = (at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+    let left_out = |pattern, gap| Cron::new(pattern, "Europe/Berlin").expect("valid").gap(gap).left_out(start, end);
+    assert_eq!(left_out("*/20 2 * * *", Gap::Skip), [(at("2026-03-29T01:00:00Z"), 3)]);
+    assert_eq!(left_out("0 3 * * *", Gap::Skip), [], "its end is shown");
+    assert_eq!(left_out("*/20 2 * * *", Gap::RunAtEnd), [], "made up for");
+    assert_eq!(left_out("*/20 * * * *", Gap::Skip), [], "goes on by elapsed time");
 }
 
 /// A pattern, and the same said by hand of what a clock shows.

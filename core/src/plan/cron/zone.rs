@@ -97,12 +97,12 @@ impl Zone {
         Ok(table)
     }
 
-    /// The gaps that end in (`after`, `through`]: when, and the wall times that were passed over.
-    pub(super) fn gaps(&self, after: i64, through: i64) -> Vec<(i64, (i64, i64))> {
+    /// The changes in (`after`, `through`]: when, and the wall times that were passed over, from and to. Only a gap passes
+    /// over any; with other changes the end is not after the beginning.
+    pub(super) fn passed_over(&self, after: i64, through: i64) -> Vec<(i64, (i64, i64))> {
         let from = self.changes.partition_point(|change| change.at <= after);
         let ends = self.changes[from..].iter().map(|change| change.at).take_while(|at| *at <= through);
-        let skipped = ends.map(|at| (at, self.stretch(Gap::RunAtEnd, Fold::Both, at).skipped));
-        skipped.filter(|(_, (from, to))| from < to).collect()
+        ends.map(|at| (at, self.stretch(Gap::RunAtEnd, Fold::Both, at).skipped)).collect()
     }
 
     /// The stretch around `at`.
@@ -161,7 +161,15 @@ mod tests {
             shown("Europe/Berln"),
             "unknown time zone `Europe/Berln`: did you mean `Europe/Berlin`? Names are those of the IANA database"
         );
-        assert!(shown("new york").contains("did you mean `America/New_York`"), "{}", shown("new york"));
+        for (name, meant) in [
+            ("new york", "America/New_York"),
+            // The longer a name, the more of it may be wrong.
+            ("Europe/Amstardan", "Europe/Amsterdam"),
+            // Not `Asia/Istanbul` first.
+            ("Europe/Istanbull", "Europe/Istanbul"),
+        ] {
+            assert!(shown(name).contains(&format!("did you mean `{meant}`")), "{}", shown(name));
+        }
         assert_eq!(
             shown("Middle-earth/Shire"),
             "unknown time zone `Middle-earth/Shire`: names are those of the IANA database, such as `Europe/Berlin` or `UTC`"
