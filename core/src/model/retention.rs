@@ -38,10 +38,7 @@ impl Retention {
 
     /// True when nothing is kept of this row, which is as the record of its attempt's end left it.
     pub fn forgets(self, row: &Execution) -> bool {
-        row.state.is_terminal()
-            && !self.keeps(row.state)
-            && row.generation == Generation::FIRST
-            && row.slot_at.is_none()
+        row.state.is_terminal() && !self.keeps(row.state) && !is_remembered(row)
     }
 
     /// True when a row that ends in this state is kept.
@@ -52,4 +49,10 @@ impl Retention {
             Self::Nothing => false,
         }
     }
+}
+
+/// True for a row that is asked for when it has ended, whatever is kept: that a slot was made, and from which fence another life
+/// goes on.
+pub(super) fn is_remembered(row: &Execution) -> bool {
+    row.generation != Generation::FIRST || row.slot_at.is_some()
 }

@@ -24,8 +24,8 @@
 //! Postgres states the same rules in SQL; the conformance suite holds the two together.
 
 use super::{
-    Audit, ErrorCode, Execution, Failure, Fence, Generation, Incarnation, Lease, LeaseRef, Outcome, Progress,
-    Reentry, Reported, Retry, SkipReason, State, Supersede, Timestamp, Token, micros,
+    AuditAction, ErrorCode, Execution, Failure, Fence, Incarnation, Lease, LeaseRef, Outcome, Progress, Reentry,
+    Reported, Retry, SkipReason, State, Supersede, Timestamp, Token, micros, retention::is_remembered,
 };
 use std::time::Duration;
 
@@ -233,9 +233,8 @@ pub fn settle(row: &mut Execution, lease: &LeaseRef, outcome: &Outcome, now: Tim
 /// started, no event tells of its end, and nobody will ask for it (see [`Retention::forgets`](super::Retention::forgets)).
 pub fn success_leaves_nothing(row: &Execution, lease: &LeaseRef) -> bool {
     held(row, lease).is_ok_and(|held| held.started_at.is_some())
-        && row.policy.audit != Audit::All
-        && row.generation == Generation::FIRST
-        && row.slot_at.is_none()
+        && !row.policy.audit.wants(AuditAction::Succeeded)
+        && !is_remembered(row)
 }
 
 /// True for a row that only a rescue can end: its lease expired and no claim may take it.
@@ -465,7 +464,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ExecutionId, JobName, Json, NewExecution, Policy, Retention, Scope,
+        Audit, ExecutionId, Generation, JobName, Json, NewExecution, Policy, Retention, Scope,
         audit::{self, By},
     };
 
