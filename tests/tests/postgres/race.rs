@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use libtest_mimic::Failed;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tourbillon::{
     model::{
         Epoch, Execution, ExecutionId, Incarnation, JobName, Limit, LockName, Policy, Reentry, Scope, Timestamp,
@@ -161,6 +161,31 @@ fn limit_holds_under_many_claimers(cluster: &'static Cluster) -> Result<(), Fail
     })
 }
 
+/// Prepares a statement, of these types, as `held_up` in the session `slow`: at `place` it waits until `holder` lets go.
+async fn hold_up(
+    store: &PgStore,
+    (name, types): (&str, &str),
+    (place, held_up): (&str, &str),
+    holder: &mut PgConnection,
+    slow: &mut PgConnection,
+) -> Result<(), Failed> {
+    sqlx::raw_sql("select pg_advisory_lock(1)").execute(holder).await?;
+    let statement = store.statement(name).expect("it is in the list of statements");
+    assert_eq!(statement.matches(place).count(), 1, "the place to hold it up is not where it was");
+    let prepare = format!("prepare held_up {types} as {}", statement.replace(place, held_up));
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(slow).await?;
+    Ok(())
+}
+
+/// Waits until somebody waits for `holder`.
+async fn is_held_up(holder: &mut PgConnection) -> Result<(), Failed> {
+    crate::notices::soon("the statement is held up", async || {
+        let waits = sqlx::query("select from pg_locks where locktype = 'advisory' and not granted");
+        Ok(waits.fetch_optional(&mut *holder).await?.map(drop))
+    })
+    .await
+}
+
 /// A claim is held up between its scan, which sees room for one, and the gate. Meanwhile somebody takes that place and
 /// somebody else leaves: the place that it gets is the second, and it must not be told that it had it all the time.
 fn who_takes_a_place_runs_from_after_the_end_of_who_left(cluster: &'static Cluster) -> Result<(), Failed> {
@@ -175,20 +200,12 @@ fn who_takes_a_place_runs_from_after_the_end_of_who_left(cluster: &'static Clust
         crate::plan_due(&store, "job", 3, &Policy { limit, ..crate::policy() }).await?;
         let first = crate::claim(&store, "job", 1).await?[0];
         let (mut holder, mut slow) = (crate::connect(&url).await?, crate::connect(&url).await?);
-        sqlx::raw_sql("select pg_advisory_lock(1)").execute(&mut holder).await?;
-        let claim = store.statement("claim_executions").expect("it is in the list of statements");
-        assert_eq!(claim.matches(BEHIND_THE_SCAN).count(), 1, "the place to hold it up is not where it was");
-        let types = "(timestamptz, uuid, text[], bigint, uuid, boolean)";
-        let prepare = format!("prepare claim {types} as {}", claim.replace(BEHIND_THE_SCAN, HELD_UP));
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut slow).await?;
+        let claim = ("claim_executions", "(timestamptz, uuid, text[], bigint, uuid, boolean)");
+        hold_up(&store, claim, (BEHIND_THE_SCAN, HELD_UP), &mut holder, &mut slow).await?;
         let claim =
-            "execute claim (null, '00000000-0000-0000-0000-000000000001', '{job}', 1, gen_random_uuid(), true)";
+            "execute held_up (null, '00000000-0000-0000-0000-000000000001', '{job}', 1, gen_random_uuid(), true)";
         let meanwhile = async {
-            crate::notices::soon("the claim is held up", async || {
-                let waits = sqlx::query("select from pg_locks where locktype = 'advisory' and not granted");
-                Ok(waits.fetch_optional(&mut holder).await?.map(drop))
-            })
-            .await?;
+            is_held_up(&mut holder).await?;
             assert_eq!(crate::claim(&store, "job", 1).await?.len(), 1, "there is room for two");
             store.call(crate::request(crate::success(first))).await?;
             sqlx::raw_sql("select pg_advisory_unlock(1)").execute(&mut holder).await?;
@@ -220,18 +237,10 @@ fn a_rescued_attempt_ended_after_all_that_it_was_told(cluster: &'static Cluster)
         let expire = "update tourbillon.execution
             set lease_expires_at = lease_expires_at - interval '1 hour', rescue_at = rescue_at - interval '1 hour'";
         sqlx::raw_sql(expire).execute(&mut holder).await?;
-        sqlx::raw_sql("select pg_advisory_lock(1)").execute(&mut holder).await?;
-        let rescue = store.statement("rescue_executions").expect("it is in the list of statements");
-        assert_eq!(rescue.matches(SCAN).count(), 1, "the place to hold it up is not where it was");
-        let types = "(timestamptz, bigint, text, text, text, text)";
-        let prepare = format!("prepare rescue {types} as {}", rescue.replace(SCAN, HELD_UP));
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut slow).await?;
+        let rescue = ("rescue_executions", "(timestamptz, bigint, text, text, text, text)");
+        hold_up(&store, rescue, (SCAN, HELD_UP), &mut holder, &mut slow).await?;
         let meanwhile = async {
-            crate::notices::soon("the rescue is held up", async || {
-                let waits = sqlx::query("select from pg_locks where locktype = 'advisory' and not granted");
-                Ok(waits.fetch_optional(&mut holder).await?.map(drop))
-            })
-            .await?;
+            is_held_up(&mut holder).await?;
             let Reply::Started(started) = store.call(crate::request(Start { leases: vec![lease] })).await? else {
                 panic!("a start was asked for")
             };
@@ -239,7 +248,7 @@ fn a_rescued_attempt_ended_after_all_that_it_was_told(cluster: &'static Cluster)
             sqlx::raw_sql("select pg_advisory_unlock(1)").execute(&mut holder).await?;
             Ok::<_, Failed>(started.now)
         };
-        let rescue = "execute rescue (null, 10, 'c', 'cancelled', 's', 'stale')";
+        let rescue = "execute held_up (null, 10, 'c', 'cancelled', 's', 'stale')";
         let (rescued, told) = tokio::join!(sqlx::raw_sql(rescue).execute(&mut slow), meanwhile);
         let told = told?;
         rescued?;
