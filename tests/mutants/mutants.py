@@ -4,7 +4,7 @@
     tests/mutants/mutants.py sqlite            # builds, asks, prints the score; goes on where it was cut short
     tests/mutants/mutants.py sqlite --again    # asks once more about what was missed, with the tests of today
     tests/mutants/mutants.py postgres --only claim.rs --jobs 4
-    tests/mutants/mutants.py postgres-sql --only settle_plain
+    tests/mutants/mutants.py postgres-sql --only settle_plain --near
 
 Needs Python 3.9 and `cargo install cargo-mutants --locked`. cargo-mutants itself builds once per change. This puts all
 changes of a part into one build: each function gets a copy of its body per change, and a number in the environment says
@@ -18,7 +18,7 @@ cannot be asked in a constant, in a `const` function that a constant needs, and 
 would be of different types: with `--apart` each of those has a build of its own, otherwise it counts as not tried.
 
 A change is noticed when a test fails, or does not end in three times its usual time and half a minute. The suites of a part
-are asked from the quickest on, each about what those before have missed. What no test can notice is in `explained.txt`; functions
+are asked from the quickest on, each about what those before have missed; about a statement first the cases that are nearest to it. What no test can notice is in `explained.txt`; functions
 whose comment begins with "Planted bugs only" do nothing in these builds, and need no line there.
 """
 
@@ -88,22 +88,34 @@ PARTS = {
         ],
     ),
 }
+# Both calls of each pair at once, which what one session does alone cannot show.
+PERMUTATIONS = "races postgres::every_pair"
 # Of a statement, by what its file is called: topics of conformance that are about it, which are asked before the whole. With a
 # store in front it is that one's, and "program filter" is of another program.
 NEAREST = {
-    "cancel": ["cancel"], "claim_again": ["receipts"], "claim": ["claim", "limits", "rates", "unreadable"],
-    "claim_plain": ["pooled::claim"], "claim_onward": ["postgres claim"], "settle_plain": ["pooled::settle"],
-    "clamp": ["clock_steps"], "clean": ["items"], "delete": ["items"], "edit_schedule": ["stored_schedules"], "enqueue": ["enqueue", "limits"], "heartbeat": ["heartbeat"],
+    "cancel": ["cancel"], "claim": ["claim", "limits", "rates", "pauses", "unreadable"], "claim_again": ["receipts"],
+    "claim_onward": ["postgres claim"], "claim_plain": ["pooled::claim", "postgres claim"],
+    "clamp": ["clock_steps", "rates", "lock", "postgres held::"], "clean": ["items"], "delete": ["items"],
+    "edit_schedule": ["stored_schedules", "plan"], "enqueue": ["enqueue", "limits", "items", "audit", "postgres gate"],
+    "heartbeat": ["heartbeat"], "hold_lock": ["lock", "postgres an_acquire"],
     "list_audit": ["audit"], "list_executions": ["list"], "list_items": ["items"], "list_jobs": ["jobs"],
     "list_pauses": ["pauses"], "list_recent": ["jobs", "list"], "list_schedules": ["stored_schedules"], "list_scopes": ["jobs"],
-    "list_skipped": ["list", "prune"], "lock_jobs": ["register", "plan"], "lock_keys": ["enqueue"], "lock_queue": ["enqueue"],
-    "lock_requeue": ["requeue"], "lock_executions": ["requeue", "cancel"], "lock": ["lock"], "make_gates": ["limits"],
-    "pause": ["pauses"], "plan": ["plan", "pauses", "stored_schedules"],
-    "prune_gates": ["postgres gates"], "prune": ["prune", "rates", "stored_schedules", "pauses"],
-    "read_cursors": ["plan", "pauses"], "read_due": ["claim"], "read_queue": ["items", "rates"], "read_stats": ["list", "rates"],
-    "register": ["register"], "requeue": ["requeue"], "rescue": ["rescue"], "resume": ["pauses"], "set_aside": ["unreadable"],
-    "settle": ["settle"], "start": ["start"], "tell": ["notices"], "trigger": ["pauses"], "update": ["items"],
+    "list_skipped": ["list", "prune"], "lock": ["lock"], "lock_executions": ["requeue", "cancel", PERMUTATIONS],
+    "lock_jobs": ["register", PERMUTATIONS], "lock_keys": ["enqueue", PERMUTATIONS], "lock_queue": ["enqueue", PERMUTATIONS],
+    "lock_requeue": ["requeue", PERMUTATIONS], "make_gates": ["limits"], "pause": ["pauses"],
+    "plan": ["plan", "pauses", "stored_schedules", "limits", "clock_steps", "postgres gate"],
+    "prune": ["prune", "rates", "stored_schedules", "pauses"], "prune_gates": ["postgres gate"],
+    "read_cursors": ["plan", "pauses", "stored_schedules"], "read_due": ["claim"], "read_queue": ["items", "rates"],
+    "read_stats": ["list", "rates"], "register": ["register"],
+    "requeue": ["requeue", "items", "enqueue", "limits", "postgres gate"], "rescue": ["rescue"], "resume": ["pauses"],
+    "set_aside": ["unreadable", "postgres held::"], "settle": ["settle", "cancel", "limits"],
+    "settle_plain": ["pooled::settle", "postgres settle"], "start": ["start"], "tell": ["notices"],
+    "trigger": ["pauses", "postgres gate"], "update": ["items", "enqueue"],
 }
+# Asked of every statement behind those: sequences, which have all verbs.
+SEQUENCES = ["generated", "pooled::generated"]
+# Asked of a row lock instead.
+LOCKS = ["postgres held::", "postgres passes_over", "postgres an_acquire", "races postgres::opposite", "races postgres::a_lock", PERMUTATIONS]
 # Where a part's statements are read into the program.
 READERS = {"postgres-sql": "pg-backend/src/sql.rs"}
 
@@ -391,9 +403,11 @@ def ask(program, argument, number, patience):
 def near(change):
     """The suites that are about a statement, by the longest beginning of its name that is listed, or by its last word."""
     stem = Path(change.name.split(":")[0]).stem if ".sql:" in change.name else ""
+    if stem and re.search(r": delete (for update|skip locked)", change.name):
+        return [nearest(topic) for topic in LOCKS]
     for name in sorted(NEAREST, key=len, reverse=True):
         if stem.startswith(name) or stem.split("_")[-1].startswith(name):
-            return [nearest(topic) for topic in NEAREST[name]]
+            return [nearest(topic) for topic in [*NEAREST[name], *SEQUENCES]]
     return []
 
 
@@ -406,17 +420,17 @@ def nearest(topic):
 class Run:
     """Asks the suites, and keeps what they say, so that it can go on after a break."""
 
-    def __init__(self, folder, suites, jobs):
-        self.path, self.suites, self.jobs, self.lock = folder / "results.json", suites, jobs, threading.Lock()
+    def __init__(self, folder, jobs):
+        self.path, self.jobs, self.lock = folder / "results.json", jobs, threading.Lock()
         # How it was noticed, which suites have missed it, and the usual seconds of each suite.
         self.noticed, self.missed, self.usual = load(self.path, [{}, {}, {}])
 
-    def ask(self, programs, changes, is_whole=True):
+    def ask(self, programs, changes, suites, is_whole=True):
         nearest = {change.key: list(near(change)) for change in changes}
-        for one in [*dict.fromkeys(suite for suites in nearest.values() for suite in suites), *self.suites]:
+        for one in [*dict.fromkeys(suite for suites in nearest.values() for suite in suites), *suites]:
             package, target, argument = one
             suite, program = " ".join(one), programs[package, target]
-            left = [c for c in changes if one in self.suites or one in nearest[c.key]]
+            left = [c for c in changes if one in suites or one in nearest[c.key]]
             left = [c for c in left if c.key not in self.noticed and suite not in self.missed.get(c.key, [])]
             if not left:
                 continue
@@ -481,6 +495,7 @@ def main():
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--only", default="", help="changes with this in their name")
     parser.add_argument("--again", action="store_true", help="ask once more about those that were missed")
+    parser.add_argument("--near", action="store_true", help="ask only the cases nearest to a statement, of SQL")
     parser.add_argument("--apart", action="store_true", help="a build each for what cannot be behind the switch")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="test processes at once")
     parser.add_argument("--out", type=Path, default=ROOT / "target/mutants", help="where copy and results are")
@@ -489,12 +504,13 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("CARGO_TARGET_DIR", str(folder.parent / "target"))
     build = Build(arguments.part, folder)
-    run = Run(folder, build.suites, arguments.jobs)
+    run = Run(folder, arguments.jobs)
     if arguments.again:
         run.missed, run.usual = {}, {}
     programs = build.compile()
     wanted = [change for change in build.changes if change.key not in build.unviable and arguments.only in change.name]
-    run.ask(programs, [change for change in wanted if not build.is_apart(change)])
+    suites = [] if arguments.near else build.suites
+    run.ask(programs, [change for change in wanted if not build.is_apart(change)], suites)
     for change in wanted if arguments.apart else []:
         if build.is_apart(change) and change.key not in run.noticed and change.key not in run.missed:
             build.write(only=change)
@@ -503,7 +519,7 @@ def main():
                 build.unviable.add(change.key)
                 save(build.found, [sorted(build.unviable), sorted(build.constants)])
             else:
-                run.ask(programs, [change], is_whole=False)
+                run.ask(programs, [change], suites, is_whole=False)
     sys.exit(report(arguments.part, build, run, arguments.only))
 
 

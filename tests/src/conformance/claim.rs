@@ -29,6 +29,8 @@ super::cases! {
     lease_lasts_as_long_as_the_rows_own_policy_says,
     order_is_priority_then_time_then_id,
     only_the_jobs_asked_for_are_claimed,
+    job_that_is_named_twice_is_claimed_once,
+    row_behind_a_first_priority_that_is_not_due_is_claimed,
     claim_for_no_jobs_takes_nothing,
     limit_bounds_the_batch_and_the_rest_follows,
     rows_of_one_claim_share_its_token,
@@ -306,6 +308,28 @@ async fn only_the_jobs_asked_for_are_claimed(s: &Subject) {
     let mut expected = [a, b];
     expected.sort_unstable();
     assert_eq!(ids, expected);
+}
+
+async fn job_that_is_named_twice_is_claimed_once(s: &Subject) {
+    let name = job("digest");
+    s.add(&name, vec![s.row(), s.row(), s.row()]).await;
+    let claimed = s.call(claim_of(&[&name, &name], 10)).await;
+    assert_eq!(claimed.executions.len(), 3);
+}
+
+/// Of each kind: items have a lane of their own, slots share one.
+async fn row_behind_a_first_priority_that_is_not_due_is_claimed(s: &Subject) {
+    for (name, is_slot) in [(job("mail"), false), (job("digest"), true)] {
+        let row = |priority: i16, ms| {
+            s.row_with(|row| {
+                row.slot_at = is_slot.then(|| s.after(priority.into()));
+                (row.priority, row.due_at) = (priority, s.after(ms));
+            })
+        };
+        s.add(&name, vec![row(-1, 60_000), row(5, 0), row(7, 60_000), row(9, 0)]).await;
+        let claimed = s.claim(&name).await.executions;
+        assert_eq!(claimed.iter().map(|row| row.priority).collect::<Vec<_>>(), [5, 9]);
+    }
 }
 
 async fn claim_for_no_jobs_takes_nothing(s: &Subject) {

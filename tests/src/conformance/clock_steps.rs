@@ -12,6 +12,8 @@ super::cases! {
     retry_is_shortened_to_what_it_was_meant_to_last,
     snooze_is_shortened_to_what_it_was_meant_to_last,
     absolute_due_time_is_left_alone,
+    item_that_was_due_at_once_is_due_at_once,
+    row_of_the_present_is_left_alone,
     row_from_before_the_withdrawn_future_is_left_alone,
     finished_row_is_left_alone,
     holder_keeps_a_shortened_lease,
@@ -79,6 +81,24 @@ async fn absolute_due_time_is_left_alone(s: &Subject) {
     assert_eq!(s.get(id).await.claimable_at, Some(due_at));
     s.pass(5_000);
     assert!(s.nothing_to_claim(&name).await);
+}
+
+/// And a slot that is made for when it is made is not: its time is its own.
+async fn item_that_was_due_at_once_is_due_at_once(s: &Subject) {
+    let name = job("mail");
+    let item = s.enqueue_one(&name, |_| {}).await;
+    let slot = s.add_one(&name, |row| row.slot_at = Some(s.now())).await;
+    step_back(s).await;
+    assert_eq!(s.rescue().await.clamped.len(), 2);
+    assert_eq!(s.claim_one(&name).await.0.id, item);
+    assert_eq!(s.get(slot).await.due_at, s.after(HOUR));
+}
+
+async fn row_of_the_present_is_left_alone(s: &Subject) {
+    s.add_one(&job("digest"), |_| {}).await;
+    s.pass(HOUR);
+    step_back(s).await;
+    assert_eq!(s.rescue().await.clamped, []);
 }
 
 async fn row_from_before_the_withdrawn_future_is_left_alone(s: &Subject) {

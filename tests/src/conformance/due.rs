@@ -2,7 +2,7 @@
 
 use tourbillon::{
     model::{JobName, Limit},
-    store::{PauseJob, ReadDue},
+    store::{Due, PauseJob, ReadDue},
 };
 
 use super::subject::{LEASE_MS, Subject, failed, job, succeeded};
@@ -14,6 +14,8 @@ super::cases! {
     leased_row_is_looked_for_when_its_lease_has_expired,
     ended_row_is_not_looked_for,
     due_row_of_any_priority_is_found,
+    due_item_behind_a_first_priority_that_is_not_due_is_found,
+    due_slots_name_their_job_once_and_nobody_else_s,
     row_that_a_pause_or_a_limit_holds_back_is_due_all_the_same,
     look_takes_nothing,
 }
@@ -80,6 +82,21 @@ async fn due_row_of_any_priority_is_found(s: &Subject) {
     s.add_one(&later, |row| row.due_at = s.after(60_000)).await;
     s.enqueue_one(&low, |item| item.priority = i16::MAX).await;
     assert_eq!(due(s, &[&low, &high, &later]).await, [high, low]);
+}
+
+async fn due_item_behind_a_first_priority_that_is_not_due_is_found(s: &Subject) {
+    let name = job("mail");
+    s.enqueue_one(&name, |item| (item.priority, item.due) = (-1, Due::AfterMs(60_000))).await;
+    s.enqueue_one(&name, |item| item.priority = 5).await;
+    assert_eq!(due(s, &[&name]).await, [name]);
+}
+
+async fn due_slots_name_their_job_once_and_nobody_else_s(s: &Subject) {
+    let [digest, rollup] = ["digest", "rollup"].map(job);
+    let slot = |ms| s.row_with(|row| row.slot_at = Some(s.after(ms)));
+    s.add(&digest, vec![slot(-2), slot(-1)]).await;
+    assert_eq!(due(s, &[&rollup]).await, []);
+    assert_eq!(due(s, &[&rollup, &digest]).await, [digest]);
 }
 
 /// Only the time counts; what may be taken is the claim's to say.

@@ -21,6 +21,7 @@ super::cases! {
     succeeded_items_count_while_history_keeps_them,
     ended_items_count_in_any_state_when_asked_to,
     newest_of_several_finished_items_is_named,
+    of_items_finished_at_one_instant_the_greatest_id_is_named,
     requeue_onto_a_live_key_is_a_conflict,
     requeue_of_two_with_one_key_takes_the_first,
     requeued_item_takes_its_key_again,
@@ -206,6 +207,18 @@ async fn newest_of_several_finished_items_is_named(s: &Subject) {
     let newest = enqueued(s, &name).await;
     run(s, &name, succeeded()).await;
     assert_eq!(enqueue_counting(s, &name, Counts::Succeeded).await, Duplicate(newest));
+}
+
+async fn of_items_finished_at_one_instant_the_greatest_id_is_named(s: &Subject) {
+    let name = job("notify");
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        ids.push(enqueued(s, &name).await);
+        run(s, &name, succeeded()).await;
+    }
+    assert!(!ids.is_sorted(), "{ids:?}");
+    let greatest = ids.into_iter().max().expect("there are eight");
+    assert_eq!(enqueue_counting(s, &name, Counts::Finished).await, Duplicate(greatest));
 }
 
 async fn requeue_onto_a_live_key_is_a_conflict(s: &Subject) {

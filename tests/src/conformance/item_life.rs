@@ -134,9 +134,10 @@ async fn running_and_finished_items_are_not_changed(s: &Subject) {
 
 async fn item_of_another_queue_is_not_found(s: &Subject) {
     let name = job("notify");
+    let done = ended(s, &name, succeeded()).await;
     let item = s.enqueue_one(&name, |_| {}).await;
     let slot = s.add_one(&name, |row| row.slot_at = Some(s.after(-86_400_000))).await;
-    for (queue, id) in [(job("other"), item), (name.clone(), slot), (name, s.id())] {
+    for (queue, id) in [(job("other"), item), (job("other"), done), (name.clone(), slot), (name, s.id())] {
         let updated = s.call(UpdateItem { priority: Some(1), ..update(&queue, id) }).await;
         assert_eq!(updated.outcome, UpdateOutcome::NotFound);
         assert_eq!(delete(s, &queue, &[id]).await, [DeleteOutcome::NotFound]);

@@ -213,8 +213,16 @@ async fn figures_count_retries_and_know_the_last(s: &Subject) {
     assert_eq!((stats.retries, stats.last_retry_at), (1, Some(second)));
     s.pass(1_000);
     run_one(s, &name, succeeded()).await;
+    let stats = s.call(ReadQueueStats { queue: name.clone() }).await;
+    let last = Some(s.now());
+    assert_eq!((stats.retries, stats.last_retry_at, stats.succeeded), (2, last, 1));
+    s.enqueue_one(&name, |_| {}).await;
+    for _ in 0..2 {
+        s.pass(1_000);
+        run_one(s, &name, failed(0)).await;
+    }
     let stats = s.call(ReadQueueStats { queue: name }).await;
-    assert_eq!((stats.retries, stats.last_retry_at, stats.succeeded), (2, Some(s.now()), 1));
+    assert_eq!((stats.retries, stats.last_retry_at), (3, Some(s.now())), "of two items the later one");
 }
 
 async fn empty_queue_has_empty_figures(s: &Subject) {

@@ -3,8 +3,8 @@
 use tourbillon::{
     model::{ExecutionId, JobName, Scope, State, Timestamp},
     store::{
-        ListJobs, ListRecent, ListScopes, PauseJob, PlanEntry, PlanOutcome, Register, RegisteredRules, Registration,
-        ResumeJob, Success,
+        Cancel, ListJobs, ListRecent, ListScopes, PauseJob, PlanEntry, PlanOutcome, Register, RegisteredRules,
+        Registration, ResumeJob, Success,
     },
 };
 
@@ -16,10 +16,14 @@ super::cases! {
     rules_are_told_as_they_were_registered_last,
     pauses_show_on_jobs_and_scopes,
     last_success_of_a_job_is_its_newest_slot_that_succeeded,
+    of_successes_of_one_slot_the_last_to_finish_counts,
     last_success_is_forgotten_with_history,
     scopes_of_a_job_are_ordered_and_paged,
     recent_lists_what_changed_last_first,
     recent_is_filtered_and_paged,
+    recent_is_filtered_by_scope_and_state_live_and_finished,
+    recent_page_may_end_among_rows_of_one_instant,
+    recent_page_may_end_among_lives_of_one_instant,
 }
 
 async fn jobs_are_listed_by_name_and_paged(s: &Subject) {
@@ -113,6 +117,29 @@ async fn last_success_of_a_job_is_its_newest_slot_that_succeeded(s: &Subject) {
     assert_eq!(successes, [None, a, b], "global/global, tenant/a, tenant/b");
 }
 
+async fn of_successes_of_one_slot_the_last_to_finish_counts(s: &Subject) {
+    let name = job("digest");
+    s.register(&name).await;
+    let of_job = async || s.call(ListJobs { after: None, limit: 1 }).await.jobs[0].last_success;
+    run_slot(s, &name, scope("a"), -5, 1, true).await;
+    let (slot_at, finished_at) = run_slot(s, &name, scope("a"), -1, 10, true).await;
+    assert_eq!(of_job().await, Some(Success { slot_at, finished_at }), "of two slots of one scope the newer");
+    let (_, finished_at) = run_slot(s, &name, scope("b"), -11, 10, true).await;
+    assert_eq!(of_job().await, Some(Success { slot_at, finished_at }), "of one slot in two scopes the later end");
+
+    let filter = ListRecent { scope: Some(scope("a")), ..ListRecent::new(1) };
+    let id = ids(s, filter).await[0];
+    s.requeue(id).await;
+    s.pass(10);
+    let (_, lease) = s.claim_one(&name).await;
+    s.start(lease).await.expect("held");
+    s.settle(lease, succeeded()).await.expect("held");
+    let again = Some(Success { slot_at, finished_at: s.now() });
+    assert_eq!(of_job().await, again);
+    let scopes = s.call(ListScopes { job: name, after: None, limit: 9 }).await.scopes;
+    assert_eq!(scopes[0].last_success, again, "of two lives of one slot the later end");
+}
+
 async fn last_success_is_forgotten_with_history(s: &Subject) {
     let name = job("digest");
     s.register(&name).await;
@@ -184,4 +211,58 @@ async fn recent_is_filtered_and_paged(s: &Subject) {
     assert_eq!(ids(s, of(&[State::Dead, State::Scheduled])).await.len(), 2);
     assert_eq!(ids(s, ListRecent { scope: Some(scope("x")), ..ListRecent::new(10) }).await, []);
     assert_eq!(ids(s, ListRecent { scope: Some(Scope::global()), ..ListRecent::new(10) }).await.len(), 6);
+}
+
+async fn recent_is_filtered_by_scope_and_state_live_and_finished(s: &Subject) {
+    let queue = job("mail");
+    let of = |of: Scope| ListRecent { scope: Some(of), ..ListRecent::new(10) };
+    let [a, b] = [scope("a"), scope("b")];
+    let mut by_scope = Vec::new();
+    for of in [&a, &b] {
+        let ended = s.enqueue_one(&queue, |item| item.scope = of.clone()).await;
+        s.cancel(ended).await;
+        s.pass(1);
+        by_scope.push([s.enqueue_one(&queue, |item| item.scope = of.clone()).await, ended]);
+    }
+    assert_eq!(ids(s, of(a)).await, by_scope[0]);
+    assert_eq!(ids(s, of(b)).await, by_scope[1]);
+    let states = vec![State::Retryable, State::Running];
+    assert_eq!(ids(s, ListRecent { states, ..ListRecent::new(10) }).await, [], "two of them wait, two are cancelled");
+}
+
+/// Pages of two, put together.
+async fn by_twos(s: &Subject) -> Vec<ExecutionId> {
+    let (mut after, mut got) = (None, Vec::new());
+    loop {
+        let rows = s.call(ListRecent { after, ..ListRecent::new(2) }).await.executions;
+        let Some(last) = rows.last() else { return got };
+        after = Some((last.updated_at, last.id, last.generation));
+        got.extend(rows.iter().map(|row| row.id));
+    }
+}
+
+async fn recent_page_may_end_among_rows_of_one_instant(s: &Subject) {
+    let name = job("digest");
+    for _ in 0..2 {
+        s.pass(1);
+        s.add(&name, (0..3).map(|_| s.row()).collect()).await;
+    }
+    let whole = ids(s, ListRecent::new(10)).await;
+    assert_eq!(by_twos(s).await, whole, "live ones");
+    for half in whole.chunks(3) {
+        s.pass(1);
+        s.call(Cancel { ids: half.to_vec(), actor: None }).await;
+    }
+    let whole = ids(s, ListRecent::new(10)).await;
+    assert_eq!(by_twos(s).await, whole, "finished ones");
+}
+
+async fn recent_page_may_end_among_lives_of_one_instant(s: &Subject) {
+    let id = s.add_one(&job("digest"), |_| {}).await;
+    let newest = async || s.call(ListRecent::new(1)).await.executions.remove(0).generation.0;
+    s.cancel(id).await;
+    s.requeue(id).await;
+    assert_eq!(newest().await, 2, "one is live");
+    s.cancel(id).await;
+    assert_eq!(newest().await, 2, "none is");
 }

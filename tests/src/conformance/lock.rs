@@ -27,6 +27,7 @@ super::cases! {
     pruning_keeps_epochs,
     rescue_after_a_backward_step_cuts_locks_to_their_time_to_live,
     rescue_after_a_backward_step_leaves_released_locks_alone,
+    rescue_after_a_backward_step_leaves_locks_of_the_present_alone,
     locks_are_listed_by_name_in_pages,
     time_to_live_has_a_range,
 }
@@ -252,6 +253,14 @@ async fn rescue_after_a_backward_step_cuts_locks_to_their_time_to_live(s: &Subje
     s.pass(TTL / 2);
     s.pass_micros(1);
     assert_eq!(tried(s, "old").await.expect("expired in the present").epoch, Epoch(old.epoch.0 + 1));
+}
+
+async fn rescue_after_a_backward_step_leaves_locks_of_the_present_alone(s: &Subject) {
+    taken(s, "crl").await;
+    s.pass(3_600_000);
+    s.rescue().await;
+    s.pass(-3_600_000);
+    assert!(s.rescue().await.clamped_locks.is_empty());
 }
 
 async fn rescue_after_a_backward_step_leaves_released_locks_alone(s: &Subject) {

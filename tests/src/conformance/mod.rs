@@ -56,6 +56,7 @@ mod migrate;
 mod notices;
 mod pauses;
 mod plan;
+mod plan_bounds;
 mod prune;
 mod rates;
 mod receipts;
@@ -72,7 +73,7 @@ mod subject;
 mod traces;
 mod unreadable;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 pub use fixture::{DEFAULT_SEQUENCES, Fixture, Spoilable, Spoiler};
 pub use libtest_mimic::{Arguments, Trial, run};
@@ -115,6 +116,7 @@ const TOPICS: &[(&str, &[Case])] = &[
     ("migrate", migrate::CASES),
     ("register", register::CASES),
     ("plan", plan::CASES),
+    ("plan", plan_bounds::CASES),
     ("enqueue", enqueue::CASES),
     ("enqueue", enqueue_unique::CASES),
     ("schedules", schedules::CASES),
@@ -171,6 +173,16 @@ pub fn trials(fixture: impl Fixture) -> Vec<Trial> {
     let name = format!("{}::generated::sequences_equal_the_memory_store", fixture.name());
     trials.push(trial(name.clone(), absent.as_deref(), move || generated::run(&*fixture, &name)));
     trials
+}
+
+/// Whether this case fails, on a store that has to: one with a bug that was planted. The store is made on the thread that calls.
+///
+/// # Panics
+/// When there is no such case.
+pub fn fails(fixture: &impl Fixture, topic: &str, case: &str) -> bool {
+    let mut cases = TOPICS.iter().filter(|(name, _)| *name == topic).flat_map(|(_, cases)| *cases);
+    let case = cases.find(|one| one.name == case).unwrap_or_else(|| panic!("{topic} has no case {case}"));
+    std::panic::catch_unwind(AssertUnwindSafe(|| run_case(fixture, case, fixture.audit()))).is_err()
 }
 
 /// One trial: ignored, or failing where the environment says `CI=true`, when `absent` says what it lacks.

@@ -35,6 +35,7 @@ super::cases! {
     triggered_execution_runs_while_its_job_is_paused,
     trigger_is_told_under_the_operator_s_name,
     trigger_of_an_id_that_is_taken_makes_nothing,
+    pauses_of_one_instant_are_listed_by_their_ids,
     lifted_pauses_are_pruned_and_those_in_force_stay,
     repeated_trigger_makes_one_execution,
     triggered_execution_counts_for_the_limit_of_its_job,
@@ -177,6 +178,7 @@ async fn pause_of_a_scope_that_was_never_planned_begins_its_cursor(s: &Subject) 
     pause(s, &name, Some(new.clone())).await;
     assert_eq!(s.cursor_of(&name, &new).await, Some(s.now()));
     s.pass(60_000);
+    assert_eq!(plan_slot(s, &name, &new).await, PlanOutcome::Paused);
     resume(s, &name, Some(new.clone())).await;
     assert_eq!(s.cursor_of(&name, &new).await, Some(s.now()));
     s.pass(60_000);
@@ -347,6 +349,20 @@ async fn pauses_are_listed_newest_first_with_who_made_and_lifted_them(s: &Subjec
     assert_eq!((all[0].scope.as_ref(), all[0].paused_by.as_str()), (Some(&scope("a")), "operator"));
     assert_eq!(s.call(list(PauseFilter::InForce, 0)).await.pauses, all[..1]);
     assert_eq!(s.call(list(PauseFilter::All, 1)).await.pauses, all[1..]);
+}
+
+async fn pauses_of_one_instant_are_listed_by_their_ids(s: &Subject) {
+    let name = planned(s).await;
+    for of in ["a", "b", "c", "d"] {
+        pause(s, &name, Some(scope(of))).await;
+    }
+    let list = async |offset| {
+        let which = PauseFilter::All;
+        let pauses = s.call(ListPauses { job: None, which, offset, limit: 2 }).await.pauses;
+        pauses.into_iter().map(|pause| pause.id).collect::<Vec<_>>()
+    };
+    let all = [list(0).await, list(2).await].concat();
+    assert!(all.len() == 4 && all.is_sorted_by(|one, next| one > next), "{all:?}");
 }
 
 async fn lifted_pauses_are_pruned_and_those_in_force_stay(s: &Subject) {

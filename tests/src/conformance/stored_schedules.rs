@@ -20,6 +20,8 @@ super::cases! {
     planner_that_read_an_older_revision_makes_nothing,
     edit_records_what_the_old_schedule_had_not_planned,
     edit_of_one_scope_leaves_the_others_alone,
+    same_schedule_by_another_hash_is_an_edit,
+    edit_at_the_newest_slot_keeps_it,
     same_schedule_again_changes_nothing,
     edit_that_expects_another_revision_is_a_conflict,
     first_schedule_may_be_put_only_where_there_is_none,
@@ -213,6 +215,28 @@ async fn edit_of_one_scope_leaves_the_others_alone(s: &Subject) {
     assert_eq!(cursor_row(s, &name, &b).await, before);
     let left: Vec<_> = in_force(s, &name).await.into_iter().map(|stored| stored.scope).collect();
     assert_eq!(left, [b]);
+}
+
+/// Whichever of the two differs.
+async fn same_schedule_by_another_hash_is_an_edit(s: &Subject) {
+    let (name, a) = stored(s).await;
+    let ([daily, weekly], [old, new]) = (["daily", "weekly"].map(|name| data(name).json), ["1", "2"].map(hash));
+    let edits = [(&daily, &old), (&daily, &new), (&weekly, &new)];
+    for (revision, (json, hash)) in (1..).zip(edits) {
+        let schedule = ScheduleData { json: json.clone(), hash: hash.clone() };
+        let outcome = s.call(PutSchedule { schedule, ..put(&name, &a, "") }).await.outcome;
+        assert_eq!(outcome, PutOutcome::Put(Revision(revision)));
+    }
+}
+
+async fn edit_at_the_newest_slot_keeps_it(s: &Subject) {
+    let (name, a) = stored(s).await;
+    edit(s, &name, &a, "daily").await;
+    let began = s.now();
+    s.pass(1_000);
+    plan(s, &name, &a, "daily", (Some(began), s.now())).await;
+    edit(s, &name, &a, "hourly").await;
+    assert_eq!(cursor_row(s, &name, &a).await.newest_slot, Some(s.now()));
 }
 
 async fn same_schedule_again_changes_nothing(s: &Subject) {

@@ -4,9 +4,15 @@
 use libtest_mimic::Failed;
 use sqlx::{Connection, PgConnection, Row};
 use tourbillon::{
-    model::{Execution, Incarnation, JobName, LeaseRef, Limit, Policy, Rate, RequestId, transition::Charge},
+    model::{
+        Execution, ExecutionId, Incarnation, JobName, LeaseRef, Limit, Policy, Rate, RequestId, Scope,
+        transition::Charge,
+    },
     runtime::Runtime,
-    store::{Claim, Enqueue, EnqueueOutcome, Prune, Reply, Store},
+    store::{
+        Cancel, Claim, Counts, Enqueue, EnqueueOutcome, NewItem, Prune, Reply, Requeue, Store, TriggerJob, Unique,
+        Verb,
+    },
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
@@ -15,6 +21,8 @@ use uuid::Uuid;
 use crate::Case;
 
 pub(crate) const CASES: &[Case] = &[
+    ("whoever_makes_a_row_makes_its_gate", whoever_makes_a_row_makes_its_gate),
+    ("gates_that_are_not_used_go_among_those_that_are", gates_that_are_not_used_go_among_those_that_are),
     ("gates_of_keys_in_use_stay_and_others_go", gates_of_keys_in_use_stay_and_others_go),
     ("an_item_made_while_its_gate_goes_is_claimed", an_item_made_while_its_gate_goes_is_claimed),
     ("gates_go_however_many_there_are", gates_go_however_many_there_are),
@@ -80,6 +88,61 @@ fn enqueue(key: &str) -> Result<Enqueue, Failed> {
 
 fn gates(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
     expected.iter().map(|(key, running)| ((*key).to_owned(), *running)).collect()
+}
+
+/// Or each first claim would find that it is missing, make it, and begin anew.
+fn whoever_makes_a_row_makes_its_gate(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        let job = JobName::new(QUEUE)?;
+        let with = |key: &str| Policy { limit: Some(Limit { key: key.to_owned(), max: 1 }), ..crate::policy() };
+        let planned = crate::plan_due(&set.store, QUEUE, 1, &with("plan")).await?;
+        let unique = Some(Unique { key: "key".to_owned(), period_ms: None, counts: Counts::Live });
+        let one_by_one = NewItem { unique, ..crate::item(with("of another kind")) };
+        let trigger = TriggerJob {
+            job: job.clone(),
+            scope: Scope::global(),
+            id: ExecutionId(Runtime::tokio().uuid()),
+            priority: 0,
+            payload: None,
+            policy: with("trigger"),
+            actor: None,
+            trace: None,
+        };
+        let verbs: [Verb; 3] = [
+            enqueue("alike")?.into(),
+            Enqueue { queue: job, max_items: None, items: vec![one_by_one] }.into(),
+            trigger.into(),
+        ];
+        for verb in verbs {
+            set.store.call(crate::request(verb)).await?;
+        }
+        let all = ["alike", "of another kind", "plan", "trigger"].map(|key| (key, 0));
+        assert_eq!(set.gates().await?, gates(&all));
+
+        set.store.call(crate::request(Cancel { ids: planned.clone(), actor: None })).await?;
+        set.prune().await?;
+        assert_eq!(set.gates().await?, gates(&all.into_iter().filter(|(key, _)| *key != "plan").collect::<Vec<_>>()));
+        set.store.call(crate::request(Requeue { ids: planned, actor: None })).await?;
+        assert_eq!(set.gates().await?, gates(&all));
+        Ok(())
+    })
+}
+
+/// More of those than go at once.
+fn gates_that_are_not_used_go_among_those_that_are(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        let many = "insert into tourbillon.limit_gate (key, queue, charged_at, opens_at, turn_us, burst)
+                select 'order ' || n, 'orders', now(), now(), 1, 1 from generate_series(1, 25000) n;
+            insert into tourbillon.limit_gate (key) select 'no order ' || n from generate_series(1, 20) n";
+        sqlx::raw_sql(many).execute(&mut set.app).await?;
+        set.prune().await?;
+        let left = "select count(*), count(queue) from tourbillon.limit_gate";
+        let left = sqlx::query(left).fetch_one(&mut set.app).await?;
+        assert_eq!((left.get::<i64, _>(0), left.get::<i64, _>(1)), (25_000, 25_000));
+        Ok(())
+    })
 }
 
 fn gates_of_keys_in_use_stay_and_others_go(cluster: &'static Cluster) -> Result<(), Failed> {

@@ -3,11 +3,13 @@
 
 mod chaos;
 mod claim_plan;
+mod connection;
 mod differential;
 mod enqueue_plan;
 mod errors;
 mod explain;
 mod gates;
+mod held;
 mod lasting_plans;
 mod migration;
 mod notices;
@@ -47,11 +49,13 @@ type Case = (&'static str, Run);
 const CASES: &[&[Case]] = &[
     chaos::CASES,
     claim_plan::CASES,
+    connection::CASES,
     lasting_plans::CASES,
     differential::CASES,
     enqueue_plan::CASES,
     errors::CASES,
     gates::CASES,
+    held::CASES,
     migration::CASES,
     notices::CASES,
     onward::CASES,
@@ -102,6 +106,17 @@ async fn fresh_store(cluster: &Cluster) -> Result<PgStore, StoreError> {
 /// A second way into a store's database, past the store.
 async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
     PgConnection::connect_with(&url.parse()?).await
+}
+
+/// Waits until a call in this database waits for a lock; `app` may be in a transaction.
+async fn until_one_waits(app: &mut PgConnection) -> Result<(), Failed> {
+    notices::soon("a call waits for a lock", async || {
+        // Else a transaction goes on seeing what it saw first.
+        sqlx::raw_sql("select pg_stat_clear_snapshot()").execute(&mut *app).await?;
+        let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        Ok(sqlx::query(waits).fetch_optional(&mut *app).await?.map(drop))
+    })
+    .await
 }
 
 /// A request with an id of its own.

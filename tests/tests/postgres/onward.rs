@@ -106,7 +106,7 @@ fn enqueue(items: usize, priority: i16) -> Result<Enqueue, Failed> {
 }
 
 /// All rows of one instant, in the order of their ids; and what is more urgent comes first at once.
-fn a_claim_goes_on_behind_the_last_row_taken(cluster: &'static Cluster) -> Result<(), Failed> {
+pub(crate) fn a_claim_goes_on_behind_the_last_row_taken(cluster: &'static Cluster) -> Result<(), Failed> {
     let url = cluster.fresh_database();
     crate::block_on(async { goes_on(&url, PgStore::connect(&url).await?).await })
 }
@@ -126,9 +126,11 @@ pub(crate) async fn goes_on(url: &str, store: PgStore) -> Result<(), Failed> {
 }
 
 /// Beside a backlog that does not end.
-fn what_comes_to_lie_behind_a_claim_is_found_within_a_second(cluster: &'static Cluster) -> Result<(), Failed> {
+pub(crate) fn what_comes_to_lie_behind_a_claim_is_found_within_a_second(
+    cluster: &'static Cluster,
+) -> Result<(), Failed> {
     const PAUSE: Duration = Duration::from_millis(20);
-    const BACKLOG: usize = 400;
+    const BACKLOG: usize = 160;
     crate::block_on(async {
         let url = cluster.fresh_database();
         let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
@@ -307,7 +309,7 @@ async fn has_due(store: &PgStore) -> Result<bool, Failed> {
 }
 
 /// Within one call.
-fn a_claim_that_cannot_go_on_looks_anew(cluster: &'static Cluster) -> Result<(), Failed> {
+pub(crate) fn a_claim_that_cannot_go_on_looks_anew(cluster: &'static Cluster) -> Result<(), Failed> {
     crate::block_on(async {
         let url = cluster.fresh_database();
         let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;
@@ -366,7 +368,7 @@ fn claims_onward_at_once_share_no_row(cluster: &'static Cluster) -> Result<(), F
     })
 }
 
-fn a_claim_onward_passes_over_what_is_locked(cluster: &'static Cluster) -> Result<(), Failed> {
+pub(crate) fn a_claim_onward_passes_over_what_is_locked(cluster: &'static Cluster) -> Result<(), Failed> {
     crate::block_on(async {
         let url = cluster.fresh_database();
         let mut set = Set::new(&url, PgStore::connect(&url).await?).await?;

@@ -177,15 +177,6 @@ async fn hold_up(
     Ok(())
 }
 
-/// Waits until somebody waits for `holder`.
-async fn is_held_up(holder: &mut PgConnection) -> Result<(), Failed> {
-    crate::notices::soon("the statement is held up", async || {
-        let waits = sqlx::query("select from pg_locks where locktype = 'advisory' and not granted");
-        Ok(waits.fetch_optional(&mut *holder).await?.map(drop))
-    })
-    .await
-}
-
 /// A claim is held up between its scan, which sees room for one, and the gate. Meanwhile somebody takes that place and
 /// somebody else leaves: the place that it gets is the second, and it must not be told that it had it all the time.
 fn who_takes_a_place_runs_from_after_the_end_of_who_left(cluster: &'static Cluster) -> Result<(), Failed> {
@@ -205,7 +196,7 @@ fn who_takes_a_place_runs_from_after_the_end_of_who_left(cluster: &'static Clust
         let claim =
             "execute held_up (null, '00000000-0000-0000-0000-000000000001', '{job}', 1, gen_random_uuid(), true)";
         let meanwhile = async {
-            is_held_up(&mut holder).await?;
+            crate::until_one_waits(&mut holder).await?;
             assert_eq!(crate::claim(&store, "job", 1).await?.len(), 1, "there is room for two");
             store.call(crate::request(crate::success(first))).await?;
             sqlx::raw_sql("select pg_advisory_unlock(1)").execute(&mut holder).await?;
@@ -240,7 +231,7 @@ fn a_rescued_attempt_ended_after_all_that_it_was_told(cluster: &'static Cluster)
         let rescue = ("rescue_executions", "(timestamptz, bigint, text, text, text, text)");
         hold_up(&store, rescue, (SCAN, HELD_UP), &mut holder, &mut slow).await?;
         let meanwhile = async {
-            is_held_up(&mut holder).await?;
+            crate::until_one_waits(&mut holder).await?;
             let Reply::Started(started) = store.call(crate::request(Start { leases: vec![lease] })).await? else {
                 panic!("a start was asked for")
             };

@@ -1,13 +1,10 @@
 //! Owns how attempts end on Postgres: which statement a settlement takes, and that none reads more than its rows. What comes of the
 //! rows is conformance's.
 
-use std::time::Duration;
-
 use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tourbillon::{
     model::{Audit, LeaseRef, Limit, Policy, Retention, State},
-    runtime::Runtime,
     store::{Reply, Settle, Settlement, Store},
 };
 use tourbillon_pg::PgStore;
@@ -21,6 +18,7 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     ("a_success_takes_the_short_way", a_success_takes_the_short_way),
     ("a_lease_lost_while_the_short_way_waits_is_lost", a_lease_lost_while_the_short_way_waits_is_lost),
+    ("a_row_that_moves_while_the_short_way_waits_goes", a_row_that_moves_while_the_short_way_waits_goes),
     ("a_settlement_reads_its_rows_by_their_ids", a_settlement_reads_its_rows_by_their_ids),
 ];
 
@@ -47,10 +45,31 @@ impl Set {
     }
 
     async fn settle(&self, verb: Settle) -> Result<Vec<Option<State>>, Failed> {
-        match self.store.call(crate::request(verb)).await? {
-            Reply::Settled(settled) => Ok(settled.outcomes.into_iter().map(Result::ok).collect()),
-            other => Err(format!("settled: {other:?}").into()),
-        }
+        outcomes(self.store.call(crate::request(verb)).await?)
+    }
+
+    /// Settles while another transaction has the rows, which sets this of the first one before it lets go.
+    async fn settle_while_held(&mut self, leases: &[LeaseRef], set: &str) -> Result<Vec<Option<State>>, Failed> {
+        let Self { store, app } = self;
+        sqlx::raw_sql("begin; select from tourbillon.execution for update").execute(&mut *app).await?;
+        let settlements = leases.iter().flat_map(|lease| crate::success(*lease).settlements).collect();
+        let settled = store.call(crate::request(Settle { settlements }));
+        let meanwhile = async {
+            crate::until_one_waits(app).await?;
+            let change = format!("update tourbillon.execution set {set} where id = '{}'; commit", leases[0].id);
+            sqlx::raw_sql(AssertSqlSafe(change)).execute(app).await?;
+            Ok::<_, Failed>(())
+        };
+        let (settled, meanwhile) = tokio::join!(settled, meanwhile);
+        meanwhile?;
+        outcomes(settled?)
+    }
+
+    /// How many rows there are, live and in history.
+    async fn left(&mut self) -> Result<(i64, i64), Failed> {
+        let left = "select (select count(*) from tourbillon.execution), (select count(*) from tourbillon.history)";
+        let left = sqlx::query(left).fetch_one(&mut self.app).await?;
+        Ok((left.get(0), left.get(1)))
     }
 
     /// Whether the last settlement was the short statement's, as the server saw it.
@@ -60,6 +79,13 @@ impl Set {
             order by query_start desc limit 1";
         let text: String = sqlx::query(last).fetch_one(&mut self.app).await?.get(0);
         Ok(text.starts_with("-- Ends attempts as settle_executions.sql would"))
+    }
+}
+
+fn outcomes(reply: Reply) -> Result<Vec<Option<State>>, Failed> {
+    match reply {
+        Reply::Settled(settled) => Ok(settled.outcomes.into_iter().map(Result::ok).collect()),
+        other => Err(format!("settled: {other:?}").into()),
     }
 }
 
@@ -104,34 +130,22 @@ fn a_lease_lost_while_the_short_way_waits_is_lost(cluster: &'static Cluster) -> 
     crate::block_on(async {
         let mut set = Set::new(cluster).await?;
         let leases = [set.hold(&crate::policy()).await?, set.hold(&crate::policy()).await?];
-        sqlx::raw_sql("begin; select from tourbillon.execution for update").execute(&mut set.app).await?;
-        let settle =
-            Settle { settlements: leases.iter().flat_map(|lease| crate::success(*lease).settlements).collect() };
-        let (store, request) = (set.store.clone(), crate::request(settle));
-        let settled = async move { store.call(request).await };
-        let takes_away = async {
-            let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-            let patience = Runtime::tokio().monotonic() + PATIENCE;
-            while sqlx::query(waits).fetch_one(&mut set.app).await?.get::<i64, _>(0) == 0 {
-                if Runtime::tokio().monotonic() > patience {
-                    return Err(Failed::from("the settlement does not wait for the rows"));
-                }
-            }
-            let taken = format!(
-                "update tourbillon.execution set token = gen_random_uuid(), fence = fence + 1 where id = '{}'; commit",
-                leases[0].id
-            );
-            sqlx::raw_sql(AssertSqlSafe(taken)).execute(&mut set.app).await?;
-            Ok(())
-        };
-        let (settled, taken) = tokio::join!(settled, takes_away);
-        taken.map_err(|reason| format!("{reason:?}; it answered {settled:?}"))?;
-        let Reply::Settled(settled) = settled? else { return Err("not settled".into()) };
-        let outcomes: Vec<_> = settled.outcomes.into_iter().map(Result::ok).collect();
-        assert_eq!(outcomes, [None, Some(State::Succeeded)]);
-        let left = "select (select count(*) from tourbillon.execution), (select count(*) from tourbillon.history)";
-        let left = sqlx::query(left).fetch_one(&mut set.app).await?;
-        assert_eq!((left.get::<i64, _>(0), left.get::<i64, _>(1)), (1, 1), "live, and in history");
+        let lost = "token = gen_random_uuid(), fence = fence + 1";
+        assert_eq!(set.settle_while_held(&leases, lost).await?, [None, Some(State::Succeeded)]);
+        assert_eq!(set.left().await?, (1, 1), "live, and in history");
+        Ok(())
+    })
+}
+
+/// It has a heartbeat while the settlement waits for it, and is at another place then.
+pub(crate) fn a_row_that_moves_while_the_short_way_waits_goes(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        let leases = [set.hold(&crate::policy()).await?, set.hold(&crate::policy()).await?];
+        let renewed = "lease_expires_at = lease_expires_at + '1 minute'";
+        assert_eq!(set.settle_while_held(&leases, renewed).await?, [Some(State::Succeeded); 2]);
+        assert!(set.was_short().await?);
+        assert_eq!(set.left().await?, (0, 2), "live, and in history");
         Ok(())
     })
 }
@@ -188,9 +202,6 @@ fn a_settlement_reads_its_rows_by_their_ids(cluster: &'static Cluster) -> Result
         Ok(())
     })
 }
-
-/// What holds the settlement up before it asks for the rows takes no longer.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const TOKEN: &str = "00000000-0000-0000-0000-000000000001";
 const REQUEST: &str = "00000000-0000-0000-0000-000000000002";

@@ -17,6 +17,7 @@ use crate::Case;
 pub(crate) const CASES: &[Case] = &[
     ("enqueue_in_a_transaction_follows_its_commit", enqueue_in_a_transaction_follows_its_commit),
     ("producers_in_transactions_meet_on_a_key", producers_in_transactions_meet_on_a_key),
+    ("a_key_that_a_transaction_cannot_see_is_refused", a_key_that_a_transaction_cannot_see_is_refused),
     ("completion_in_a_transaction_is_exactly_once", completion_in_a_transaction_is_exactly_once),
 ];
 
@@ -130,11 +131,8 @@ fn producers_in_transactions_meet_on_a_key(cluster: &'static Cluster) -> Result<
                 tx.commit().await?;
                 Ok::<_, Failed>(enqueued.outcomes[0])
             });
-            let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
-                and wait_event_type = 'Lock'";
-            while sqlx::query(waiting).fetch_one(&mut watcher).await?.get::<i64, _>(0) == 0 {
-                assert!(!second.is_finished(), "it waits for the one before it");
-            }
+            crate::until_one_waits(&mut watcher).await?;
+            assert!(!second.is_finished(), "it waits for the one before it");
             if commits {
                 tx.commit().await?;
             } else {
@@ -148,6 +146,24 @@ fn producers_in_transactions_meet_on_a_key(cluster: &'static Cluster) -> Result<
             }
             assert_eq!(set.states().await?, [State::Scheduled]);
         }
+        Ok(())
+    })
+}
+
+/// It was made after the transaction's snapshot, at an isolation where no later one is taken: however often it is tried.
+fn a_key_that_a_transaction_cannot_see_is_refused(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        let mut other = crate::connect(&set.url).await?;
+        let mut tx = other.begin().await?;
+        sqlx::raw_sql("set transaction isolation level repeatable read; select from ledger")
+            .execute(&mut *tx)
+            .await?;
+        let (first, _) = set.write_and_enqueue(7).await?;
+        first.commit().await?;
+        let enqueue = set.orders.request([(&7, ItemOptions::new())]).map_err(|error| error.to_string())?;
+        let refused = set.store.enqueue_in(&mut tx, set.request(), &enqueue).await.expect_err("it is there");
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
         Ok(())
     })
 }
