@@ -24,6 +24,9 @@ mod listener;
 mod migrate;
 mod parameter;
 mod pause;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 mod queue;
 mod schedule;
 mod session;

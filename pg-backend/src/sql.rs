@@ -98,6 +98,22 @@ fn fitting(pages: &[(u32, SqlStr); 3], limit: u32) -> &SqlStr {
     &fitting.unwrap_or(&pages[2]).1
 }
 
+/// A file of `sql/`.
+#[cfg(not(feature = "planted"))]
+const fn text<'a>(_: &str, text: &'a str) -> &'a str {
+    text
+}
+
+/// A file of `sql/`, with the bug in it that is loose.
+#[cfg(feature = "planted")]
+use crate::planted::text;
+
+macro_rules! file {
+    ($($name:tt)+) => {
+        &text($($name)+, include_str!(concat!("../sql/", $($name)+, ".sql")))
+    };
+}
+
 macro_rules! statements {
     ($($name:ident),* $(,)?) => {
         /// One prepared text per file of `sql/`.
@@ -120,15 +136,15 @@ macro_rules! statements {
 
         impl Statements {
             pub(crate) fn new(schema: &Schema) -> Self {
-                let claim = include_str!("../sql/claim_executions.sql");
-                let plain = include_str!("../sql/claim_plain.sql");
-                let onward = include_str!("../sql/claim_onward.sql");
-                let settle = include_str!("../sql/settle_plain.sql");
+                let claim = file!("claim_executions");
+                let plain = file!("claim_plain");
+                let onward = file!("claim_onward");
+                let settle = file!("settle_plain");
                 let pages = |claim: &str| {
                     [10, 100, 1000].map(|page| (page, schema.fill(&claim.replace("{page}", &page.to_string()))))
                 };
                 Self {
-                    $($name: schema.fill(include_str!(concat!("../sql/", stringify!($name), ".sql"))),)*
+                    $($name: schema.fill(file!(stringify!($name))),)*
                     claims: pages(&leave_out(claim, "--[rate]")),
                     rated: pages(&leave_out(claim, "--[no rate]")),
                     plain: pages(plain),

@@ -15,7 +15,7 @@ macro_rules! mutants {
             /// All of them, in the order of their ids.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// `A1` … `D19`.
+            /// `A1` … `D31`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -127,6 +127,18 @@ mutants! {
     D17 "a claim's answer says that its rows were touched when those of the claim before it were"
     D18 "a handler starts a task past the spawner of its process"
     D19 "a success that is forgotten removes the row from whoever holds it"
+    D20 "a claim of plain rows does not lock them"
+    D21 "a claim of plain rows takes all that are due if one of them is plain"
+    D22 "a claim onward does not lock its rows"
+    D23 "a claim onward passes over what is more urgent"
+    D24 "a claim goes onward however long ago the first row was looked for"
+    D25 "a claim onward takes all rows if one of them is plain"
+    D26 "a settlement of plain rows takes whatever lease"
+    D27 "a settlement of plain rows frees no place in a limit"
+    D28 "a settlement of plain rows forgets what has a slot"
+    D29 "a settlement of plain rows leaves one that moved while it was waited for"
+    D30 "an enqueue of one item makes one that has ended again"
+    D31 "an enqueue of like items makes one that has ended again"
 }
 
 impl FromStr for Mutant {

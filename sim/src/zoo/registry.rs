@@ -31,6 +31,11 @@ const fn by(by: &'static str, scenario: &'static str) -> Cage {
     Cage::Hunted { by, scenario }
 }
 
+/// In a short way of one store. Its own tests let it loose.
+const fn on_postgres(test: &'static str) -> Cage {
+    Cage::Outside { test, why: "a statement of Postgres alone, which the simulation does not have" }
+}
+
 const AHEAD: &str = "zoo/ahead.toml";
 const ATTEMPTS: &str = "zoo/attempts.toml";
 const CLOCKS: &str = "zoo/clocks.toml";
@@ -170,5 +175,17 @@ pub const fn cage(mutant: Mutant) -> Cage {
         D17 => by("G10", ATTEMPTS),
         D18 => by("PANIC", ATTEMPTS),
         D19 => by("G5", FORGETFUL),
+        D20 => on_postgres("tests/tests/postgres/planted.rs::a_short_claim_locks_no_row"),
+        D21 => on_postgres("tests/tests/postgres/planted.rs::a_short_claim_takes_all_rows_when_one_is_plain"),
+        D22 => on_postgres("tests/tests/postgres/planted.rs::a_claim_onward_locks_no_row"),
+        D23 => on_postgres("tests/tests/postgres/planted.rs::a_claim_onward_passes_over_what_is_more_urgent"),
+        D24 => on_postgres("tests/tests/postgres/planted.rs::a_claim_goes_onward_for_ever"),
+        D25 => on_postgres("tests/tests/postgres/planted.rs::a_claim_onward_takes_all_rows_when_one_is_plain"),
+        D26 => on_postgres("tests/tests/postgres/planted.rs::a_short_settlement_takes_whatever_lease"),
+        D27 => on_postgres("tests/tests/postgres/planted.rs::a_short_settlement_frees_no_place"),
+        D28 => on_postgres("tests/tests/postgres/planted.rs::a_short_settlement_forgets_what_has_a_slot"),
+        D29 => on_postgres("tests/tests/postgres/planted.rs::a_short_settlement_leaves_a_row_that_moved"),
+        D30 => on_postgres("tests/tests/postgres/planted.rs::a_short_enqueue_makes_an_item_again"),
+        D31 => on_postgres("tests/tests/postgres/planted.rs::a_bulk_enqueue_makes_an_item_again"),
     }
 }

@@ -14,6 +14,7 @@ mod lasting_plans;
 mod migration;
 mod notices;
 mod onward;
+mod planted;
 mod pooler;
 mod race;
 mod session_lock;
@@ -59,6 +60,7 @@ const CASES: &[&[Case]] = &[
     migration::CASES,
     notices::CASES,
     onward::CASES,
+    planted::CASES,
     race::CASES,
     session_lock::CASES,
     settle::CASES,
