@@ -93,7 +93,7 @@ PERMUTATIONS = "races postgres::every_pair"
 # Of a statement, by what its file is called: topics of conformance that are about it, which are asked before the whole. With a
 # store in front it is that one's, and "program filter" is of another program.
 NEAREST = {
-    "cancel": ["cancel"], "claim": ["claim", "limits", "rates", "pauses", "unreadable"], "claim_again": ["receipts"],
+    "cancel": ["cancel"], "claim": ["claim", "limits", "rates", "pauses", "unreadable", "postgres held::", "postgres gate", "postgres who_takes"], "claim_again": ["receipts"],
     "claim_onward": ["postgres claim"], "claim_plain": ["pooled::claim", "postgres claim"],
     "clamp": ["clock_steps", "rates", "lock", "postgres held::"], "clean": ["items"], "delete": ["items"],
     "edit_schedule": ["stored_schedules", "plan"], "enqueue": ["enqueue", "limits", "items", "audit", "postgres gate"],
@@ -106,8 +106,8 @@ NEAREST = {
     "plan": ["plan", "pauses", "stored_schedules", "limits", "clock_steps", "postgres gate"],
     "prune": ["prune", "rates", "stored_schedules", "pauses"], "prune_gates": ["postgres gate"],
     "read_cursors": ["plan", "pauses", "stored_schedules"], "read_due": ["claim"], "read_queue": ["items", "rates"],
-    "read_stats": ["list", "rates"], "register": ["register"],
-    "requeue": ["requeue", "items", "enqueue", "limits", "postgres gate"], "rescue": ["rescue"], "resume": ["pauses"],
+    "read_stats": ["list", "rates"], "register": ["register", "plan"],
+    "requeue": ["requeue", "items", "enqueue", "limits", "postgres gate"], "rescue": ["rescue", "clock_steps", "postgres a_rescued"], "resume": ["pauses"],
     "set_aside": ["unreadable", "postgres held::"], "settle": ["settle", "cancel", "limits"],
     "settle_plain": ["pooled::settle", "postgres settle"], "start": ["start"], "tell": ["notices"],
     "trigger": ["pauses", "postgres gate"], "update": ["items", "enqueue"],

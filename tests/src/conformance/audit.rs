@@ -28,6 +28,7 @@ super::cases! {
     requeue_is_told_under_the_next_generation,
     claim_that_charges_is_one_event,
     exceptions_leave_the_normal_life_untold,
+    items_that_tell_of_exceptions_alone_are_made_untold,
     off_tells_nothing,
     refused_and_repeated_writes_tell_nothing,
     heartbeats_and_clamps_tell_nothing,
@@ -293,6 +294,15 @@ async fn exceptions_leave_the_normal_life_untold(s: &Subject) {
 }
 
 // P-43
+/// One of them, and several that are alike.
+async fn items_that_tell_of_exceptions_alone_are_made_untold(s: &Subject) {
+    for items in [1, 2] {
+        let items: Vec<_> = (0..items).map(|_| s.item_with(|item| item.policy.audit = Audit::Exceptions)).collect();
+        s.enqueue(&job("mail"), items).await;
+    }
+    assert_eq!(s.audit(None).await, []);
+}
+
 async fn off_tells_nothing(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |row| row.policy.audit = Audit::Off).await;

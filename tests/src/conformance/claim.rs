@@ -28,6 +28,7 @@ super::cases! {
     budget_is_the_rows_own,
     lease_lasts_as_long_as_the_rows_own_policy_says,
     order_is_priority_then_time_then_id,
+    expired_lease_comes_in_the_order_of_its_end,
     only_the_jobs_asked_for_are_claimed,
     job_that_is_named_twice_is_claimed_once,
     row_behind_a_first_priority_that_is_not_due_is_claimed,
@@ -297,6 +298,26 @@ async fn order_is_priority_then_time_then_id(s: &Subject) {
 
 /// P-5.
 // P-5
+/// That of a start, and that of a heartbeat: each behind what was due at its last instant.
+async fn expired_lease_comes_in_the_order_of_its_end(s: &Subject) {
+    let name = job("digest");
+    let lease = i64::try_from(LEASE_MS).expect("a minute");
+    let started = s.running(&name, |_| {}).await;
+    s.pass(1_000);
+    let renewed = s.running(&name, |_| {}).await;
+    s.pass(1_000);
+    s.heartbeat(renewed).await.expect("held");
+    let mut order = Vec::new();
+    for (held, ends) in [(started, lease - 2_000), (renewed, lease)] {
+        order.push(s.add_one(&name, |row| row.due_at = s.after(ends)).await);
+        order.push(held.id);
+    }
+    s.pass(lease);
+    s.pass_micros(1);
+    let claimed = s.claim(&name).await.executions;
+    assert_eq!(claimed.iter().map(|row| row.id).collect::<Vec<_>>(), order);
+}
+
 async fn only_the_jobs_asked_for_are_claimed(s: &Subject) {
     let (digest, rollup, other) = (job("digest"), job("rollup"), job("digest2"));
     let a = s.add_one(&digest, |_| {}).await;

@@ -5,7 +5,7 @@ use tourbillon::{
     store::{Claim, Claimed, ErrorKind, NewItem, Prune, ReadQueueStats, ReadStats},
 };
 
-use super::subject::{LEASE_MS, Subject, claim_of, job};
+use super::subject::{LEASE_MS, Subject, claim_of, job, succeeded};
 
 super::cases! {
     without_a_burst_turns_come_one_by_one,
@@ -21,11 +21,13 @@ super::cases! {
     row_that_has_no_turn_takes_no_place,
     row_that_is_taken_over_needs_a_turn_and_no_room,
     skipped_row_takes_no_turn,
+    row_that_is_skipped_while_it_runs_gives_its_place_back,
     released_row_has_used_its_turn,
     repeated_claim_takes_no_turn,
     refused_row_stays_as_it_was,
     claim_without_a_rate_neither_needs_nor_takes_a_turn,
     slower_rate_of_before_is_not_waited_for,
+    slower_rate_of_before_is_not_waited_for_by_a_key_in_common,
     requeued_row_needs_a_turn_like_any_other,
     step_back_shuts_nothing_for_longer_than_it_was,
     step_forward_leaves_no_more_than_the_burst,
@@ -221,6 +223,24 @@ async fn skipped_row_takes_no_turn(s: &Subject) {
     let claimed = claim(s, &rate(1)).await;
     assert_eq!(claimed.skipped, [(late, SkipReason::Expired)]);
     assert_eq!(claimed.executions.iter().map(|row| row.id).collect::<Vec<_>>(), id);
+    let lease = claimed.executions[0].lease_ref().expect("claimed");
+    s.start(lease).await.expect("held");
+    s.settle(lease, succeeded()).await.expect("it has the place that it gives back");
+}
+
+/// Its process died before it started, and now it is too late.
+async fn row_that_is_skipped_while_it_runs_gives_its_place_back(s: &Subject) {
+    let late = s.item_with(|item| {
+        item.ttl_ms = Some(10);
+        item.policy.limit = Some(Limit { key: "a".to_owned(), max: 1 });
+    });
+    let id = late.id;
+    s.enqueue(&queue(), vec![late]).await;
+    assert_eq!(taken(s, &rate(9)).await, [id]);
+    s.pass(LEASE_MS as i64 + 1);
+    assert_eq!(claim(s, &rate(9)).await.skipped, [(id, SkipReason::Expired)]);
+    let next = add_with(s, "a", 1).await;
+    assert_eq!(taken(s, &rate(9)).await, [next]);
 }
 
 /// What is charged is the claim: whoever asked for it may have sent already, and died.
@@ -277,6 +297,14 @@ async fn slower_rate_of_before_is_not_waited_for(s: &Subject) {
     assert_eq!(claimed.executions.len(), 1);
     assert_eq!(claimed.next_at, Some(s.after(SECOND)), "that of a: b has one now, and nothing that waits");
     assert_eq!(taken(s, &rate(1)).await.len(), 0);
+}
+
+async fn slower_rate_of_before_is_not_waited_for_by_a_key_in_common(s: &Subject) {
+    add(s, 2, "a").await;
+    let whole = |turn_us| Rate { key: Some("a".to_owned()), turn_us, burst: 1 };
+    assert_eq!(taken(s, &whole(86_400_000_000)).await.len(), 1);
+    s.pass(SECOND);
+    assert_eq!(taken(s, &whole(1_000_000)).await.len(), 1);
 }
 
 async fn requeued_row_needs_a_turn_like_any_other(s: &Subject) {

@@ -135,7 +135,7 @@ fn gates_that_are_not_used_go_among_those_that_are(cluster: &'static Cluster) ->
         let mut set = Set::new(cluster).await?;
         let many = "insert into tourbillon.limit_gate (key, queue, charged_at, opens_at, turn_us, burst)
                 select 'order ' || n, 'orders', now(), now(), 1, 1 from generate_series(1, 25000) n;
-            insert into tourbillon.limit_gate (key) select 'no order ' || n from generate_series(1, 20) n";
+            insert into tourbillon.limit_gate (key) select 'unused ' || n from generate_series(1, 20) n";
         sqlx::raw_sql(many).execute(&mut set.app).await?;
         set.prune().await?;
         let left = "select count(*), count(queue) from tourbillon.limit_gate";

@@ -6,10 +6,13 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tourbillon::{
-    model::{Audit, ExecutionId, Incarnation, JobName, Limit, LockName, LockRef, Policy, State, Timestamp, Token},
+    model::{
+        Audit, ExecutionId, Incarnation, JobName, Limit, LockName, LockRef, Policy, Rate, State, Timestamp, Token,
+        transition::Charge,
+    },
     store::{
-        AcquireLock, CleanItems, DatabaseClock, DeleteItems, DeleteOutcome, Enqueue, ManualClock, Prune, Pruned,
-        ReleaseLock, RenewLock, Reply, Rescue, Store, Verb,
+        AcquireLock, Claim, CleanItems, DatabaseClock, DeleteItems, DeleteOutcome, Enqueue, ManualClock, Prune,
+        Pruned, ReleaseLock, RenewLock, Reply, Rescue, Store, Verb,
     },
 };
 use tourbillon_pg::PgStore;
@@ -20,6 +23,7 @@ use crate::Case;
 
 pub(crate) const CASES: &[Case] = &[
     ("held::a_claim_passes_over_what_is_held", a_claim_passes_over_what_is_held),
+    ("held::a_claim_at_a_rate_waits_a_turn_for_what_is_held", a_claim_at_a_rate_waits_a_turn_for_what_is_held),
     ("held::a_prune_passes_over_what_is_held", a_prune_passes_over_what_is_held),
     ("held::a_prune_passes_over_gates_that_are_held", a_prune_passes_over_gates_that_are_held),
     ("held::a_clean_passes_over_items_that_are_held", a_clean_passes_over_items_that_are_held),
@@ -151,6 +155,26 @@ pub(crate) fn a_claim_passes_over_what_is_held(cluster: &'static Cluster) -> Res
             assert_eq!(crate::claim(&set.store, "job", 9).await?.len(), claimed, "{policy:?}, {hold}");
             set.let_go().await?;
             assert_eq!(crate::claim(&set.store, "job", 9).await?.len(), 3 - claimed, "{policy:?}, {hold}");
+        }
+        Ok(())
+    })
+}
+
+/// Whoever holds the gate takes a turn, as far as this one knows.
+fn a_claim_at_a_rate_waits_a_turn_for_what_is_held(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        set.enqueue([Some("held"), None]).await?;
+        set.hold("begin; select from tourbillon.limit_gate for update").await?;
+        let (runner, jobs) = (Incarnation(Uuid::from_u128(7)), vec![JobName::new("job")?]);
+        let rate = Some(Rate { key: None, turn_us: 1_000_000, burst: 1 });
+        let claim = Claim { runner, jobs, limit: 9, charge: Charge::AtClaim, rate };
+        match set.store.call(crate::request(claim)).await? {
+            Reply::Claimed(claimed) => {
+                assert_eq!(claimed.executions.len(), 1, "that without a key");
+                assert_eq!(claimed.next_at, Some(NOW + Duration::from_secs(1)));
+            }
+            other => return Err(format!("claimed: {other:?}").into()),
         }
         Ok(())
     })
