@@ -97,7 +97,7 @@ NEAREST = {
     "claim_onward": ["postgres claim"], "claim_plain": ["pooled::claim", "postgres claim"],
     "clamp": ["clock_steps", "rates", "lock", "postgres held::"], "clean": ["items"], "delete": ["items"],
     "edit_schedule": ["stored_schedules", "plan"], "enqueue": ["enqueue", "limits", "items", "audit", "postgres gate"],
-    "heartbeat": ["heartbeat"], "hold_lock": ["lock", "postgres an_acquire"],
+    "heartbeat": ["heartbeat", "claim"], "hold_lock": ["lock", "postgres an_acquire"],
     "list_audit": ["audit"], "list_executions": ["list"], "list_items": ["items"], "list_jobs": ["jobs"],
     "list_pauses": ["pauses"], "list_recent": ["jobs", "list"], "list_schedules": ["stored_schedules"], "list_scopes": ["jobs"],
     "list_skipped": ["list", "prune"], "lock": ["lock"], "lock_executions": ["requeue", "cancel", PERMUTATIONS],
@@ -109,7 +109,7 @@ NEAREST = {
     "read_stats": ["list", "rates"], "register": ["register", "plan"],
     "requeue": ["requeue", "items", "enqueue", "limits", "postgres gate"], "rescue": ["rescue", "clock_steps", "postgres a_rescued"], "resume": ["pauses"],
     "set_aside": ["unreadable", "postgres held::"], "settle": ["settle", "cancel", "limits"],
-    "settle_plain": ["pooled::settle", "postgres settle"], "start": ["start"], "tell": ["notices"],
+    "settle_plain": ["pooled::settle", "postgres settle"], "start": ["start", "claim"], "tell": ["notices"],
     "trigger": ["pauses", "postgres gate"], "update": ["items", "enqueue"],
 }
 # Asked of every statement behind those: sequences, which have all verbs.
