@@ -66,7 +66,9 @@ fn one_that_died_while_it_idled_is_not_used(cluster: &'static Cluster) -> Result
     const IDLE: Duration = Duration::from_millis(1_500);
     crate::block_on(async {
         let (store, mut app) = single(cluster).await?;
-        for pid in sessions(&mut app).await? {
+        let idle = sessions(&mut app).await?;
+        assert!(!idle.is_empty(), "one is kept");
+        for pid in idle {
             sqlx::query("select pg_terminate_backend($1)").bind(pid).execute(&mut app).await?;
         }
         Runtime::tokio().sleep(IDLE).await;
