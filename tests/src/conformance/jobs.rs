@@ -198,15 +198,7 @@ async fn recent_is_filtered_and_paged(s: &Subject) {
     let waiting = s.add_one(&name, |_| {}).await;
     let all = ids(s, ListRecent { job: Some(name.clone()), ..ListRecent::new(10) }).await;
     assert_eq!((all.len(), all[0]), (5, waiting));
-    let (mut after, mut got) = (None, Vec::new());
-    loop {
-        let page = ListRecent { job: Some(name.clone()), after, ..ListRecent::new(2) };
-        let rows = s.call(page).await.executions;
-        let Some(last) = rows.last() else { break };
-        after = Some((last.updated_at, last.id, last.generation));
-        got.extend(rows.iter().map(|row| row.id));
-    }
-    assert_eq!(got, all);
+    assert_eq!(by_twos(s, Some(&name)).await, all);
     let of = |states: &[State]| ListRecent { states: states.to_vec(), ..ListRecent::new(10) };
     assert_eq!(ids(s, of(&[State::Dead, State::Scheduled])).await.len(), 2);
     assert_eq!(ids(s, ListRecent { scope: Some(scope("x")), ..ListRecent::new(10) }).await, []);
@@ -230,11 +222,11 @@ async fn recent_is_filtered_by_scope_and_state_live_and_finished(s: &Subject) {
     assert_eq!(ids(s, ListRecent { states, ..ListRecent::new(10) }).await, [], "two of them wait, two are cancelled");
 }
 
-/// Pages of two, put together.
-async fn by_twos(s: &Subject) -> Vec<ExecutionId> {
+/// Pages of two, put together; of one job, or of all.
+async fn by_twos(s: &Subject, of: Option<&JobName>) -> Vec<ExecutionId> {
     let (mut after, mut got) = (None, Vec::new());
     loop {
-        let rows = s.call(ListRecent { after, ..ListRecent::new(2) }).await.executions;
+        let rows = s.call(ListRecent { job: of.cloned(), after, ..ListRecent::new(2) }).await.executions;
         let Some(last) = rows.last() else { return got };
         after = Some((last.updated_at, last.id, last.generation));
         got.extend(rows.iter().map(|row| row.id));
@@ -248,13 +240,13 @@ async fn recent_page_may_end_among_rows_of_one_instant(s: &Subject) {
         s.add(&name, (0..3).map(|_| s.row()).collect()).await;
     }
     let whole = ids(s, ListRecent::new(10)).await;
-    assert_eq!(by_twos(s).await, whole, "live ones");
+    assert_eq!(by_twos(s, None).await, whole, "live ones");
     for half in whole.chunks(3) {
         s.pass(1);
         s.call(Cancel { ids: half.to_vec(), actor: None }).await;
     }
     let whole = ids(s, ListRecent::new(10)).await;
-    assert_eq!(by_twos(s).await, whole, "finished ones");
+    assert_eq!(by_twos(s, None).await, whole, "finished ones");
 }
 
 async fn recent_page_may_end_among_lives_of_one_instant(s: &Subject) {

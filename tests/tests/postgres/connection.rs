@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use sqlx::{PgConnection, Row, postgres::PgListener};
 use tourbillon::{
     runtime::Runtime,
-    store::{Cancel, ErrorKind, ListExecutions, ReadClock, Store},
+    store::{Cancel, ListExecutions, ReadClock, Store},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
@@ -36,26 +36,36 @@ async fn sessions(app: &mut PgConnection) -> Result<Vec<i32>, Failed> {
     Ok(sqlx::query(all).fetch_all(app).await?.iter().map(|row| row.get(0)).collect())
 }
 
+/// The one that a store keeps, once that with which it looked at the server is gone.
+async fn kept(app: &mut PgConnection) -> Result<i32, Failed> {
+    soon("the store has one session", async || match sessions(app).await?[..] {
+        [pid] => Ok(Some(pid)),
+        _ => Ok(None),
+    })
+    .await
+}
+
 /// Also when the server refuses in the middle of a transaction, which the store has to end then.
 fn it_is_kept_through_calls_and_refusals(cluster: &'static Cluster) -> Result<(), Failed> {
     crate::block_on(async {
-        let url = cluster.fresh_database();
-        let mut app = crate::connect(&url).await?;
-        let impatient =
-            "do $$ begin execute format('alter database %I set lock_timeout = 50', current_database()); end $$";
-        sqlx::raw_sql(impatient).execute(&mut app).await?;
-        let store = PgStore::builder(&url).max_connections(1).connect().await?;
-        store.migrate().await?;
+        let (store, mut app) = single(cluster).await?;
         let ids = crate::plan_due(&store, "job", 1, &crate::policy()).await?;
-        let first = sessions(&mut app).await?;
+        let pid = kept(&mut app).await?;
         store.call(crate::request(ReadClock {})).await?;
         sqlx::raw_sql("begin; select from tourbillon.execution for update").execute(&mut app).await?;
-        let refused = store.call(crate::request(Cancel { ids, actor: None })).await;
-        assert_eq!(refused.expect_err("the row is locked").kind(), ErrorKind::Unavailable);
+        let cancel = store.call(crate::request(Cancel { ids, actor: None }));
+        let interrupt = async {
+            crate::until_one_waits(&mut app).await?;
+            sqlx::query("select pg_cancel_backend($1)").bind(pid).execute(&mut app).await?;
+            Ok::<_, Failed>(())
+        };
+        let (refused, interrupted) = tokio::join!(cancel, interrupt);
+        interrupted?;
+        refused.expect_err("it was interrupted");
         sqlx::raw_sql("commit").execute(&mut app).await?;
         let filter = ListExecutions { limit: 10, ..ListExecutions::default() };
         store.call(crate::request(filter)).await?;
-        assert_eq!(sessions(&mut app).await?, first);
+        assert_eq!(kept(&mut app).await?, pid);
         Ok(())
     })
 }
@@ -66,11 +76,8 @@ fn one_that_died_while_it_idled_is_not_used(cluster: &'static Cluster) -> Result
     const IDLE: Duration = Duration::from_millis(1_500);
     crate::block_on(async {
         let (store, mut app) = single(cluster).await?;
-        let idle = sessions(&mut app).await?;
-        assert!(!idle.is_empty(), "one is kept");
-        for pid in idle {
-            sqlx::query("select pg_terminate_backend($1)").bind(pid).execute(&mut app).await?;
-        }
+        let pid = kept(&mut app).await?;
+        sqlx::query("select pg_terminate_backend($1)").bind(pid).execute(&mut app).await?;
         Runtime::tokio().sleep(IDLE).await;
         crate::plan_due(&store, "job", 1, &crate::policy()).await?;
         Ok(())
@@ -80,7 +87,7 @@ fn one_that_died_while_it_idled_is_not_used(cluster: &'static Cluster) -> Result
 fn none_is_left_of_a_store_that_was_dropped(cluster: &'static Cluster) -> Result<(), Failed> {
     crate::block_on(async {
         let (store, mut app) = single(cluster).await?;
-        assert!(!sessions(&mut app).await?.is_empty());
+        kept(&mut app).await?;
         drop(store);
         soon("its sessions have ended", async || Ok(sessions(&mut app).await?.is_empty().then_some(()))).await
     })

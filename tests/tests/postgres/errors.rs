@@ -167,8 +167,7 @@ fn crash_of_the_server(_shared: &'static Cluster) -> Result<(), Failed> {
             async move { store.call(crate::request(cancel)).await }
         });
         let mut watcher = crate::connect(&cluster.url()).await?;
-        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
-        while sqlx::query(waiting).fetch_one(&mut watcher).await?.get::<i64, _>(0) == 0 {}
+        crate::until_one_waits(&mut watcher).await?;
         cluster.stop_immediate()?;
         told(call.join_next().await.expect("one call")?, ErrorKind::Unknown, "during a statement");
         let impatient = PgStore::builder(&cluster.url()).acquire_timeout(Duration::from_millis(300));

@@ -19,7 +19,7 @@ use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
 use uuid::Uuid;
 
-use crate::Case;
+use crate::{Case, explain::prepare};
 
 pub(crate) const CASES: &[Case] = &[
     ("held::a_claim_passes_over_what_is_held", a_claim_passes_over_what_is_held),
@@ -125,10 +125,9 @@ impl Set {
 
 /// Runs a statement by itself.
 async fn run(store: &PgStore, app: &mut PgConnection, name: &str, arguments: &str) -> Result<String, Failed> {
-    let statement = store.statement(name).expect("it is in the list of statements");
-    let prepare = format!("deallocate all; prepare alone as {statement}");
-    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *app).await?;
-    let execute = format!("execute alone ({arguments})");
+    sqlx::raw_sql("deallocate all").execute(&mut *app).await?;
+    prepare(app, store, (name, "")).await?;
+    let execute = format!("execute {name} ({arguments})");
     Ok(sqlx::raw_sql(AssertSqlSafe(execute)).fetch_one(app).await?.get("reply"))
 }
 

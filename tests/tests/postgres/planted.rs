@@ -8,7 +8,6 @@ use std::{
 };
 
 use libtest_mimic::Failed;
-use sqlx::AssertSqlSafe;
 use tourbillon::{
     model::Audit,
     store::{BoxFuture, ManualClock, Store, StoreError},
@@ -23,7 +22,7 @@ use tourbillon_tests::{
     stores::Postgres,
 };
 
-use crate::{Case, Run, held, onward, settle};
+use crate::{Case, Run, explain::prepare, held, onward, settle};
 
 /// Who has to notice.
 enum By {
@@ -113,9 +112,7 @@ async fn is_accepted(cluster: &'static Cluster, bug: Bug) -> Result<(), Failed> 
         file => vec![file],
     };
     for name in names {
-        let statement = store.statement(name).expect("it is in the list of statements");
-        let prepare = format!("prepare {name} as {statement}");
-        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut app).await?;
+        prepare(&mut app, &store, (name, "")).await?;
     }
     Ok(())
 }
