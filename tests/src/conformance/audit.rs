@@ -293,7 +293,6 @@ async fn exceptions_leave_the_normal_life_untold(s: &Subject) {
     assert_eq!(told(s, lease.id).await, ["job_requeue"]);
 }
 
-// P-43
 /// One of them, and several that are alike.
 async fn items_that_tell_of_exceptions_alone_are_made_untold(s: &Subject) {
     for items in [1, 2] {
@@ -303,6 +302,7 @@ async fn items_that_tell_of_exceptions_alone_are_made_untold(s: &Subject) {
     assert_eq!(s.audit(None).await, []);
 }
 
+// P-43
 async fn off_tells_nothing(s: &Subject) {
     let name = job("digest");
     let lease = s.running(&name, |row| row.policy.audit = Audit::Off).await;

@@ -296,8 +296,6 @@ async fn order_is_priority_then_time_then_id(s: &Subject) {
     assert_eq!(got, expected);
 }
 
-/// P-5.
-// P-5
 /// That of a start, and that of a heartbeat: each behind what was due at its last instant.
 async fn expired_lease_comes_in_the_order_of_its_end(s: &Subject) {
     let name = job("digest");
@@ -318,6 +316,8 @@ async fn expired_lease_comes_in_the_order_of_its_end(s: &Subject) {
     assert_eq!(claimed.iter().map(|row| row.id).collect::<Vec<_>>(), order);
 }
 
+/// P-5.
+// P-5
 async fn only_the_jobs_asked_for_are_claimed(s: &Subject) {
     let (digest, rollup, other) = (job("digest"), job("rollup"), job("digest2"));
     let a = s.add_one(&digest, |_| {}).await;
