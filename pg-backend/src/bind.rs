@@ -13,7 +13,7 @@ use tourbillon::{
 
 use crate::{
     item, job,
-    parameter::{Bound, MAX_DELAY_MS, at, bounded, int8, query, reentry, supersede},
+    parameter::{Bound, age, at, bounded, int8, query, reentry, supersede},
     pause, schedule,
     sql::Statements,
     wire::{Id, Instant},
@@ -68,10 +68,10 @@ pub(crate) fn statements(
         Verb::Prune(verb) => vec![
             at(&sql.prune_history, now)
                 // An age that reaches before the database's first year keeps everything all the same.
-                .bind(bounded(verb.history_ms.min(MAX_DELAY_MS / 2)))
-                .bind(bounded(verb.receipts_ms.min(MAX_DELAY_MS / 2)))
+                .bind(age(verb.history_ms))
+                .bind(age(verb.receipts_ms))
                 .bind(i64::from(verb.limit))
-                .bind(bounded(verb.edits_ms.min(MAX_DELAY_MS / 2))),
+                .bind(age(verb.edits_ms)),
         ],
         Verb::AcquireLock(verb) => vec![acquire(sql, now, id, verb)?],
         Verb::RenewLock(verb) => vec![held(at(&sql.renew_lock, now), &verb.lock)?],

@@ -6,7 +6,7 @@ use tourbillon::{
 };
 
 use crate::{
-    parameter::{Bound, MAX_DELAY_MS, at, bounded, query},
+    parameter::{Bound, age, at, bounded, query},
     sql::Statements,
     wire::{Id, Instant},
 };
@@ -61,7 +61,7 @@ pub(crate) fn clean(sql: &Statements, now: Option<Timestamp>, verb: &CleanItems)
         .bind(verb.queue.as_str().to_owned())
         .bind(states)
         // An age that reaches before the database's first year keeps everything all the same.
-        .bind(bounded(verb.finished_ms.min(MAX_DELAY_MS / 2)))
+        .bind(age(verb.finished_ms))
         .bind(i64::from(verb.limit));
     vec![query(&sql.lock_requeue), clean]
 }

@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, SqlStr, postgres::PgArguments, query::Query};
 use tourbillon::{
-    model::{Reentry, Supersede, Timestamp},
+    model::{Reentry, Supersede, Timestamp, transition::MAX_WAIT_MS},
     store::{ErrorKind, StoreError},
 };
 
@@ -10,9 +10,6 @@ use crate::wire::Instant;
 
 /// A statement with its parameters.
 pub(crate) type Bound = Query<'static, Postgres, PgArguments>;
-
-/// A delay longer than this is this long: the database's instants end in the year 294276. Ten thousand years.
-pub(crate) const MAX_DELAY_MS: u64 = 10_000 * 366 * 24 * 3_600_000;
 
 /// A statement.
 pub(crate) fn query(sql: &SqlStr) -> Bound {
@@ -38,9 +35,14 @@ pub(crate) fn supersede(supersede: Supersede) -> &'static str {
     }
 }
 
-/// A delay in milliseconds that the database can add to any instant.
+/// A delay in milliseconds that the database, whose instants end in the year 294276, can add to any instant of ours.
 pub(crate) fn bounded(ms: u64) -> i64 {
-    i64::try_from(ms.min(MAX_DELAY_MS)).unwrap_or(i64::MAX)
+    i64::try_from(ms.min(MAX_WAIT_MS)).unwrap_or(i64::MAX)
+}
+
+/// An age in milliseconds that the database, whose instants begin in the year -4713, can take from any instant of ours.
+pub(crate) fn age(ms: u64) -> i64 {
+    bounded(ms.min(MAX_WAIT_MS / 2))
 }
 
 /// A number of ours that must fit the database's 64 bits.

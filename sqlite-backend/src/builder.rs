@@ -39,7 +39,7 @@ pub enum Migrate {
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Most memory for pages, in KiB. SQLite's own 2 MiB do not hold the inner pages of the indexes of a busy queue.
-const CACHE_KIB: i64 = 64 * 1024;
+const CACHE_KIB: i64 = 65_536;
 
 /// How long the log grows before it is copied into the file, in pages of 4 KiB. Random ids touch many pages a commit,
 /// so SQLite's own 1,000 pages would be copied, with two waits for the disk, every few commits.

@@ -494,6 +494,12 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_ten_thousand_years_at_most() {
+        let years = Duration::from_hours(24 * 366 * 10_000);
+        assert_eq!(after_ms(NOON, u64::MAX), NOON.offset_micros(micros(years)));
+    }
+
+    #[test]
     fn a_row_may_be_claimed_from_its_instant_on_and_no_sooner() {
         let row = due_at(NOON);
         assert!(!is_claimable(&row, NOON.offset_micros(-1)));

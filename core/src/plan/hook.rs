@@ -196,6 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_is_found_within_a_thousand_days_and_no_further() {
+        let hook = listed(vec![0]);
+        let days = 86_400_000_000_000;
+        let at = Timestamp::from_micros;
+        assert_eq!((hook.next_after(at(-days)), hook.next_after(at(-days - 1))), (Some(at(0)), None));
+        assert_eq!((hook.latest(at(days - 1)), hook.latest(at(days))), (Some(at(0)), None));
+    }
+
+    #[test]
     fn a_hook_is_known_by_its_version_alone() {
         let hook = listed(vec![1]);
         assert_eq!((hook.version(), format!("{hook:?}").as_str()), ("listed", "Hook(\"listed\")"));
