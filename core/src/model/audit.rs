@@ -279,7 +279,7 @@ pub struct AuditKey {
 }
 
 /// One transition of one execution (G9). Written in the transaction of the transition.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct AuditEvent {
     /// Which transition.
     pub key: AuditKey,
@@ -298,7 +298,7 @@ pub struct AuditEvent {
 }
 
 /// How an execution was before a transition and is after it; kept as JSON.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct AuditDetails {
     /// State before, of the generation before if this one begins; `None` when there was no row.
     pub old_status: Option<State>,

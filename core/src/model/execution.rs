@@ -125,7 +125,7 @@ impl SkipReason {
 }
 
 /// Slots in (`after`, `through`] that are not made.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct SkippedSlots {
     /// Exclusive.
     pub after: Timestamp,
@@ -167,7 +167,7 @@ pub struct Limit {
 }
 
 /// The rules an execution carries with it, so that a later edit of the job does not change a row in flight.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Policy {
     /// Charged attempts allowed; the first counts. 1 or more.
     pub max_attempts: u32,
@@ -184,7 +184,7 @@ pub struct Policy {
 }
 
 /// An execution about to be stored; id made by the caller.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct NewExecution {
     /// Identity, from the caller's entropy.
     pub id: ExecutionId,
@@ -205,7 +205,7 @@ pub struct NewExecution {
 }
 
 /// The last claim of an execution. Current while the state is running; a record of who was last otherwise.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Lease {
     /// Random per claim.
     pub token: Token,
@@ -233,7 +233,7 @@ pub struct LeaseRef {
 }
 
 /// One piece of durable work (P-11). Every field is a column of the same name on the database stores.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Execution {
     /// Identity.
     pub id: ExecutionId,

@@ -35,7 +35,7 @@ impl fmt::Display for Epoch {
 }
 
 /// A lock's row.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Lock {
     /// Its name.
     pub name: LockName,
@@ -58,7 +58,7 @@ pub struct Lock {
 }
 
 /// What a holder shows with every write: name, token and epoch. All three are checked.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
 pub struct LockRef {
     /// Which lock.
     pub name: LockName,
@@ -69,7 +69,7 @@ pub struct LockRef {
 }
 
 /// What a new holder is told.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct LockHeld {
     /// Higher than all before.
     pub epoch: Epoch,
@@ -78,7 +78,7 @@ pub struct LockHeld {
 }
 
 /// Who holds a lock that could not be acquired.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct HeldBy {
     /// The process.
     pub holder: Incarnation,

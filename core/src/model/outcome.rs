@@ -178,7 +178,7 @@ impl fmt::Debug for Json {
 }
 
 /// An error as stored: code and text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
     /// What kind.
     pub code: ErrorCode,
@@ -199,7 +199,7 @@ pub(crate) fn wait_ms(wait: Duration) -> u64 {
 }
 
 /// Whether a failed attempt may be followed by another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retry {
     /// After this many milliseconds of the database clock, while attempts remain.
@@ -216,7 +216,7 @@ impl Retry {
 }
 
 /// How a runner ends its attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The handler returned success.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{JobName, RequestId, Scope, Timestamp};
 
 /// A pause, in force until it is lifted.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
 pub struct Pause {
     /// The request that made it.
     pub id: RequestId,

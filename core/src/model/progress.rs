@@ -14,7 +14,7 @@ pub const MAX_PROGRESS_BYTES: usize = 200;
 /// let progress = Progress::new("page 3 of 12").done(0.25);
 /// assert_eq!((progress.note(), progress.permille()), ("page 3 of 12", Some(250)));
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Progress {
     note: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ impl Progress {
 }
 
 /// What a row keeps of the progress of its last attempt.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Reported {
     /// What the handler said.
     #[serde(flatten)]

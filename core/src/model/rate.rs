@@ -11,7 +11,7 @@ pub const MAX_TURN_US: u64 = 366 * 86_400 * 1_000_000;
 
 /// How often the rows of each [limit key](super::Limit::key) may be claimed (G15). In any time of d microseconds at most
 /// `burst` − 1 + ⌈d ∕ `turn_us`⌉ claims of one key are made, by the database clock.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Rate {
     /// The key of all rows of the queue, where they have one in common: while it has no turn, nothing is claimed at all.
     /// `None`: keys differ from row to row, and each has turns of its own.
@@ -43,7 +43,7 @@ pub struct Gate {
 
 /// How the turns of a queue stand, for operators. Stores know a rate by the claims that come with it: this is the one under which
 /// the key that is shut for the longest took its last turn.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Turns {
     /// A turn comes every so many microseconds.
     pub turn_us: u64,

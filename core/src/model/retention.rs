@@ -9,7 +9,7 @@ use super::{Execution, Generation, State};
 /// It speaks of ends that are recorded. An item that a rescue, an operator or its time to live ends is kept always: there
 /// is no other word of it. So are slots, by whose records the planner knows what it has made, and items that an operator
 /// requeued, since a further life must go on from the fences of the one before (ADR 47).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retention {
     /// Each execution, until it is pruned.

@@ -30,7 +30,7 @@ use super::{
 use std::time::Duration;
 
 /// When a claim charges the attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Charge {
     /// At a separate, durable start: a row whose process dies in between costs nothing.
@@ -74,7 +74,7 @@ pub fn can_lose_an_attempt(row: &Execution) -> bool {
 }
 
 /// Why a runner's write was refused; the row is unchanged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// Not running, or not under this token and fence: somebody else decides about the row now.
@@ -314,7 +314,7 @@ pub fn clamp_to_present(row: &mut Execution, now: Timestamp) -> bool {
 }
 
 /// What a cancel did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cancelled {
     /// It was waiting and is cancelled now.

@@ -141,7 +141,7 @@ pub enum DriverEvent {
 }
 
 /// How the work of a tick ended, as its own replica saw it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TickEnd {
     /// It returned success.
@@ -159,7 +159,7 @@ pub enum TickEnd {
 }
 
 /// How a handler's run ended, as its own replica saw it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HandlerEnd {
     /// It returned success.

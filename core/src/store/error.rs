@@ -1,6 +1,11 @@
 //! Owns what can go wrong with a store call, sorted by what the caller does about it.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +85,14 @@ impl PartialEq for StoreError {
     /// Equal in what a caller can act on; sources are not compared.
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && self.message == other.message
+    }
+}
+
+impl Eq for StoreError {}
+
+impl Hash for StoreError {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.kind, &self.message).hash(state);
     }
 }
 

@@ -25,7 +25,7 @@ const MAX_JOBS: usize = 100;
 /// assert!(notice.concerns(&[push]));
 /// # Ok::<_, tourbillon::model::NameError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// Of these, at least one.

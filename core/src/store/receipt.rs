@@ -6,7 +6,7 @@ use super::{Claimed, Reply};
 use crate::model::{Execution, ExecutionId, SkipReason, Timestamp};
 
 /// What a store keeps under the id of a request that it carried out.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Receipt {
     /// The reply itself.
@@ -16,7 +16,7 @@ pub enum Receipt {
 }
 
 /// What is kept of a claim.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ClaimReceipt {
     /// The database clock, when it was carried out.
     pub now: Timestamp,

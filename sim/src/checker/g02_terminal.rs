@@ -538,7 +538,7 @@ mod tests {
             if let What::Invoked { verb, .. } = &mut event.what
                 && verb == "settle"
             {
-                "pay".clone_into(verb);
+                *verb = "pay".into();
             }
         }
         story.succeed(1);

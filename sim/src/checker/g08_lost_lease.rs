@@ -24,8 +24,22 @@ type Held = (Incarnation, ExecutionId, Fence);
 #[derive(Default)]
 struct Call {
     sent: Option<(usize, u64)>,
-    /// All times it was carried out: repeating a start or a heartbeat may answer differently.
-    applied: Vec<usize>,
+    /// When it was carried out, and again, which hardly any is: repeating a start or a heartbeat may answer differently.
+    applied: Option<usize>,
+    repeated: Vec<usize>,
+}
+
+impl Call {
+    fn is_applied(&mut self, event: usize) {
+        if self.applied.is_some() {
+            self.repeated.push(event);
+        }
+        self.applied.get_or_insert(event);
+    }
+
+    fn all_applied(&self) -> impl Iterator<Item = &usize> {
+        self.applied.iter().chain(&self.repeated)
+    }
 }
 
 struct Judge<'t, 'h> {
@@ -63,7 +77,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 judge.calls.entry(*request).or_default().sent.get_or_insert((index, event.at_us));
             }
             What::Applied { request, result: Ok(_), .. } => {
-                judge.calls.entry(request.id).or_default().applied.push(index);
+                judge.calls.entry(request.id).or_default().is_applied(index);
             }
             What::Answered { incarnation, request, answer: Answer::Reply, .. } => {
                 judge.answered(index, event.at_us, *incarnation, *request);
@@ -111,7 +125,7 @@ impl Judge<'_, '_> {
     fn answered(&mut self, event: usize, at_us: u64, incarnation: Incarnation, request: RequestId) {
         let Some(call) = self.calls.get(&request) else { return };
         let mut verdicts: BTreeMap<LeaseRef, Verdict> = BTreeMap::new();
-        for applied in &call.applied {
+        for applied in call.all_applied() {
             if let What::Applied { request, result: Ok(reply), .. } = &self.track.history.events[*applied].what {
                 each_verdict(request, reply, |lease, verdict| {
                     // Of several answers the replica saw one, and we do not know which: it is accused only of
@@ -126,7 +140,7 @@ impl Judge<'_, '_> {
             What::Applied { request, .. } => matches!(request.verb, Verb::Claim(_)),
             _ => false,
         };
-        let is_claim = call.applied.iter().any(is_claim);
+        let is_claim = call.all_applied().any(is_claim);
         for (lease, verdict) in verdicts {
             let held = (incarnation, lease.id, lease.fence);
             if verdict == Verdict::Trusted {

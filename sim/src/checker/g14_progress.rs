@@ -3,7 +3,7 @@
 //! renewals, schedules, listeners,
 //! rows that wait and the picking up of items have files of their own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use tourbillon::{
     model::{Incarnation, Reentry, RequestId, transition::Charge},
@@ -109,11 +109,13 @@ impl Awake {
 
 /// Transmissions under way.
 struct Calls {
-    open: BTreeMap<Incarnation, BTreeMap<RequestId, VecDeque<Open>>>,
+    /// Of a process, in the order in which they were sent. They are few at a time.
+    open: BTreeMap<Incarnation, Vec<Open>>,
     limit: u128,
 }
 
 struct Open {
+    request: RequestId,
     event: usize,
     host: HostId,
     since: u128,
@@ -140,20 +142,15 @@ fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
             What::Invoked { incarnation, request, .. } => {
                 let since = clock();
                 let rate = awake.entry(event.host).or_default().rate();
-                let open = Open { event: index, host: event.host, since, rate };
-                calls.open.entry(*incarnation).or_default().entry(*request).or_default().push_back(open);
+                let open = Open { request: *request, event: index, host: event.host, since, rate };
+                calls.open.entry(*incarnation).or_default().push(open);
             }
             What::Answered { incarnation, request, .. } => {
                 let now = clock();
-                if let Some(of_process) = calls.open.get_mut(incarnation)
-                    && let Some(open) = of_process.get_mut(request)
+                if let Some(open) = calls.open.get_mut(incarnation)
+                    && let Some(first) = open.iter().position(|call| call.request == *request)
                 {
-                    let first = open.pop_front();
-                    if open.is_empty() {
-                        of_process.remove(request);
-                    }
-                    let first = first.into_iter();
-                    first.for_each(|call| demand(docket, calls.limit, &call, *request, (now, index)));
+                    demand(docket, calls.limit, &open.remove(first), (now, index));
                 }
             }
             What::Crashed { incarnation, .. } | What::ShutdownEnded { incarnation, .. } => {
@@ -185,18 +182,17 @@ impl Calls {
         mut now: impl FnMut(HostId) -> u128,
         event: usize,
     ) {
-        for (request, open) in self.open.remove(&incarnation).into_iter().flatten() {
-            for call in open {
-                demand(docket, self.limit, &call, request, (now(call.host), event));
-            }
+        for call in self.open.remove(&incarnation).into_iter().flatten() {
+            demand(docket, self.limit, &call, (now(call.host), event));
         }
     }
 }
 
-fn demand(docket: &mut Docket, limit: u128, call: &Open, request: RequestId, (now, event): (u128, usize)) {
+fn demand(docket: &mut Docket, limit: u128, call: &Open, (now, event): (u128, usize)) {
     let passed = (now - call.since) * call.rate;
     docket.demand(passed <= limit, &[call.event, event], || {
-        let (host, passed_us, limit_us) = (call.host, passed / 1_000_000, limit / 1_000_000);
+        let Open { request, host, .. } = call;
+        let (passed_us, limit_us) = (passed / 1_000_000, limit / 1_000_000);
         format!(
             "request {request} of {host} was under way for {passed_us} us of its clock; its limit is {limit_us} us"
         )

@@ -232,13 +232,13 @@ impl Story {
         self.requests += 1;
         let request = RequestId(Uuid::from_u128(self.requests));
         let incarnation = incarnation(self.replica);
-        self.here(What::Invoked { incarnation, request, verb: verb.to_owned(), leases: leases.to_vec() });
+        self.here(What::Invoked { incarnation, request, verb: verb.to_owned().into(), leases: leases.to_vec() });
         request
     }
 
     pub(super) fn answer(&mut self, request: RequestId, verb: &str, answer: Answer) -> &mut Self {
         let incarnation = incarnation(self.replica);
-        self.here(What::Answered { incarnation, request, verb: verb.to_owned(), answer })
+        self.here(What::Answered { incarnation, request, verb: verb.to_owned().into(), answer })
     }
 
     pub(super) fn exchange(&mut self, leases: &[LeaseRef], verb: impl Into<Verb>, reply: Reply) -> &mut Self {

@@ -57,7 +57,7 @@ pub(super) fn struck(history: &History) -> Vec<(FaultKind, String)> {
         match &event.what {
             What::Invoked { request, verb, .. } => drop(verbs.entry(*request).or_insert(verb)),
             What::Struck { kind, request: Some(request), .. } => {
-                let verb = verbs.get(request).map_or_else(String::new, |verb| (*verb).clone());
+                let verb = verbs.get(request).map_or_else(String::new, ToString::to_string);
                 struck.extend(FaultKind::from_name(kind).map(|kind| (kind, verb)));
             }
             _ => {}

@@ -1,6 +1,6 @@
 //! The events of a history.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,7 +42,7 @@ impl fmt::Display for HostId {
 }
 
 /// One event.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hash, Debug, Serialize, Deserialize)]
 pub struct Event {
     /// True time since the start of the run, in microseconds. Never decreases; the order of events is the order
     /// of the history.
@@ -58,7 +58,7 @@ pub struct Event {
 pub const STANDSTILL_PPM: i32 = -1_000_000;
 
 /// What happened.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// First event: what the run is about. Host: world.
@@ -116,7 +116,7 @@ pub enum What {
         /// Of the request.
         request: RequestId,
         /// Verb name.
-        verb: String,
+        verb: Cow<'static, str>,
         /// Rows that the request shows leases of (start, heartbeat, settle), in order; else empty.
         leases: Vec<LeaseRef>,
     },
@@ -148,7 +148,7 @@ pub enum What {
         /// Of the request.
         request: RequestId,
         /// Verb name.
-        verb: String,
+        verb: Cow<'static, str>,
         /// What the replica saw.
         answer: Answer,
     },
@@ -319,7 +319,7 @@ pub enum What {
 }
 
 /// How far a unit of work is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// It was taken: claimed, locked, or read as due. Nothing of it has happened yet.
@@ -335,7 +335,7 @@ pub enum Stage {
 }
 
 /// How a process was killed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CrashKind {
     /// Destructors ran and connections said goodbye, as with a panic that unwinds or a SIGTERM without a handler.
@@ -345,7 +345,7 @@ pub enum CrashKind {
 }
 
 /// What a shutdown said.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShutdownOutcome {
     /// Nothing runs any more and every interrupted row was given back.
@@ -355,7 +355,7 @@ pub enum ShutdownOutcome {
 }
 
 /// What a replica learnt from one transmission.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// The reply arrived. Its content is in the `Applied` event with the same request id (the first successful
@@ -366,7 +366,7 @@ pub enum Answer {
 }
 
 /// Parts of a run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Faults come and go.
@@ -378,7 +378,7 @@ pub enum Phase {
 }
 
 /// One effect on the outside world.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Effect {
     /// Which execution caused it.
     pub execution: ExecutionId,
@@ -393,7 +393,7 @@ pub struct Effect {
 }
 
 /// Something asked of an outside receiver.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct OutsideCall {
     /// What the receiver counts by.
     pub key: String,
@@ -409,7 +409,7 @@ pub struct OutsideCall {
 }
 
 /// What a receiver did about a call.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallAnswer {
     /// What was asked.
@@ -428,7 +428,7 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 }
 
 /// What the database holds at the end of a run.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Hash, Debug, Serialize, Deserialize)]
 pub struct FinalState {
     /// Database clock.
     pub now: Timestamp,

@@ -1,6 +1,9 @@
 //! What a run is about, as its history begins with it: the bounds and rules that checkers may assume.
 
-use std::time::Duration;
+use std::{
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tourbillon::{
@@ -49,6 +52,13 @@ pub struct RunFacts {
     /// What replicas find and do when they start.
     #[serde(default, skip_serializing_if = "Boot::is_default")]
     pub boot: Boot,
+}
+
+/// By their JSON: schedules and policies are compared by what they do, and a run has its facts once.
+impl Hash for RunFacts {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        serde_json::to_vec(self).expect("facts are data, and memory does not fail").hash(state);
+    }
 }
 
 impl RunFacts {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{Hash as _, Hasher},
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -21,7 +22,7 @@ pub struct History {
     pub events: Vec<Event>,
 }
 
-/// SHA-256 over the events of a history, in a binary form.
+/// SHA-256 over the events of a history, as they are in memory: equal in every build by one compiler for machines of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HistoryHash([u8; 32]);
 
@@ -63,20 +64,45 @@ impl History {
         Ok(Self { events: events.collect::<Result<_, _>>()? })
     }
 
-    /// Equal for equal histories. That of their JSON lines would be, too, at nearly twice the cost.
+    /// Equal for equal histories. (That of a written form would be, too, and costs several times as much.)
     pub fn hash(&self) -> HistoryHash {
-        let mut digest = Sha256::new();
-        let mut bytes = Vec::with_capacity(2 * PIECE);
-        for event in &self.events {
-            let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-            event.serialize(&mut writer).expect("an event is data, and memory does not fail");
-            if bytes.len() >= PIECE {
-                digest.update(&bytes);
-                bytes.clear();
-            }
+        let mut feed = Feed { digest: Sha256::new(), bytes: Vec::with_capacity(2 * PIECE) };
+        self.events.iter().for_each(|event| event.hash(&mut feed));
+        HistoryHash(feed.digest())
+    }
+}
+
+/// Gathers what is hashed, which comes a number at a time, and hashes it in pieces.
+struct Feed {
+    digest: Sha256,
+    bytes: Vec<u8>,
+}
+
+impl Feed {
+    #[cold]
+    fn pour(&mut self) {
+        self.digest.update(&self.bytes);
+        self.bytes.clear();
+    }
+
+    fn digest(mut self) -> [u8; 32] {
+        self.digest.update(&self.bytes);
+        self.digest.finalize().into()
+    }
+}
+
+impl Hasher for Feed {
+    // Where a number is written its length is known, and to copy it is one instruction.
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() >= PIECE {
+            self.pour();
         }
-        digest.update(&bytes);
-        HistoryHash(digest.finalize().into())
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("a history's hash has more than 64 bits")
     }
 }
 

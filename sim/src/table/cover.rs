@@ -558,12 +558,8 @@ mod tests {
     #[test]
     fn a_lost_reply_hits_the_unit_whose_mark_it_was() {
         let id = RequestId(Uuid::from_u128(7));
-        let invoked = |request| What::Invoked {
-            incarnation: me(),
-            request,
-            verb: "application".to_owned(),
-            leases: Vec::new(),
-        };
+        let invoked =
+            |request| What::Invoked { incarnation: me(), request, verb: "application".into(), leases: Vec::new() };
         let lost = What::Struck { kind: "lose_reply".to_owned(), replica: 1, request: Some(id) };
         let mut told = Told::new();
         told.stage(Stage::Begun).stage(Stage::Marking).on(1, invoked(id)).record(HostId::Database, lost.clone());

@@ -119,7 +119,7 @@ impl Draft {
             }
             What::Invoked { incarnation, request, verb, leases } => {
                 let subjects: Vec<_> = leases.iter().map(|lease| self.subjects.execution(lease.id)).collect();
-                let call = Bar { subjects: subjects.clone(), ..bar(host, BarKind::Call, verb.clone(), now) };
+                let call = Bar { subjects: subjects.clone(), ..bar(host, BarKind::Call, verb.to_string(), now) };
                 self.bars.begin(Handle::Call(*incarnation, *request), call, now);
                 subjects
             }

@@ -83,15 +83,15 @@ impl Teller {
     fn ask(&mut self, replica: u8, verb: Verb, reply: impl FnOnce(Timestamp) -> Reply) -> usize {
         self.requests += 1;
         let id = RequestId(Uuid::from_u128(self.requests << 96));
-        let (name, incarnation) = (verb.name().to_owned(), process(replica));
-        let invoked = What::Invoked { incarnation, request: id, verb: name.clone(), leases: Vec::new() };
+        let (name, incarnation) = (verb.name(), process(replica));
+        let invoked = What::Invoked { incarnation, request: id, verb: name.into(), leases: Vec::new() };
         self.tell(HostId::Replica(replica), invoked);
         let now = self.wait_ms(10).now();
         let result = Ok(reply(now));
         let applied =
             self.tell(HostId::Database, What::Applied { request: Request { id, verb }.into(), now, result });
         self.wait_ms(10);
-        let answered = What::Answered { incarnation, request: id, verb: name, answer: Answer::Reply };
+        let answered = What::Answered { incarnation, request: id, verb: name.into(), answer: Answer::Reply };
         self.tell(HostId::Replica(replica), answered);
         applied
     }

@@ -114,7 +114,7 @@ fn written(value: &impl Serialize) -> Value {
 }
 
 /// One call of an application verb.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ApplicationRequest {
     /// New for every call, kept for every repetition of it: repeating it returns the first outcome.
     pub id: RequestId,
@@ -129,7 +129,7 @@ pub struct ApplicationRequest {
 }
 
 /// Reply to an [`ApplicationRequest`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ApplicationReply {
     /// Of the verb.
     pub value: Value,

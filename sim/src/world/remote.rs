@@ -81,7 +81,7 @@ impl RemoteStore {
     /// Records that a request is sent; the returned guard records how that ended.
     fn invoke(&self, request: RequestId, verb: &'static str, leases: Vec<LeaseRef>) -> OnDrop<'_> {
         let incarnation = self.process.incarnation();
-        self.process.record(What::Invoked { incarnation, request, verb: verb.to_owned(), leases });
+        self.process.record(What::Invoked { incarnation, request, verb: verb.into(), leases });
         self.process.world.strikes.sends(self.process.replica, request);
         #[cfg(feature = "zoo")]
         crate::zoo::asked(request, self.process.wall_ahead_us());
@@ -137,12 +137,7 @@ impl Drop for OnDrop<'_> {
         let given_up = || Answer::Error(ErrorKind::Unknown, "given up".to_owned());
         let answer = self.answer.take().unwrap_or_else(given_up);
         let incarnation = self.process.incarnation();
-        self.process.record(What::Answered {
-            incarnation,
-            request: self.request,
-            verb: self.verb.to_owned(),
-            answer,
-        });
+        self.process.record(What::Answered { incarnation, request: self.request, verb: self.verb.into(), answer });
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::{
 /// The first `limit` due rows whose overlap limit leaves room are looked at; late and superseded ones among them
 /// end as skipped; of several rows with one limit key only as many are taken as there is room. With a rate, rows whose
 /// key has no turn are not looked at either, and each row that is taken takes one; rows without a limit key need none.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Claim {
     /// Who claims.
     pub runner: Incarnation,
@@ -29,7 +29,7 @@ pub struct Claim {
 }
 
 /// Reply to [`Claim`]. The token of every row is the request id.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Claimed {
     /// The database clock.
     pub now: Timestamp,
@@ -45,14 +45,14 @@ pub struct Claimed {
 }
 
 /// Charges attempts. A handler must not run before its row's start is known to be durable.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Start {
     /// Rows, each at most once.
     pub leases: Vec<LeaseRef>,
 }
 
 /// Reply to [`Start`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Started {
     /// The database clock.
     pub now: Timestamp,
@@ -61,7 +61,7 @@ pub struct Started {
 }
 
 /// Renews leases.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Heartbeat {
     /// Rows, each at most once.
     pub leases: Vec<LeaseRef>,
@@ -83,7 +83,7 @@ impl Heartbeat {
 }
 
 /// Reply to [`Heartbeat`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Renewed {
     /// The database clock.
     pub now: Timestamp,
@@ -92,7 +92,7 @@ pub struct Renewed {
 }
 
 /// A renewed lease.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Renewal {
     /// New expiry, by the database clock.
     pub expires_at: Timestamp,
@@ -101,7 +101,7 @@ pub struct Renewal {
 }
 
 /// Whether an operator wants a running handler to stop.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelRequest {
     /// No.
@@ -112,14 +112,14 @@ pub enum CancelRequest {
 
 /// Ends attempts. Rows of which nothing is to be kept are deleted: to every later request they are unknown, and a repetition
 /// of this one is answered by its receipt.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Settle {
     /// Rows, each at most once.
     pub settlements: Vec<Settlement>,
 }
 
 /// One attempt's end.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Settlement {
     /// The row and the claim it ends.
     pub lease: LeaseRef,
@@ -138,7 +138,7 @@ impl Settlement {
 }
 
 /// Reply to [`Settle`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Settled {
     /// The database clock.
     pub now: Timestamp,
@@ -148,14 +148,14 @@ pub struct Settled {
 
 /// Ends up to `limit` expired rows that no claim may take, oldest expiry first. When the database clock is before
 /// the last rescue's, waits written in the withdrawn future are shortened to what they were meant to last.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Rescue {
     /// 1 to [`MAX_BATCH`](super::MAX_BATCH).
     pub limit: u32,
 }
 
 /// Reply to [`Rescue`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Rescued {
     /// The database clock.
     pub now: Timestamp,
@@ -168,7 +168,7 @@ pub struct Rescued {
 }
 
 /// Cancels executions.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Cancel {
     /// Rows, each at most once.
     pub ids: Vec<ExecutionId>,
@@ -177,14 +177,14 @@ pub struct Cancel {
 }
 
 /// Reply to [`Cancel`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct CancelOutcomes {
     /// One per id, in order.
     pub outcomes: Vec<Cancelled>,
 }
 
 /// Gives finished executions another life, due at once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Requeue {
     /// Rows, each at most once.
     pub ids: Vec<ExecutionId>,
@@ -193,14 +193,14 @@ pub struct Requeue {
 }
 
 /// Reply to [`Requeue`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Requeued {
     /// One per id, in order.
     pub outcomes: Vec<RequeueOutcome>,
 }
 
 /// What became of one requeue.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum RequeueOutcome {
     /// Scheduled again under this generation.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{AuditEvent, AuditKey, ExecutionId, JobName};
 
 /// Lists audit events, ordered by (execution, generation, fence, step): along the life of each execution.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug, Default)]
 pub struct ListAudit {
     /// Only this job.
     pub job: Option<JobName>,
@@ -18,7 +18,7 @@ pub struct ListAudit {
 }
 
 /// Reply to [`ListAudit`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct AuditPage {
     /// The events; fewer than `limit` means that these are the last.
     pub events: Vec<AuditEvent>,

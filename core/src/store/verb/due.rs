@@ -8,14 +8,14 @@ use crate::model::{JobName, Timestamp};
 ///
 /// Only the time counts. Whether a claim would take such a row, which may be paused or find its limit full, or be
 /// gone by then, is the claim's to say.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ReadDue {
     /// Up to [`MAX_BATCH`](super::MAX_BATCH); one that nobody knows has nothing due.
     pub jobs: Vec<JobName>,
 }
 
 /// Reply to [`ReadDue`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct DueRead {
     /// The database clock.
     pub now: Timestamp,

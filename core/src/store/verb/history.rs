@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Execution, ExecutionId, Generation, JobName, Scope, SkippedSlots, State, Timestamp, Turns};
 
 /// Lists executions, live and finished, ordered by (id, generation).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug, Default)]
 pub struct ListExecutions {
     /// Only this job.
     pub job: Option<JobName>,
@@ -22,7 +22,7 @@ pub struct ListExecutions {
 }
 
 /// Reply to [`ListExecutions`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ExecutionPage {
     /// The database clock.
     pub now: Timestamp,
@@ -31,7 +31,7 @@ pub struct ExecutionPage {
 }
 
 /// Lists the missed-slot ledger, ordered by (job, scope, after, through, reason).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListSkipped {
     /// Only this job.
     pub job: Option<JobName>,
@@ -42,14 +42,14 @@ pub struct ListSkipped {
 }
 
 /// Reply to [`ListSkipped`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct SkippedPage {
     /// The entries; fewer than `limit` means that these are the last.
     pub entries: Vec<SkippedEntry>,
 }
 
 /// One entry of the missed-slot ledger.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct SkippedEntry {
     /// The job.
     pub job: JobName,
@@ -62,11 +62,11 @@ pub struct SkippedEntry {
 }
 
 /// Counts live executions.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ReadStats {}
 
 /// Reply to [`ReadStats`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Stats {
     /// The database clock.
     pub now: Timestamp,
@@ -75,7 +75,7 @@ pub struct Stats {
 }
 
 /// Live executions of one job.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug, Default)]
 pub struct JobStats {
     /// Waiting for their first attempt, or given back.
     pub scheduled: u64,
@@ -93,7 +93,7 @@ pub struct JobStats {
 /// Deletes what is older than a bound: history by finish, ledger by record, audit events by their instant, edits of stored
 /// schedules by the next edit, pauses by their end, receipts by request, turns of limit keys by their last. Up to `limit`
 /// rows of each, oldest first. What is in force stays, however old it is, and the newest edit of a scope, be it a removal.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Prune {
     /// Finished executions, ledger entries and audit events older than this many milliseconds go.
     pub history_ms: u64,
@@ -112,7 +112,7 @@ const fn forever() -> u64 {
 }
 
 /// Reply to [`Prune`].
-#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, Debug)]
 pub struct Pruned {
     /// Finished executions deleted.
     pub executions: u64,

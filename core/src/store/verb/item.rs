@@ -10,7 +10,7 @@ use crate::model::{Execution, ExecutionId, JobName, Json, OperatorName, Scope, S
 /// Lists items of one queue, live and finished.
 ///
 /// Ordered by `order`, then id, then generation, all in the same `direction`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListItems {
     /// The queue.
     pub queue: JobName,
@@ -53,7 +53,7 @@ impl ListItems {
 }
 
 /// Which generations of an item a list has.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Lives {
     /// All that are kept.
@@ -63,7 +63,7 @@ pub enum Lives {
 }
 
 /// Whether a list leaves out what cannot be claimed yet.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum DueFilter {
     /// All items.
@@ -73,7 +73,7 @@ pub enum DueFilter {
 }
 
 /// What a list of items is ordered by, before id and generation.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemOrder {
     /// When the generation was made.
@@ -112,7 +112,7 @@ impl ItemOrder {
 }
 
 /// Which way a list goes.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Least first.
@@ -122,7 +122,7 @@ pub enum Direction {
 }
 
 /// Reply to [`ListItems`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ItemPage {
     /// The database clock.
     pub now: Timestamp,
@@ -131,14 +131,14 @@ pub struct ItemPage {
 }
 
 /// Counts the items of one queue, finished ones for as long as they are kept.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ReadQueueStats {
     /// The queue.
     pub queue: JobName,
 }
 
 /// Reply to [`ReadQueueStats`]. Everything counts generations, so a requeued item counts once per life.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct QueueStats {
     /// The database clock.
     pub now: Timestamp,
@@ -211,7 +211,7 @@ impl QueueStats {
 /// Changes a waiting item: what is `None` stays as it is.
 ///
 /// Its unique key stays, too, also where it was made from the payload. No transition, hence no audit event.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct UpdateItem {
     /// The queue.
     pub queue: JobName,
@@ -226,7 +226,7 @@ pub struct UpdateItem {
 }
 
 /// Reply to [`UpdateItem`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ItemUpdated {
     /// The database clock.
     pub now: Timestamp,
@@ -235,7 +235,7 @@ pub struct ItemUpdated {
 }
 
 /// What became of a change.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateOutcome {
     /// It is as asked.
@@ -253,7 +253,7 @@ pub enum UpdateOutcome {
 ///
 /// Each removal is an audit event, where the item's rules want one. While audit events tell of an item its id stays
 /// taken, so that a producer who repeats an old enqueue does not bring it back.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct DeleteItems {
     /// The queue.
     pub queue: JobName,
@@ -264,7 +264,7 @@ pub struct DeleteItems {
 }
 
 /// Reply to [`DeleteItems`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ItemsDeleted {
     /// The database clock.
     pub now: Timestamp,
@@ -273,7 +273,7 @@ pub struct ItemsDeleted {
 }
 
 /// What became of one removal.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum DeleteOutcome {
     /// It is gone.
@@ -288,7 +288,7 @@ pub enum DeleteOutcome {
 ///
 /// What counts is an item's newest generation: an item that was requeued and lives is left alone. Each removal is an
 /// audit event of the system, where the item's rules want one.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct CleanItems {
     /// The queue.
     pub queue: JobName,
@@ -301,7 +301,7 @@ pub struct CleanItems {
 }
 
 /// Reply to [`CleanItems`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ItemsCleaned {
     /// The database clock.
     pub now: Timestamp,

@@ -9,7 +9,7 @@ use crate::model::{
 };
 
 /// Lists registered jobs, ordered by name. A queue is no job: its items show in [`ReadStats`](super::ReadStats).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListJobs {
     /// Only names greater than this: the last one of the page before.
     pub after: Option<JobName>,
@@ -18,7 +18,7 @@ pub struct ListJobs {
 }
 
 /// Reply to [`ListJobs`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct JobPage {
     /// The database clock.
     pub now: Timestamp,
@@ -27,7 +27,7 @@ pub struct JobPage {
 }
 
 /// A registered job.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct JobEntry {
     /// The job.
     pub job: JobName,
@@ -46,7 +46,7 @@ pub struct JobEntry {
 }
 
 /// What operators must know of a job that no replica of theirs runs: when it runs, and the rules of its executions.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct RegisteredRules {
     /// When it runs, in words.
     pub schedule: String,
@@ -100,7 +100,7 @@ impl RegisteredRules {
 }
 
 /// An execution of a slot that succeeded, for as long as history keeps it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
 pub struct Success {
     /// The slot.
     pub slot_at: Timestamp,
@@ -109,7 +109,7 @@ pub struct Success {
 }
 
 /// Lists the scopes of a job that were ever planned, ordered by scope.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListScopes {
     /// The job.
     pub job: JobName,
@@ -120,7 +120,7 @@ pub struct ListScopes {
 }
 
 /// Reply to [`ListScopes`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ScopePage {
     /// The database clock.
     pub now: Timestamp,
@@ -129,7 +129,7 @@ pub struct ScopePage {
 }
 
 /// One scope of a job.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ScopeEntry {
     /// How far it is planned.
     pub cursor: Cursor,
@@ -141,7 +141,7 @@ pub struct ScopeEntry {
 
 /// Lists executions, live and finished, those that changed last first: ordered by `updated_at`, id and generation, all
 /// descending.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListRecent {
     /// Only this job or queue.
     pub job: Option<JobName>,
@@ -163,7 +163,7 @@ impl ListRecent {
 }
 
 /// Reply to [`ListRecent`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct RecentPage {
     /// The database clock.
     pub now: Timestamp,

@@ -7,7 +7,7 @@ use crate::model::{HeldBy, Incarnation, Lock, LockHeld, LockName, LockRef, Times
 /// Tries to take a lock. Never waits for its holder. The request id becomes the token.
 ///
 /// Only a lock that was acquired leaves a receipt: repeating a request that was told "held" may acquire it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct AcquireLock {
     /// Which.
     pub name: LockName,
@@ -18,7 +18,7 @@ pub struct AcquireLock {
 }
 
 /// Reply to [`AcquireLock`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct LockTried {
     /// The database clock.
     pub now: Timestamp,
@@ -27,14 +27,14 @@ pub struct LockTried {
 }
 
 /// Holds a lock for another time to live. No receipt: repeating it renews again.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct RenewLock {
     /// Which, by name, token and epoch.
     pub lock: LockRef,
 }
 
 /// Reply to [`RenewLock`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct LockRenewed {
     /// The database clock.
     pub now: Timestamp,
@@ -43,14 +43,14 @@ pub struct LockRenewed {
 }
 
 /// Gives a lock back. Its epoch stays. No receipt: repeating it changes nothing.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ReleaseLock {
     /// Which, by name, token and epoch.
     pub lock: LockRef,
 }
 
 /// Reply to [`ReleaseLock`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct LockReleased {
     /// The database clock.
     pub now: Timestamp,
@@ -59,7 +59,7 @@ pub struct LockReleased {
 }
 
 /// Lists locks, held or not, ordered by name.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListLocks {
     /// Only names greater than this: the last one of the page before.
     pub after: Option<LockName>,
@@ -68,7 +68,7 @@ pub struct ListLocks {
 }
 
 /// Reply to [`ListLocks`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct LockPage {
     /// The database clock: which of them are held is [`Lock::is_held`] at this instant.
     pub now: Timestamp,

@@ -62,7 +62,7 @@ pub const MAX_BATCH: u32 = 1_000;
 /// rows concerned have gone. (A claim is answered by those of its rows that it still holds, as they are now. A claim that
 /// found nothing and a lock that was not free leave no trace: repeating the request may find something. And a copy that
 /// runs beside its first, uncommitted transmission may find nothing, where a later one gets the first reply.)
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Request {
     /// New for every call, kept for every repetition of it.
     pub id: RequestId,
@@ -82,12 +82,12 @@ pub trait Operation: Into<Verb> + Clone + Send + 'static {
 macro_rules! verbs {
     ($($(#[$doc:meta])* $verb:ident => $reply:ident as $name:literal;)*) => {
         /// Any request.
-        #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
         #[serde(rename_all = "snake_case")]
         pub enum Verb { $($(#[$doc])* $verb($verb),)* }
 
         /// Any reply.
-        #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
         #[serde(rename_all = "snake_case")]
         pub enum Reply { $(#[doc = concat!("To `", $name, "`.")] $reply($reply),)* }
 
@@ -195,11 +195,11 @@ verbs! {
 }
 
 /// Reads the database clock.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ReadClock {}
 
 /// The database clock.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ClockRead {
     /// Now.
     pub now: Timestamp,

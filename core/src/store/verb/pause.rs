@@ -8,7 +8,7 @@ use crate::model::{ExecutionId, JobName, Json, OperatorName, Pause, Policy, Scop
 ///
 /// While it is paused no slot is made, and no claim takes an execution that a schedule made, be it waiting, up for a
 /// retry, or left behind by a replica. What runs goes on to its end. Items and triggered executions are not held.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct PauseJob {
     /// The job.
     pub job: JobName,
@@ -19,7 +19,7 @@ pub struct PauseJob {
 }
 
 /// Reply to [`PauseJob`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct JobPaused {
     /// The database clock.
     pub now: Timestamp,
@@ -28,7 +28,7 @@ pub struct JobPaused {
 }
 
 /// What became of a pause.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum PauseOutcome {
     /// It is paused from now on.
@@ -43,7 +43,7 @@ pub enum PauseOutcome {
 /// `paused`, and never made: no slot at or before now (G6).
 ///
 /// Lifting the pause of the whole job leaves those of single scopes in force, and the reverse.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ResumeJob {
     /// The job.
     pub job: JobName,
@@ -54,7 +54,7 @@ pub struct ResumeJob {
 }
 
 /// Reply to [`ResumeJob`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct JobResumed {
     /// The database clock.
     pub now: Timestamp,
@@ -63,7 +63,7 @@ pub struct JobResumed {
 }
 
 /// What became of a resumption.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum ResumeOutcome {
     /// It goes on from now; it was paused since this instant.
@@ -75,7 +75,7 @@ pub enum ResumeOutcome {
 }
 
 /// Lists pauses, newest first: ordered by `paused_at` and id, both descending.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListPauses {
     /// Only of this job.
     pub job: Option<JobName>,
@@ -88,7 +88,7 @@ pub struct ListPauses {
 }
 
 /// Which pauses a list has.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum PauseFilter {
     /// Those in force.
@@ -98,7 +98,7 @@ pub enum PauseFilter {
 }
 
 /// Reply to [`ListPauses`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct PausePage {
     /// The database clock.
     pub now: Timestamp,
@@ -110,7 +110,7 @@ pub struct PausePage {
 ///
 /// A pause does not hold it. Its id is new for every wish, and kept for every repetition of it: an id that is taken
 /// makes nothing. It is an audit event of the operator, where its rules want one.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct TriggerJob {
     /// The job.
     pub job: JobName,
@@ -132,7 +132,7 @@ pub struct TriggerJob {
 }
 
 /// Reply to [`TriggerJob`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct JobTriggered {
     /// The database clock.
     pub now: Timestamp,
@@ -141,7 +141,7 @@ pub struct JobTriggered {
 }
 
 /// What became of a trigger.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerOutcome {
     /// It is due now.

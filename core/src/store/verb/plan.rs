@@ -26,7 +26,7 @@ impl fmt::Debug for SpecHash {
 
 /// Makes job specs known. An edited schedule makes no slot before the edit (G6): its cursors move to now, and the
 /// slots that the old schedule had not planned yet are recorded as skipped.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Register {
     /// Who registers.
     pub runner: Incarnation,
@@ -35,7 +35,7 @@ pub struct Register {
 }
 
 /// One job's registration.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Registration {
     /// The job.
     pub job: JobName,
@@ -48,14 +48,14 @@ pub struct Registration {
 }
 
 /// Reply to [`Register`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Registered {
     /// One per job, in order.
     pub outcomes: Vec<RegisterOutcome>,
 }
 
 /// What a registration found.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum RegisterOutcome {
     /// First of its name.
@@ -69,14 +69,14 @@ pub enum RegisterOutcome {
 }
 
 /// Reads the cursors of these jobs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ReadCursors {
     /// The jobs.
     pub jobs: Vec<JobName>,
 }
 
 /// Reply to [`ReadCursors`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct CursorsRead {
     /// The database clock.
     pub now: Timestamp,
@@ -85,7 +85,7 @@ pub struct CursorsRead {
 }
 
 /// How far one job is planned.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct JobCursors {
     /// The job.
     pub job: JobName,
@@ -103,7 +103,7 @@ pub struct JobCursors {
 }
 
 /// How far one (job, scope) is planned.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Cursor {
     /// The scope.
     pub scope: Scope,
@@ -125,14 +125,14 @@ pub struct Cursor {
 /// A scope may have a schedule to itself, which comes, changes and goes at run time, without a registration. An entry
 /// whose schedule is not the one that the cursor was planned by is an edit of that scope, and of nothing else: see
 /// [`PlanOutcome::ScheduleChanged`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Plan {
     /// At most one entry per (job, scope).
     pub entries: Vec<PlanEntry>,
 }
 
 /// One (job, scope) to move.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct PlanEntry {
     /// The job.
     pub job: JobName,
@@ -155,7 +155,7 @@ pub struct PlanEntry {
 }
 
 /// Reply to [`Plan`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Planned {
     /// The database clock.
     pub now: Timestamp,
@@ -164,7 +164,7 @@ pub struct Planned {
 }
 
 /// What became of one entry.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanOutcome {
     /// The cursor moved; these were inserted (slots that existed already are left out).

@@ -13,7 +13,7 @@ pub const MAX_KEY_BYTES: usize = 500;
 /// The checks of an item, in order: room in the queue, id, unique key (P-61). All of them, and the insert, are one
 /// transaction; a repeated request id enqueues nothing and returns the first outcomes, also after the items have
 /// run and gone.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Enqueue {
     /// The queue, which is the job that consumes it. It need not be registered yet.
     pub queue: JobName,
@@ -25,7 +25,7 @@ pub struct Enqueue {
 }
 
 /// An item about to be stored; id made by the caller.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct NewItem {
     /// Identity. An id that is taken makes the item a duplicate of itself: a live execution has it, or history keeps
     /// it, or audit events tell of it.
@@ -50,7 +50,7 @@ pub struct NewItem {
 }
 
 /// From when an item may be claimed.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Due {
     /// This many milliseconds of the database clock after the enqueue; 0 is at once. The row is due at the enqueue
@@ -62,7 +62,7 @@ pub enum Due {
 }
 
 /// What an item must be the only one of.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Unique {
     /// Unique among all queues of the database, so it should name its queue: 1 to [`MAX_KEY_BYTES`] bytes, no NUL.
     /// Without a period it is the row's `unique_key`.
@@ -75,7 +75,7 @@ pub struct Unique {
 }
 
 /// Which executions with the same key make a new item a duplicate.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Counts {
     /// Live ones: a finished or dead item frees its key.
@@ -108,7 +108,7 @@ impl Unique {
 }
 
 /// Reply to [`Enqueue`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Enqueued {
     /// The database clock.
     pub now: Timestamp,
@@ -117,7 +117,7 @@ pub struct Enqueued {
 }
 
 /// What became of one item.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum EnqueueOutcome {
     /// Stored under this id.

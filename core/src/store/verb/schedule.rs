@@ -34,7 +34,7 @@ impl fmt::Display for Revision {
 }
 
 /// A schedule as data. Equal ones have equal hashes.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ScheduleData {
     /// A [`Schedule`](crate::plan::Schedule), as that is written. Kept as text: a store need not know every kind.
     pub json: Json,
@@ -44,7 +44,7 @@ pub struct ScheduleData {
 
 /// One edit of the schedule that the database keeps for one (job, scope). Those that were replaced are kept until they are
 /// [pruned](super::Prune), so that it can be said who changed what, and when; the newest is in force.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct StoredSchedule {
     /// The job.
     pub job: JobName,
@@ -72,7 +72,7 @@ impl StoredSchedule {
 }
 
 /// What an edit expects to find, so that of two operators who saw the same the second does not undo the first unseen.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum Expected {
     /// Whatever there is.
@@ -88,7 +88,7 @@ pub enum Expected {
 /// The edit takes hold with this verb, for every planner: the scope's cursor stands at now, so that no slot at or before
 /// now is made by the new schedule (G6), and none at all by the old one that it has not made yet. What that leaves out is
 /// recorded as skipped, with the reason `schedule_changed`. Executions that exist stay as they are.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct PutSchedule {
     /// The job; it must be registered as one that has its schedules from the database.
     pub job: JobName,
@@ -105,7 +105,7 @@ pub struct PutSchedule {
 }
 
 /// Reply to [`PutSchedule`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct SchedulePut {
     /// The database clock.
     pub now: Timestamp,
@@ -114,7 +114,7 @@ pub struct SchedulePut {
 }
 
 /// What became of a put.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum PutOutcome {
     /// It is in force from now on, as this revision.
@@ -131,7 +131,7 @@ pub enum PutOutcome {
 
 /// Takes the schedule of one scope away. It makes no more slots; what it had not made yet is recorded as skipped, with
 /// the reason `schedule_changed`. Executions that exist run to their end.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct RemoveSchedule {
     /// The job.
     pub job: JobName,
@@ -146,7 +146,7 @@ pub struct RemoveSchedule {
 }
 
 /// Reply to [`RemoveSchedule`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ScheduleRemoved {
     /// The database clock.
     pub now: Timestamp,
@@ -155,7 +155,7 @@ pub struct ScheduleRemoved {
 }
 
 /// What became of a removal.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum RemoveOutcome {
     /// It is gone from now on; the removal is this revision.
@@ -169,7 +169,7 @@ pub enum RemoveOutcome {
 }
 
 /// Lists schedules that the database keeps, ordered by (job, scope, revision).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct ListSchedules {
     /// Only of this job.
     pub job: Option<JobName>,
@@ -184,7 +184,7 @@ pub struct ListSchedules {
 }
 
 /// Which schedules a list has.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleFilter {
     /// Those in force.
@@ -194,7 +194,7 @@ pub enum ScheduleFilter {
 }
 
 /// Reply to [`ListSchedules`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct SchedulePage {
     /// The database clock.
     pub now: Timestamp,

@@ -13,14 +13,14 @@ pub const SCHEMA_VERSION: u32 = 13;
 /// Repeat it until nothing is pending: `driver::migrate` does. It needs no receipt, since a repetition
 /// never applies a step again; it may apply the next. Until the schema is complete every other verb is refused as
 /// `Invalid`. A database with a version above `known` is refused as `Invalid` and left as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Migrate {
     /// The newest version that the caller knows, 1 to [`SCHEMA_VERSION`]; no step beyond it is applied.
     pub known: u32,
 }
 
 /// Reply to [`Migrate`].
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 pub struct Migrated {
     /// The version before, 0 for an empty database.
     pub from: u32,
