@@ -2,6 +2,7 @@
 //! end. What several replicas and faults do to them is the simulation's business.
 
 mod ahead;
+mod alarms;
 mod coalescing;
 mod forwarding;
 mod noticing;
