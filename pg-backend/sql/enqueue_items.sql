@@ -20,9 +20,9 @@
 -- No lock is needed to be right about keys: the unique index is what decides. An item whose key or id is live in our
 -- snapshot is a duplicate, also if that one ends meanwhile: it was there during the call. One that another producer
 -- commits after our snapshot fails our insert on execution_unique or execution_pkey, and the statement is run
--- again, with a newer snapshot. Keys that finished items count for are locked by lock_keys.sql, the turn of a queue
--- with a bound is taken by lock_queue.sql, both in statements before this one. Rows are inserted in key order, so
--- that two batches with the same keys wait for each other one way round.
+-- again, with a newer snapshot. Keys that finished items count for are looked at once more by check_keys.sql, in a
+-- statement after this one; the turn of a queue with a bound is taken by lock_queue.sql, in one before. Rows are inserted in
+-- key order, so that two batches with the same keys wait for each other one way round.
 --
 -- Each parameter that an estimate depends on is a subquery: then a plan for these very parameters looks no cheaper than one
 -- for any, and Postgres stops to plan anew for each call (2 ms) after the fifth.

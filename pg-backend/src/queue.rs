@@ -1,4 +1,4 @@
-//! Owns how an enqueue becomes statements: the locks that some need, then the one that enqueues.
+//! Owns how an enqueue becomes statements: the turn that some wait for, the one that enqueues, the check that some need.
 
 use serde::Deserialize;
 use tourbillon::{
@@ -59,14 +59,16 @@ impl Inner {
         if let Some(before) = locks(&self.statements, verb) {
             session.ask(before).await.map_err(met)?;
         }
-        let mut now = self.clock.fixed();
-        if let Some(lock) = key_lock(&self.statements, now, verb) {
-            let text = session.ask(lock).await.map_err(met)?;
-            now = decode(text.as_deref().unwrap_or("null")).map(Some).map_err(Fault::Final)?;
-        }
-        let bound = enqueue(&self.statements, now, id, verb).map_err(Fault::Final)?;
+        let bound = enqueue(&self.statements, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
         let text = session.ask(bound).await.map_err(met)?;
-        read(text.as_deref().unwrap_or("null"), verb).map_err(Fault::Final)
+        let reply = read(text.as_deref().unwrap_or("null"), verb).map_err(Fault::Final)?;
+        if let Some(check) = key_check(&self.statements, verb)
+            && session.ask(check).await?.as_deref() != Some("false")
+        {
+            let message = "an item with one of these keys was made and finished meanwhile";
+            return Err(Fault::Retry(StoreError::new(ErrorKind::Unavailable, message)));
+        }
+        Ok(reply)
     }
 }
 
@@ -132,21 +134,23 @@ fn again(error: StoreError) -> StoreError {
 
 /// True when the verb is one statement, which needs no transaction around it.
 fn is_single(verb: &Enqueue) -> bool {
-    verb.max_items.is_none() && counted_keys(verb).next().is_none()
+    verb.max_items.is_none() && counted(verb).is_empty()
 }
 
 fn locks(sql: &Statements, verb: &Enqueue) -> Option<Bound> {
     verb.max_items.map(|_| query(&sql.lock_queue).bind(verb.queue.as_str().to_owned()))
 }
 
-fn counted_keys(verb: &Enqueue) -> impl Iterator<Item = &tourbillon::store::Unique> {
-    verb.items.iter().filter_map(|item| item.unique.as_ref()).filter(|unique| unique.counts != Counts::Live)
+/// Items of whose keys finished ones count, too, and which.
+fn counted(verb: &Enqueue) -> Vec<(ExecutionId, Counts)> {
+    let counted = verb.items.iter().filter_map(|item| Some((item.id, item.unique.as_ref()?.counts)));
+    counted.filter(|(_, counts)| *counts != Counts::Live).collect()
 }
 
-fn key_lock(sql: &Statements, now: Option<Timestamp>, verb: &Enqueue) -> Option<Bound> {
-    let keys: Vec<_> = counted_keys(verb).map(|unique| unique.key.clone()).collect();
-    let periods: Vec<_> = counted_keys(verb).map(|unique| unique.period_ms.map(bounded)).collect();
-    (!keys.is_empty()).then(|| at(&sql.lock_keys, now).bind(keys).bind(periods))
+fn key_check(sql: &Statements, verb: &Enqueue) -> Option<Bound> {
+    let (ids, counts): (Vec<_>, Vec<_>) =
+        counted(verb).into_iter().map(|(id, counts)| (Id::from(id), counts.as_str())).unzip();
+    (!ids.is_empty()).then(|| query(&sql.check_keys).bind(ids).bind(counts))
 }
 
 fn column<T>(verb: &Enqueue, of: impl Fn(&NewItem) -> T) -> Vec<T> {

@@ -198,6 +198,7 @@ macro_rules! statements {
 statements![
     acquire_lock,
     cancel_executions,
+    check_keys,
     claim_again,
     clamp_executions,
     clamp_gates,
@@ -222,7 +223,6 @@ statements![
     list_skipped,
     lock_executions,
     lock_jobs,
-    lock_keys,
     lock_queue,
     lock_requeue,
     make_gates,

@@ -20,7 +20,7 @@ impl PgStore {
     ///
     /// Producers that meet on a key wait for each other's commit, so keep what follows short. Where others are first
     /// with a key, the statement is run again behind a savepoint: at READ COMMITTED, which is the default, their items
-    /// are seen then.
+    /// are seen then. At a stricter level finished items count as they were when the transaction began to read.
     ///
     /// # Errors
     /// As a call of the store; the transaction can go on after `Invalid` and `Unavailable`, and must be rolled back

@@ -90,7 +90,7 @@ impl Hold {
             Kind::ClaimPlain | Kind::Enqueue | Kind::EnqueueOne | Kind::UpdateItem => &[Self::Receipt],
             Kind::DeleteWaiting | Kind::DeleteDead => &[Self::Turns, Self::Receipt],
             Kind::CleanItems => &[Self::Turns],
-            Kind::EnqueueCounted => &[Self::MiddleRow, Self::QueueGate, Self::Receipt],
+            Kind::EnqueueCounted => &[Self::QueueGate, Self::Receipt],
             Kind::Register | Kind::Edit => &[Self::PrivateJob, Self::Cursor],
             Kind::Pause | Kind::Resume | Kind::RemoveSchedule | Kind::Trigger => &[Self::Receipt],
             Kind::PauseScope | Kind::PutSchedule => &[Self::Cursor, Self::Receipt],

@@ -364,16 +364,13 @@ impl Scene {
                 .map(|row| row.id)
                 .collect(),
             Kind::Cancel => rows.filter(live).map(|row| row.id).collect(),
-            // Those that it shares, which a claim passes over.
-            Kind::EnqueueCounted => {
-                rows.filter(|row| row.unique_key.is_some()).filter(live).map(|row| row.id).collect()
-            }
             Kind::ClaimPlain | Kind::UpdateItem | Kind::DeleteWaiting => BTreeSet::from([row_id(WAITING_ITEM)]),
             Kind::ClaimRated => OF_ONE_KEY.map(row_id).into(),
             Kind::SettlePlain => PLAIN.map(row_id).into(),
             Kind::SettleForgotten => BTreeSet::from([row_id(RUNNING_ITEM)]),
             Kind::Enqueue
             | Kind::EnqueueOne
+            | Kind::EnqueueCounted
             | Kind::DeleteDead
             | Kind::CleanItems
             | Kind::Requeue

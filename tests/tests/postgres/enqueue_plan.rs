@@ -34,24 +34,27 @@ fn enqueue_looks_keys_up_by_index(cluster: &'static Cluster) -> Result<(), Faile
         );
         sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await?;
         prepare(&mut connection, &store, ("enqueue_items", "")).await?;
-        prepare(&mut connection, &store, ("lock_keys", "")).await?;
+        prepare(&mut connection, &store, ("check_keys", "")).await?;
         for settings in WAYS_TO_PLAN {
             run_each(&mut connection, settings).await?;
-            for call in [ENQUEUE, "execute lock_keys (null, '{key 5,key 6}', '{null,1000}')"] {
+            for (call, index) in [(ENQUEUE, "execution_unique"), (CHECK, "history_unique")] {
                 let plan = explain(&mut connection, call).await?;
                 for scan in ["Seq Scan on execution", "Seq Scan on history", "JIT:"] {
                     if plan.contains(scan) {
                         return Err(format!("{settings}: {scan}\n{plan}").into());
                     }
                 }
-                if !plan.contains("execution_unique") {
-                    return Err(format!("{settings}: the unique index is not used\n{plan}").into());
+                if !plan.contains(index) {
+                    return Err(format!("{settings}: {index} is not used\n{plan}").into());
                 }
             }
         }
         Ok(())
     })
 }
+
+const CHECK: &str = "execute check_keys (
+    '{00000000-0000-0000-0000-00000000000a,00000000-0000-0000-0000-00000000000b}', '{finished,succeeded}')";
 
 /// Three items: of a live key, of one that history has, of none. The queue has a bound.
 const ENQUEUE: &str = "execute enqueue_items (null, '00000000-0000-0000-0000-000000000001', 'job 5', 100000,

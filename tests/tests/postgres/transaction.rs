@@ -4,10 +4,13 @@
 use libtest_mimic::Failed;
 use sqlx::{Connection, PgConnection, Row};
 use tourbillon::{
-    model::{Incarnation, Json, LeaseRef, Outcome, RequestId, State, transition::Charge},
+    model::{Incarnation, JobName, Json, LeaseRef, Outcome, RequestId, State, transition::Charge},
     queue::{Enqueuer, ItemOptions, Queue, Unique},
     runtime::Runtime,
-    store::{Claim, EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, Settlement, Start, StoreError, ask},
+    store::{
+        self, Claim, Counts, Enqueue, EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, NewItem, Settlement,
+        Start, StoreError, ask,
+    },
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
@@ -18,6 +21,8 @@ pub(crate) const CASES: &[Case] = &[
     ("enqueue_in_a_transaction_follows_its_commit", enqueue_in_a_transaction_follows_its_commit),
     ("producers_in_transactions_meet_on_a_key", producers_in_transactions_meet_on_a_key),
     ("a_key_that_a_transaction_cannot_see_is_refused", a_key_that_a_transaction_cannot_see_is_refused),
+    ("producers_in_transactions_meet_at_the_room_of_a_queue", producers_in_transactions_meet_at_the_room_of_a_queue),
+    ("a_key_whose_item_finished_meanwhile_counts", a_key_whose_item_finished_meanwhile_counts),
     ("completion_in_a_transaction_is_exactly_once", completion_in_a_transaction_is_exactly_once),
 ];
 
@@ -164,6 +169,72 @@ fn a_key_that_a_transaction_cannot_see_is_refused(cluster: &'static Cluster) -> 
         let enqueue = set.orders.request([(&7, ItemOptions::new())]).map_err(|error| error.to_string())?;
         let refused = set.store.enqueue_in(&mut tx, set.request(), &enqueue).await.expect_err("it is there");
         assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+        Ok(())
+    })
+}
+
+/// Nothing but the bound is common to them.
+fn producers_in_transactions_meet_at_the_room_of_a_queue(cluster: &'static Cluster) -> Result<(), Failed> {
+    let enqueue = || Enqueue { max_items: Some(1), ..enqueue(vec![crate::item(crate::policy())]) };
+    crate::block_on(async {
+        for commits in [true, false] {
+            let mut set = Set::new(cluster).await?;
+            let mut watcher = crate::connect(&set.url).await?;
+            let (store, request) = (set.store.clone(), set.request());
+            let mut tx = set.app.begin().await?;
+            store.enqueue_in(&mut tx, request, &enqueue()).await?;
+            let second = ask(&store, RequestId(set.runtime.uuid()), enqueue());
+            let first = async {
+                crate::until_one_waits(&mut watcher).await?;
+                if commits {
+                    tx.commit().await?;
+                } else {
+                    tx.rollback().await?;
+                }
+                Ok::<_, Failed>(())
+            };
+            let (second, first) = tokio::join!(second, first);
+            first?;
+            assert_eq!(second?.outcomes == [EnqueueOutcome::Full], commits);
+            assert_eq!(set.states().await?, [State::Scheduled]);
+        }
+        Ok(())
+    })
+}
+
+fn enqueue(items: Vec<NewItem>) -> Enqueue {
+    Enqueue { queue: JobName::new("orders").expect("a plain name"), max_items: None, items }
+}
+
+/// Made and finished while another producer waited, with a snapshot from before.
+fn a_key_whose_item_finished_meanwhile_counts(cluster: &'static Cluster) -> Result<(), Failed> {
+    let keyed = |key: &str| {
+        let unique = store::Unique { key: key.to_owned(), period_ms: None, counts: Counts::Finished };
+        NewItem { unique: Some(unique), ..crate::item(crate::policy()) }
+    };
+    let enqueue = |keys: &[&str]| enqueue(keys.iter().map(|key| keyed(key)).collect());
+    crate::block_on(async {
+        let mut set = Set::new(cluster).await?;
+        let mut watcher = crate::connect(&set.url).await?;
+        let (store, request) = (set.store.clone(), set.request());
+        let mut tx = set.app.begin().await?;
+        store.enqueue_in(&mut tx, request, &enqueue(&["one"])).await?;
+        let waits = ask(&store, RequestId(set.runtime.uuid()), enqueue(&["one", "two"]));
+        let meanwhile = async {
+            crate::until_one_waits(&mut watcher).await?;
+            let first = ask(&store, RequestId(set.runtime.uuid()), enqueue(&["two"])).await?;
+            let lease = crate::claim(&store, "orders", 1).await?.remove(0);
+            ask(&store, RequestId(set.runtime.uuid()), Start { leases: vec![lease] }).await?;
+            ask(&store, RequestId(set.runtime.uuid()), crate::success(lease)).await?;
+            tx.rollback().await?;
+            Ok::<_, Failed>(first.outcomes[0])
+        };
+        let (waited, first) = tokio::join!(waits, meanwhile);
+        let (outcomes, EnqueueOutcome::Enqueued(first)) = (waited?.outcomes, first?) else {
+            return Err("a duplicate".into());
+        };
+        assert!(matches!(outcomes[0], EnqueueOutcome::Enqueued(_)), "{outcomes:?}");
+        assert_eq!(outcomes[1], EnqueueOutcome::Duplicate(first));
         Ok(())
     })
 }
