@@ -495,3 +495,58 @@ fn read_policy(columns: &mut Line<'_>) -> Result<Policy, Wrong> {
         audit: columns.named(Audit::from_name)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tourbillon::model::NewExecution;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A plain row, changed.
+    fn row(change: impl FnOnce(&mut NewExecution)) -> Execution {
+        let (reentry, supersede) = (Reentry::Allow, Supersede::Never);
+        let policy =
+            Policy { max_attempts: 1, lease_ms: 1, reentry, supersede, limit: None, audit: Audit::Exceptions };
+        let mut new = NewExecution {
+            id: ExecutionId(Uuid::nil()),
+            slot_at: None,
+            due_at: Timestamp::EPOCH,
+            expires_at: None,
+            priority: 0,
+            payload: None,
+            unique_key: None,
+            policy,
+        };
+        change(&mut new);
+        Execution::fresh(JobName::new("q").expect("a plain name"), Scope::global(), new, Timestamp::EPOCH)
+    }
+
+    #[test]
+    fn a_queue_goes_the_short_way_again_once_all_its_rows_are_plain() {
+        let q = JobName::new("q").expect("a plain name");
+        let runner = Incarnation(Uuid::nil());
+        let verb = Claim { runner, jobs: vec![q.clone()], limit: 9, charge: Charge::AtStart, rate: None };
+        let goes_short = |rows: &[Execution], skipped: &[(ExecutionId, SkipReason)]| {
+            let mixed = Mixed::default();
+            mixed.queues().insert(q.clone());
+            let answer = Answer { rows: rows.to_vec(), skipped: skipped.to_vec(), ..Answer::at(Timestamp::EPOCH) };
+            mixed.found(&verb, &answer);
+            mixed.may_be_plain(&verb)
+        };
+        let plain = row(|_| {});
+        assert!(goes_short(std::slice::from_ref(&plain), &[]));
+        assert!(!goes_short(&[], &[]), "nothing was learnt");
+        assert!(!goes_short(std::slice::from_ref(&plain), &[(plain.id, SkipReason::Late)]));
+        let others = [
+            row(|new| new.slot_at = Some(Timestamp::EPOCH)),
+            row(|new| new.expires_at = Some(Timestamp::EPOCH)),
+            row(|new| new.policy.limit = Some(Limit { key: "k".to_owned(), max: 1 })),
+            row(|new| new.policy.supersede = Supersede::ByNewerSlot),
+            row(|new| new.policy.audit = Audit::All),
+        ];
+        for other in others {
+            assert!(!goes_short(&[plain.clone(), other.clone()], &[]), "{other:?}");
+        }
+    }
+}

@@ -18,7 +18,7 @@ cannot be asked in a constant, in a `const` function that a constant needs, and 
 would be of different types: with `--apart` each of those has a build of its own, otherwise it counts as not tried.
 
 A change is noticed when a test fails, or does not end in three times its usual time and half a minute. The suites of a part
-are asked from the quickest on, each about what those before have missed; about a statement first the cases that are nearest to it. What no test can notice is in `explained.txt`; functions
+are asked from the quickest on, each about what those before have missed; about a statement, and Postgres's Rust, first the cases that are nearest to it. What no test can notice is in `explained.txt`; functions
 whose comment begins with "Planted bugs only" do nothing in these builds, and need no line there.
 """
 
@@ -48,7 +48,6 @@ LIBRARY = "lib"
 SUITE = "tourbillon-tests"
 
 # Of each part: where the changes are, and who is asked, as (package, test target, filter), the quickest first.
-STATEMENTS = ["claim", "enqueue", "items", "unreadable", "settle", "lock", "notices", "pauses", "stored_schedules", "list"]
 PARTS = {
     "checkers": (["sim/src/checker/*.rs"], [("tourbillon-sim", LIBRARY, "checker")]),
     "core": (
@@ -71,10 +70,10 @@ PARTS = {
         ["pg-backend/src/*.rs"],
         [
             ("tourbillon-pg", LIBRARY, ""),
-            *((SUITE, "conformance", f"postgres::{topic}") for topic in STATEMENTS),
             (SUITE, "postgres", ""),
             (SUITE, "conformance", "postgres::"),
             (SUITE, "conformance", "pooled::"),
+            (SUITE, "races", "postgres::"),
         ],
     ),
     "postgres-sql": (
@@ -93,7 +92,7 @@ PERMUTATIONS = "races postgres::every_pair"
 # Of a statement, by what its file is called: topics of conformance that are about it, which are asked before the whole. With a
 # store in front it is that one's, and "program filter" is of another program.
 NEAREST = {
-    "cancel": ["cancel"], "claim": ["claim", "limits", "rates", "pauses", "unreadable", "postgres held::", "postgres gate", "postgres who_takes"], "claim_again": ["receipts"],
+    "cancel": ["cancel"], "check": ["enqueue", "postgres key"], "claim": ["claim", "limits", "rates", "pauses", "unreadable", "postgres held::", "postgres gate", "postgres who_takes"], "claim_again": ["receipts"],
     "claim_onward": ["postgres claim"], "claim_plain": ["pooled::claim", "postgres claim"],
     "clamp": ["clock_steps", "rates", "lock", "postgres held::"], "clean": ["items"], "delete": ["items"],
     "edit_schedule": ["stored_schedules", "plan"], "enqueue": ["enqueue", "limits", "items", "audit", "postgres gate"],
@@ -101,7 +100,7 @@ NEAREST = {
     "list_audit": ["audit"], "list_executions": ["list"], "list_items": ["items"], "list_jobs": ["jobs"],
     "list_pauses": ["pauses"], "list_recent": ["jobs", "list"], "list_schedules": ["stored_schedules"], "list_scopes": ["jobs"],
     "list_skipped": ["list", "prune"], "lock": ["lock"], "lock_executions": ["requeue", "cancel", PERMUTATIONS],
-    "lock_jobs": ["register", PERMUTATIONS], "lock_keys": ["enqueue", PERMUTATIONS], "lock_queue": ["enqueue", PERMUTATIONS],
+    "lock_jobs": ["register", PERMUTATIONS], "lock_queue": ["enqueue", PERMUTATIONS],
     "lock_requeue": ["requeue", PERMUTATIONS], "make_gates": ["limits"], "pause": ["pauses"],
     "plan": ["plan", "pauses", "stored_schedules", "limits", "clock_steps", "postgres gate"],
     "prune": ["prune", "rates", "stored_schedules", "pauses"], "prune_gates": ["postgres gate"],
@@ -111,6 +110,26 @@ NEAREST = {
     "set_aside": ["unreadable", "postgres held::"], "settle": ["settle", "cancel", "limits"],
     "settle_plain": ["pooled::settle", "postgres settle"], "start": ["start", "claim"], "tell": ["notices"],
     "trigger": ["pauses", "postgres gate"], "update": ["items", "enqueue"],
+}
+# Of Postgres's Rust, by its file: what is asked before the whole.
+NEAREST_OF_RUST = {
+    "bind": ["prune", "plan", "heartbeat", "rescue", "lock"],
+    "builder": ["postgres settings_that", "postgres unreachable", "postgres connection::", "postgres pooler"],
+    "claim": ["claim", "pooled::claim", "rates", "pooled::rates", "limits", "unreadable", "receipts", "postgres claim", "postgres onward"],
+    "error": ["postgres is_unavailable", "postgres privilege", "postgres missing_schema", "postgres crash_of",
+              "postgres first_cursor", "races postgres::producers"],
+    "herald": ["postgres connection::", "postgres announced", "postgres closing_store"],
+    "item": ["items"], "listener": ["postgres listener", "postgres hear"], "migrate": ["migrate", "postgres migrat", "postgres schema_newer"],
+    "parameter": ["prune", "items", "enqueue"], "pause": ["pauses"], "planted": ["postgres planted::"],
+    "queue": ["enqueue", "pooled::enqueue", "items", "postgres transaction", "postgres a_key", "races postgres::producers",
+              PERMUTATIONS],
+    "schedule": ["stored_schedules"],
+    "session": ["postgres connection::", "postgres call_leaves", "postgres late_answer", "postgres transaction", "postgres pooler", "enqueue", "pooled::enqueue"],
+    "session_lock": ["postgres session_lock", "postgres ended_session", "postgres dropped_session"],
+    "settle": ["settle", "pooled::settle", "cancel", "postgres short_way"], "sql": ["postgres planted::", "claim", "postgres claim"],
+    "store": ["postgres connection::", "postgres settings_that", "postgres gate", "postgres crash_of", "postgres transaction", "enqueue", "pauses", "postgres announced",
+              "postgres closing_store", "postgres enqueue", "postgres claim", PERMUTATIONS],
+    "transaction": ["postgres transaction"],
 }
 # Asked of every statement behind those: sequences, which have all verbs.
 SEQUENCES = ["generated", "pooled::generated"]
@@ -416,7 +435,10 @@ def ask(program, argument, number, patience):
 
 def near(change):
     """The suites that are about a statement, by the longest beginning of its name that is listed, or by its last word."""
-    stem = Path(change.name.split(":")[0]).stem if ".sql:" in change.name else ""
+    file = Path(change.name.split(":")[0])
+    if file.match("pg-backend/src/*.rs"):
+        return [("tourbillon-pg", LIBRARY, ""), *map(nearest, NEAREST_OF_RUST.get(file.stem, []))]
+    stem = file.stem if file.suffix == ".sql" else ""
     if stem and re.search(r": delete (for update|skip locked)", change.name):
         return [nearest(topic) for topic in LOCKS]
     for name in sorted(NEAREST, key=len, reverse=True):
@@ -509,7 +531,7 @@ def main():
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--only", default="", help="changes with this in their name")
     parser.add_argument("--again", action="store_true", help="ask once more about those that were missed")
-    parser.add_argument("--near", action="store_true", help="ask only the cases nearest to a statement, of SQL")
+    parser.add_argument("--near", action="store_true", help="ask only the cases nearest, of Postgres")
     parser.add_argument("--apart", action="store_true", help="a build each for what cannot be behind the switch")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="test processes at once")
     parser.add_argument("--out", type=Path, default=ROOT / "target/mutants", help="where copy and results are")

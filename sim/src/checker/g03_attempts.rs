@@ -86,11 +86,11 @@ fn count(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shado
 #[cfg(test)]
 mod tests {
     use tourbillon::{
-        model::{Outcome, State, transition::Charge},
-        store::Reply,
+        model::{Outcome, Retry, State, transition::Charge},
+        store::{Counts, Reply},
     };
 
-    use super::super::story::Story;
+    use super::super::story::{Story, failed};
 
     #[test]
     fn give_backs_are_not_charged() {
@@ -164,6 +164,18 @@ mod tests {
         let mut story = Story::new();
         story.make(1).claim(1).start(1).fail(1, 10_000).step_clock(-60).clamp(1).wait(10).claim(1);
         story.is_fine();
+    }
+
+    #[test]
+    fn an_item_that_was_requeued_moves_with_a_clock_that_stepped_back_and_a_slot_does_not() {
+        let requeued = |tell: fn(&mut Story)| {
+            let mut story = Story::new();
+            tell(&mut story);
+            story.run(1).settle(1, failed(Retry::Never)).requeue(1, 2).step_clock(-60).clamp(1).claim(1);
+            story
+        };
+        requeued(|story| _ = story.enqueue(1, "key", Counts::Live)).is_fine();
+        requeued(|story| _ = story.make(1)).flagged_by(&["G3"]);
     }
 
     /// Zoo A7, A18.

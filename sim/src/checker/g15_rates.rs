@@ -96,8 +96,12 @@ mod tests {
 
     /// Four in two seconds: a turn each half second.
     fn story(burst: u32, per_key: bool) -> Story {
+        at_rate(QueueRate { items: 4, period: Duration::from_secs(2), burst, per_key })
+    }
+
+    fn at_rate(rate: QueueRate) -> Story {
         Story::with(|facts| {
-            let rate = Some(QueueRate { items: 4, period: Duration::from_secs(2), burst, per_key });
+            let rate = Some(rate);
             let backoff = Backoff::constant(Duration::from_secs(1));
             facts.queues.push(QueueFacts { queue: queue(), backoff, workers: 99, has_limit: true, rate });
         })
@@ -138,6 +142,23 @@ mod tests {
             doubled.by(0).claim(n).by(1).claim(n + 1).wait_ms(500);
         }
         doubled.flagged_by(&["G15"]);
+    }
+
+    /// All shorter rows of claims are far enough apart.
+    #[test]
+    fn as_many_claims_as_a_period_may_hold_are_compared() {
+        let begun = |last_ms| {
+            let mut story = story(2, false);
+            story.put_all(1..=6, "q").claim(1).claim(2);
+            for (n, after_ms) in [(3, 500), (4, 500), (5, 500), (6, last_ms)] {
+                story.wait_ms(after_ms).claim(n);
+            }
+            story
+        };
+        begun(500).is_fine();
+        begun(499).flagged_by(&["G15"]);
+        let mut thrice = at_rate(QueueRate { items: 1, period: Duration::from_secs(1), burst: 2, per_key: false });
+        thrice.put_all(1..=3, "q").claim(1).claim(2).claim(3).flagged_by(&["G15"]);
     }
 
     #[test]

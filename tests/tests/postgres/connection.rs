@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use sqlx::{PgConnection, Row, postgres::PgListener};
 use tourbillon::{
     runtime::Runtime,
-    store::{Cancel, ListExecutions, ReadClock, Store},
+    store::{Cancel, ErrorKind, ListExecutions, ReadClock, Store},
 };
 use tourbillon_pg::PgStore;
 use tourbillon_tests::cluster::Cluster;
@@ -18,6 +18,8 @@ pub(crate) const CASES: &[Case] = &[
     ("connection::it_is_kept_through_calls_and_refusals", it_is_kept_through_calls_and_refusals),
     ("connection::one_that_died_while_it_idled_is_not_used", one_that_died_while_it_idled_is_not_used),
     ("connection::none_is_left_of_a_store_that_was_dropped", none_is_left_of_a_store_that_was_dropped),
+    ("connection::none_is_left_of_a_store_that_was_closed", none_is_left_of_a_store_that_was_closed),
+    ("connection::closing_waits_for_nobody_who_is_gone", closing_waits_for_nobody_who_is_gone),
     ("connection::notices_are_gathered", notices_are_gathered),
 ];
 
@@ -91,6 +93,27 @@ fn none_is_left_of_a_store_that_was_dropped(cluster: &'static Cluster) -> Result
         drop(store);
         soon("its sessions have ended", async || Ok(sessions(&mut app).await?.is_empty().then_some(()))).await
     })
+}
+
+/// Also while others still have the store.
+fn none_is_left_of_a_store_that_was_closed(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        let (store, mut app) = single(cluster).await?;
+        kept(&mut app).await?;
+        store.close().await;
+        let refused = store.call(crate::request(ReadClock {})).await.expect_err("it is closed");
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+        soon("its sessions have ended", async || Ok(sessions(&mut app).await?.is_empty().then_some(()))).await
+    })
+}
+
+/// The task that tells notices is gone with the runtime that the store was made in.
+fn closing_waits_for_nobody_who_is_gone(cluster: &'static Cluster) -> Result<(), Failed> {
+    let hour = Duration::from_secs(3_600);
+    let store = PgStore::builder(&cluster.fresh_database()).call_timeout(hour);
+    let store = crate::block_on(store.connect())?;
+    crate::block_on(store.close());
+    Ok(())
 }
 
 /// However often it is called: at most 50 a second.

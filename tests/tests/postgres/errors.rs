@@ -66,6 +66,8 @@ fn settings_that_cannot_work_are_invalid(_shared: &'static Cluster) -> Result<()
         told(no_name, ErrorKind::Invalid, "schema name");
         let none = PgStore::builder(&cluster.url()).max_connections(0).connect().await;
         told(none, ErrorKind::Invalid, "max_connections");
+        let shown = format!("{:?}", PgStore::connect(&at("postgres", "postgres")).await?);
+        assert!(shown.contains("127.0.0.1") && !shown.contains("hunter2"), "{shown}");
         Ok(())
     })
 }

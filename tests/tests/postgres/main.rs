@@ -112,11 +112,16 @@ async fn connect(url: &str) -> Result<PgConnection, sqlx::Error> {
 
 /// Waits until a call in this database waits for a lock; `app` may be in a transaction.
 async fn until_one_waits(app: &mut PgConnection) -> Result<(), Failed> {
-    notices::soon("a call waits for a lock", async || {
+    until_wait(app, 1).await
+}
+
+/// The same of so many calls.
+async fn until_wait(app: &mut PgConnection, calls: usize) -> Result<(), Failed> {
+    notices::soon("calls wait for locks", async || {
         // Else a transaction goes on seeing what it saw first.
         sqlx::raw_sql("select pg_stat_clear_snapshot()").execute(&mut *app).await?;
         let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        Ok(sqlx::query(waits).fetch_optional(&mut *app).await?.map(drop))
+        Ok((sqlx::query(waits).fetch_all(&mut *app).await?.len() >= calls).then_some(()))
     })
     .await
 }

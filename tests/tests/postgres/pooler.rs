@@ -6,11 +6,11 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tourbillon::{
-    model::{LockName, RequestId},
+    model::{JobName, LockName, RequestId},
     queue::{Enqueuer, ItemOptions},
     runtime::Runtime,
     service::Locker,
-    store::Store,
+    store::{Counts, Enqueue, EnqueueOutcome, NewItem, Store, Unique, ask},
 };
 use tourbillon_pg::{PgStore, PgStoreBuilder, Pooler as Pooling};
 use tourbillon_tests::{
@@ -30,6 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     ("pooler_that_was_not_named_is_named_by_the_error", pooler_that_was_not_named_is_named_by_the_error),
     ("claims_go_on_behind_a_pooler", claims_go_on_behind_a_pooler),
     ("item_is_enqueued_in_a_transaction_through_the_pooler", item_is_enqueued_in_a_transaction_through_the_pooler),
+    ("a_turn_lasts_for_its_call_behind_a_pooler", a_turn_lasts_for_its_call_behind_a_pooler),
 ];
 
 /// Never, as far as a test can wait.
@@ -132,6 +133,39 @@ fn item_is_enqueued_in_a_transaction_through_the_pooler(cluster: &'static Cluste
             succeeded(&store, enqueue.items[0].id).await?;
         }
         running.stop().await?;
+        Ok(())
+    })
+}
+
+/// It is taken by the first of several statements, and what the second waits for does not let it go.
+fn a_turn_lasts_for_its_call_behind_a_pooler(cluster: &'static Cluster) -> Result<(), Failed> {
+    let (direct, _, builder) = behind(cluster)?;
+    let enqueue = |max_items, key: &str| {
+        let unique = Unique { key: key.to_owned(), period_ms: None, counts: Counts::Live };
+        let items = vec![NewItem { unique: Some(unique), ..crate::item(crate::policy()) }];
+        Enqueue { queue: JobName::new("q").expect("a plain name"), max_items, items }
+    };
+    let id = || RequestId(Runtime::tokio().uuid());
+    crate::block_on(async {
+        let store = builder.connect().await?;
+        store.migrate().await?;
+        let (mut app, mut watcher) = (crate::connect(&direct).await?, crate::connect(&direct).await?);
+        let mut tx = app.begin().await?;
+        store.enqueue_in(&mut tx, id(), &enqueue(None, "one")).await?;
+        let waits_for_the_key = ask(&store, id(), enqueue(Some(1), "one"));
+        let then = async {
+            crate::until_one_waits(&mut watcher).await?;
+            let waits_for_its_turn = ask(&store, id(), enqueue(Some(1), "two"));
+            let (second, let_go) = tokio::join!(waits_for_its_turn, async {
+                crate::until_wait(&mut watcher, 2).await?;
+                tx.rollback().await.map_err(Failed::from)
+            });
+            let_go?;
+            Ok::<_, Failed>(second?)
+        };
+        let (first, second) = tokio::join!(waits_for_the_key, then);
+        assert!(matches!(first?.outcomes[..], [EnqueueOutcome::Enqueued(_)]));
+        assert_eq!(second?.outcomes, [EnqueueOutcome::Full]);
         Ok(())
     })
 }

@@ -63,6 +63,7 @@ fn session_lock_has_one_holder_and_is_free_after_unlock(cluster: &'static Cluste
     crate::block_on(async {
         let locker = crate::fresh_store(cluster).await?.session_locker();
         let mut lock = taken(&locker, "crl").await?.ok_or("free")?;
+        assert!(format!("{lock:?}").contains("crl"));
         assert!(taken(&locker, "crl").await?.is_none());
         assert!(taken(&locker, "digest").await?.is_some(), "locks are independent (A29)");
         lock.verify().await?;
