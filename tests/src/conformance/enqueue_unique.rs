@@ -22,6 +22,7 @@ super::cases! {
     ended_items_count_in_any_state_when_asked_to,
     newest_of_several_finished_items_is_named,
     of_items_finished_at_one_instant_the_greatest_id_is_named,
+    repeated_enqueue_of_a_key_that_looks_back_is_answered_as_before,
     requeue_onto_a_live_key_is_a_conflict,
     requeue_of_two_with_one_key_takes_the_first,
     requeued_item_takes_its_key_again,
@@ -219,6 +220,22 @@ async fn of_items_finished_at_one_instant_the_greatest_id_is_named(s: &Subject) 
     assert!(!ids.is_sorted(), "{ids:?}");
     let greatest = ids.into_iter().max().expect("there are eight");
     assert_eq!(enqueue_counting(s, &name, Counts::Finished).await, Duplicate(greatest));
+}
+
+/// Also when its own item has finished, and when that lives again.
+async fn repeated_enqueue_of_a_key_that_looks_back_is_answered_as_before(s: &Subject) {
+    for (queue, counts) in [("notify", Counts::Succeeded), ("mail", Counts::Finished)] {
+        let name = job(queue);
+        let unique = Unique { key: queue.to_owned(), period_ms: None, counts };
+        let items = vec![s.item_with(|item| item.unique = Some(unique))];
+        let request = s.request(Enqueue { queue: name.clone(), max_items: None, items });
+        let first = s.repeat::<Enqueue>(&request).await;
+        let id = run(s, &name, succeeded()).await;
+        assert_eq!(first.outcomes, [Enqueued(id)]);
+        assert_eq!(s.repeat::<Enqueue>(&request).await, first);
+        s.requeue(id).await;
+        assert_eq!(s.repeat::<Enqueue>(&request).await, first);
+    }
 }
 
 async fn requeue_onto_a_live_key_is_a_conflict(s: &Subject) {

@@ -4,12 +4,15 @@
 use libtest_mimic::Failed;
 use sqlx::{Connection, PgConnection, Row};
 use tourbillon::{
-    model::{Incarnation, JobName, Json, LeaseRef, Outcome, RequestId, State, transition::Charge},
+    model::{
+        ErrorCode, Failure, Incarnation, JobName, Json, LeaseRef, Outcome, RequestId, Retry, State,
+        transition::Charge,
+    },
     queue::{Enqueuer, ItemOptions, Queue, Unique},
     runtime::Runtime,
     store::{
-        self, Claim, Counts, Enqueue, EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, NewItem, Settlement,
-        Start, StoreError, ask,
+        self, Claim, Counts, Enqueue, EnqueueOutcome, ErrorKind, ListExecutions, MAX_BATCH, NewItem, Settle,
+        Settlement, Start, StoreError, ask,
     },
 };
 use tourbillon_pg::PgStore;
@@ -208,33 +211,41 @@ fn enqueue(items: Vec<NewItem>) -> Enqueue {
 
 /// Made and finished while another producer waited, with a snapshot from before.
 fn a_key_whose_item_finished_meanwhile_counts(cluster: &'static Cluster) -> Result<(), Failed> {
-    let keyed = |key: &str| {
-        let unique = store::Unique { key: key.to_owned(), period_ms: None, counts: Counts::Finished };
-        NewItem { unique: Some(unique), ..crate::item(crate::policy()) }
-    };
-    let enqueue = |keys: &[&str]| enqueue(keys.iter().map(|key| keyed(key)).collect());
+    let dead = Outcome::Failed { failure: Failure::new(ErrorCode::handler_error(), "no"), retry: Retry::Never };
     crate::block_on(async {
-        let mut set = Set::new(cluster).await?;
-        let mut watcher = crate::connect(&set.url).await?;
-        let (store, request) = (set.store.clone(), set.request());
-        let mut tx = set.app.begin().await?;
-        store.enqueue_in(&mut tx, request, &enqueue(&["one"])).await?;
-        let waits = ask(&store, RequestId(set.runtime.uuid()), enqueue(&["one", "two"]));
-        let meanwhile = async {
-            crate::until_one_waits(&mut watcher).await?;
-            let first = ask(&store, RequestId(set.runtime.uuid()), enqueue(&["two"])).await?;
-            let lease = crate::claim(&store, "orders", 1).await?.remove(0);
-            ask(&store, RequestId(set.runtime.uuid()), Start { leases: vec![lease] }).await?;
-            ask(&store, RequestId(set.runtime.uuid()), crate::success(lease)).await?;
-            tx.rollback().await?;
-            Ok::<_, Failed>(first.outcomes[0])
-        };
-        let (waited, first) = tokio::join!(waits, meanwhile);
-        let (outcomes, EnqueueOutcome::Enqueued(first)) = (waited?.outcomes, first?) else {
-            return Err("a duplicate".into());
-        };
-        assert!(matches!(outcomes[0], EnqueueOutcome::Enqueued(_)), "{outcomes:?}");
-        assert_eq!(outcomes[1], EnqueueOutcome::Duplicate(first));
+        for (counts, end, is_duplicate) in [
+            (Counts::Finished, done(), true),
+            (Counts::Finished, dead.clone(), true),
+            (Counts::Succeeded, done(), true),
+            (Counts::Succeeded, dead, false),
+        ] {
+            let keyed = |key: &str| {
+                let unique = store::Unique { key: key.to_owned(), period_ms: None, counts };
+                NewItem { unique: Some(unique), ..crate::item(crate::policy()) }
+            };
+            let enqueue = |keys: &[&str]| enqueue(keys.iter().map(|key| keyed(key)).collect());
+            let mut set = Set::new(cluster).await?;
+            let mut watcher = crate::connect(&set.url).await?;
+            let (store, request) = (set.store.clone(), set.request());
+            let mut tx = set.app.begin().await?;
+            store.enqueue_in(&mut tx, request, &enqueue(&["one"])).await?;
+            let waits = ask(&store, RequestId(set.runtime.uuid()), enqueue(&["one", "two"]));
+            let meanwhile = async {
+                crate::until_one_waits(&mut watcher).await?;
+                let first = ask(&store, RequestId(set.runtime.uuid()), enqueue(&["two"])).await?;
+                let lease = crate::claim(&store, "orders", 1).await?.remove(0);
+                let settle = Settle { settlements: vec![Settlement::of(lease, end)] };
+                ask(&store, RequestId(set.runtime.uuid()), settle).await?;
+                tx.rollback().await?;
+                Ok::<_, Failed>(first.outcomes[0])
+            };
+            let (waited, first) = tokio::join!(waits, meanwhile);
+            let (outcomes, EnqueueOutcome::Enqueued(first)) = (waited?.outcomes, first?) else {
+                return Err("a duplicate".into());
+            };
+            assert!(matches!(outcomes[0], EnqueueOutcome::Enqueued(_)), "{outcomes:?}");
+            assert_eq!(outcomes[1] == EnqueueOutcome::Duplicate(first), is_duplicate, "{counts:?}: {outcomes:?}");
+        }
         Ok(())
     })
 }
