@@ -30,11 +30,11 @@ struct Call {
 }
 
 impl Call {
-    fn is_applied(&mut self, event: usize) {
-        if self.applied.is_some() {
-            self.repeated.push(event);
+    fn carried_out(&mut self, event: usize) {
+        match self.applied {
+            Some(_) => self.repeated.push(event),
+            None => self.applied = Some(event),
         }
-        self.applied.get_or_insert(event);
     }
 
     fn all_applied(&self) -> impl Iterator<Item = &usize> {
@@ -77,7 +77,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
                 judge.calls.entry(*request).or_default().sent.get_or_insert((index, event.at_us));
             }
             What::Applied { request, result: Ok(_), .. } => {
-                judge.calls.entry(request.id).or_default().is_applied(index);
+                judge.calls.entry(request.id).or_default().carried_out(index);
             }
             What::Answered { incarnation, request, answer: Answer::Reply, .. } => {
                 judge.answered(index, event.at_us, *incarnation, *request);

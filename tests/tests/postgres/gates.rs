@@ -25,6 +25,10 @@ pub(crate) const CASES: &[Case] = &[
     ("gates_that_are_not_used_go_among_those_that_are", gates_that_are_not_used_go_among_those_that_are),
     ("gates_of_keys_in_use_stay_and_others_go", gates_of_keys_in_use_stay_and_others_go),
     ("an_item_made_while_its_gate_goes_is_claimed", an_item_made_while_its_gate_goes_is_claimed),
+    (
+        "an_item_without_a_gate_is_claimed_after_one_with_its_own",
+        an_item_without_a_gate_is_claimed_after_one_with_its_own,
+    ),
     ("gates_go_however_many_there_are", gates_go_however_many_there_are),
 ];
 
@@ -48,6 +52,23 @@ impl Set {
 
     async fn add(&self, key: &str) -> Result<(), Failed> {
         self.store.call(crate::request(enqueue(key)?)).await?;
+        Ok(())
+    }
+
+    /// Made by a producer whose commit comes after a prune that found the gate unused.
+    async fn add_without_gate(&mut self, key: &str, items: usize) -> Result<(), Failed> {
+        self.add(key).await?;
+        let leases = self.claim(None).await?;
+        self.end(leases[0]).await?;
+        let mut producer = self.app.begin().await?;
+        for _ in 0..items {
+            let id = RequestId(Runtime::tokio().uuid());
+            let made = self.store.enqueue_in(&mut producer, id, &enqueue(key)?).await?;
+            assert!(matches!(made.outcomes[..], [EnqueueOutcome::Enqueued(_)]));
+        }
+        self.store.call(crate::request(PRUNE)).await?;
+        producer.commit().await?;
+        assert_eq!(self.gates().await?, [], "the item has no gate");
         Ok(())
     }
 
@@ -171,26 +192,28 @@ fn an_item_made_while_its_gate_goes_is_claimed(cluster: &'static Cluster) -> Res
     crate::block_on(async {
         for rate in [None, Some(Rate { key: None, turn_us: 1, burst: 1_000 })] {
             let mut set = Set::new(cluster).await?;
-            set.add("order 1").await?;
-            let leases = set.claim(None).await?;
-            set.end(leases[0]).await?;
-
-            let mut producer = set.app.begin().await?;
-            for _ in 0..2 {
-                let id = RequestId(Runtime::tokio().uuid());
-                let made = set.store.enqueue_in(&mut producer, id, &enqueue("order 1")?).await?;
-                assert!(matches!(made.outcomes[..], [EnqueueOutcome::Enqueued(_)]));
-            }
-            set.store.call(crate::request(PRUNE)).await?;
-            producer.commit().await?;
-            assert_eq!(set.gates().await?, [], "the item has no gate");
-
+            set.add_without_gate("order 1", 2).await?;
             let first = set.claim(rate.clone()).await?;
             assert_eq!(first.len(), 1, "one of them may run, at {rate:?}");
             assert_eq!(set.gates().await?, gates(&[("order 1", 1)]));
             assert_eq!(set.claim(rate.clone()).await?, [], "one is running");
             set.end(first[0]).await?;
             assert_eq!(set.claim(rate).await?.len(), 1);
+        }
+        Ok(())
+    })
+}
+
+fn an_item_without_a_gate_is_claimed_after_one_with_its_own(cluster: &'static Cluster) -> Result<(), Failed> {
+    crate::block_on(async {
+        for rate in [None, Some(Rate { key: None, turn_us: 1, burst: 1_000 })] {
+            let mut set = Set::new(cluster).await?;
+            set.add_without_gate("order 1", 1).await?;
+            set.add("order 2").await?;
+            for n in 1..=2 {
+                assert_eq!(set.claim(rate.clone()).await?.len(), 1, "claim {n}, at {rate:?}");
+            }
+            assert_eq!(set.gates().await?, gates(&[("order 1", 1), ("order 2", 1)]));
         }
         Ok(())
     })
