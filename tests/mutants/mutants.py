@@ -465,10 +465,11 @@ class Run:
         nearest = {change.key: list(near(change)) for change in changes}
         for one in [*dict.fromkeys(suite for suites in nearest.values() for suite in suites), *suites]:
             package, target, argument = one
-            suite, program = " ".join(one), programs[package, target]
+            suite, program = " ".join(one), programs.get((package, target))
             left = [c for c in changes if one in suites or one in nearest[c.key]]
             left = [c for c in left if c.key not in self.noticed and suite not in self.missed.get(c.key, [])]
-            if not left:
+            # Of a change that has builds of its own, only what was built last can be asked.
+            if not left or not program:
                 continue
             if suite not in self.usual and is_whole:
                 how, self.usual[suite] = ask(program, argument, 0, 900)
