@@ -67,7 +67,6 @@ pub(crate) fn statements(
         Verb::ReadStats(_) => vec![at(&sql.read_stats, now)],
         Verb::Prune(verb) => vec![
             at(&sql.prune_history, now)
-                // An age that reaches before the database's first year keeps everything all the same.
                 .bind(age(verb.history_ms))
                 .bind(age(verb.receipts_ms))
                 .bind(i64::from(verb.limit))

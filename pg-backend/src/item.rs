@@ -60,7 +60,6 @@ pub(crate) fn clean(sql: &Statements, now: Option<Timestamp>, verb: &CleanItems)
     let clean = at(&sql.clean_items, now)
         .bind(verb.queue.as_str().to_owned())
         .bind(states)
-        // An age that reaches before the database's first year keeps everything all the same.
         .bind(age(verb.finished_ms))
         .bind(i64::from(verb.limit));
     vec![query(&sql.lock_requeue), clean]

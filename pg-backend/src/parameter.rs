@@ -40,7 +40,8 @@ pub(crate) fn bounded(ms: u64) -> i64 {
     i64::try_from(ms.min(MAX_WAIT_MS)).unwrap_or(i64::MAX)
 }
 
-/// An age in milliseconds that the database, whose instants begin in the year -4713, can take from any instant of ours.
+/// An age in milliseconds that the database, whose instants begin in the year -4713, can take from any instant of ours. What is cut
+/// to it keeps everything all the same.
 pub(crate) fn age(ms: u64) -> i64 {
     bounded(ms.min(MAX_WAIT_MS / 2))
 }

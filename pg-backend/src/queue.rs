@@ -35,7 +35,10 @@ impl Inner {
                     // One of the ids is live, maybe by a copy of this request: the other statement knows.
                     tracing::debug!(queue = %verb.queue, "an id is taken; enqueueing item by item");
                 }
-                answered => return read(answered?.as_deref().unwrap_or("null"), verb).map_err(Fault::Final),
+                answered => {
+                    let enqueued = read(answered?.as_deref().unwrap_or("null"), verb).map_err(Fault::Final)?;
+                    return Ok(Reply::Enqueued(enqueued));
+                }
             }
         }
         let single = is_single(verb);
@@ -61,14 +64,14 @@ impl Inner {
         }
         let bound = enqueue(&self.statements, self.clock.fixed(), id, verb).map_err(Fault::Final)?;
         let text = session.ask(bound).await.map_err(met)?;
-        let reply = read(text.as_deref().unwrap_or("null"), verb).map_err(Fault::Final)?;
-        if let Some(check) = key_check(&self.statements, verb)
+        let enqueued = read(text.as_deref().unwrap_or("null"), verb).map_err(Fault::Final)?;
+        if let Some(check) = key_check(&self.statements, verb, &enqueued)
             && session.ask(check).await?.as_deref() != Some("false")
         {
             let message = "an item with one of these keys was made and finished meanwhile";
             return Err(Fault::Retry(StoreError::new(ErrorKind::Unavailable, message)));
         }
-        Ok(reply)
+        Ok(Reply::Enqueued(enqueued))
     }
 }
 
@@ -81,7 +84,7 @@ struct Answer {
 }
 
 /// The reply to `verb`: all are enqueued but those of which the answer says otherwise.
-fn read(text: &str, verb: &Enqueue) -> Result<Reply, StoreError> {
+fn read(text: &str, verb: &Enqueue) -> Result<Enqueued, StoreError> {
     let Answer { now, full, duplicates } = decode(text)?;
     let mut outcomes: Vec<_> = verb.items.iter().map(|item| EnqueueOutcome::Enqueued(item.id)).collect();
     let full = full.into_iter().flatten().map(|place| (place, EnqueueOutcome::Full));
@@ -90,7 +93,7 @@ fn read(text: &str, verb: &Enqueue) -> Result<Reply, StoreError> {
         let place = place.checked_sub(1).and_then(|index| outcomes.get_mut(index));
         *place.ok_or_else(|| corrupt("enqueue: the server answered about an item more".to_owned()))? = outcome;
     }
-    Ok(Reply::Enqueued(Enqueued { now, outcomes }))
+    Ok(Enqueued { now, outcomes })
 }
 
 /// The first of items that differ in nothing but id, payload and trace, and of which the database need know no more to take them.
@@ -134,22 +137,24 @@ fn again(error: StoreError) -> StoreError {
 
 /// True when the verb is one statement, which needs no transaction around it.
 fn is_single(verb: &Enqueue) -> bool {
-    verb.max_items.is_none() && counted(verb).is_empty()
+    verb.max_items.is_none() && !verb.items.iter().any(looks_back)
 }
 
 fn locks(sql: &Statements, verb: &Enqueue) -> Option<Bound> {
     verb.max_items.map(|_| query(&sql.lock_queue).bind(verb.queue.as_str().to_owned()))
 }
 
-/// Items of whose keys finished ones count, too, and which.
-fn counted(verb: &Enqueue) -> Vec<(ExecutionId, Counts)> {
-    let counted = verb.items.iter().filter_map(|item| Some((item.id, item.unique.as_ref()?.counts)));
-    counted.filter(|(_, counts)| *counts != Counts::Live).collect()
+/// Whether finished items count for its key.
+fn looks_back(item: &NewItem) -> bool {
+    item.unique.as_ref().is_some_and(|unique| unique.counts != Counts::Live)
 }
 
-fn key_check(sql: &Statements, verb: &Enqueue) -> Option<Bound> {
+/// Of what was made; a duplicate has met what it is one of.
+fn key_check(sql: &Statements, verb: &Enqueue, enqueued: &Enqueued) -> Option<Bound> {
+    let items = verb.items.iter().zip(&enqueued.outcomes);
+    let made = items.filter(|(item, outcome)| looks_back(item) && matches!(outcome, EnqueueOutcome::Enqueued(_)));
     let (ids, counts): (Vec<_>, Vec<_>) =
-        counted(verb).into_iter().map(|(id, counts)| (Id::from(id), counts.as_str())).unzip();
+        made.filter_map(|(item, _)| Some((Id::from(item.id), item.unique.as_ref()?.counts.as_str()))).unzip();
     (!ids.is_empty()).then(|| query(&sql.check_keys).bind(ids).bind(counts))
 }
 
@@ -311,7 +316,7 @@ mod tests {
         let reply = read(&format!(r#"{{"now":7,"full":[3],"duplicates":[[1,"{}"]]}}"#, other.0), &verb);
         let outcomes =
             vec![EnqueueOutcome::Duplicate(other), EnqueueOutcome::Enqueued(item(2).id), EnqueueOutcome::Full];
-        assert_eq!(reply, Ok(Reply::Enqueued(Enqueued { now: Timestamp::from_micros(7), outcomes })));
+        assert_eq!(reply, Ok(Enqueued { now: Timestamp::from_micros(7), outcomes }));
         for places in ["[0]", "[4]"] {
             assert!(read(&format!(r#"{{"now":7,"full":{places},"duplicates":null}}"#), &verb).is_err(), "{places}");
         }
