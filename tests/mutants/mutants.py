@@ -360,13 +360,13 @@ class Build:
                 programs[package, name] = (program, manifest.parent)
         return errors, programs
 
-    def ask_apart(self, run, change, suites):
+    def ask_apart(self, run, change):
         """Asks about this change alone, in builds of its own: what is quicker to build and to run comes first."""
         self.write(only=change)
-        for target in dict.fromkeys(suite[:2] for suite in suites):
+        for target in dict.fromkeys(suite[:2] for suite in self.suites):
             if change.key in run.noticed:
                 return
-            ours = [suite for suite in suites if suite[:2] == target]
+            ours = [suite for suite in self.suites if suite[:2] == target]
             errors, programs = self.cargo(ours)
             if errors:
                 self.unviable.add(change.key)
@@ -549,8 +549,8 @@ def main():
     suites = [] if arguments.near else build.suites
     run.ask(programs, [change for change in wanted if not build.is_apart(change)], suites)
     for change in wanted if arguments.apart else []:
-        if build.is_apart(change) and change.key not in run.missed:
-            build.ask_apart(run, change, suites)
+        if build.is_apart(change) and change.key not in run.noticed and change.key not in run.missed:
+            build.ask_apart(run, change)
     sys.exit(report(arguments.part, build, run, arguments.only))
 
 

@@ -64,7 +64,7 @@ impl History {
         Ok(Self { events: events.collect::<Result<_, _>>()? })
     }
 
-    /// Equal for equal histories. (That of a written form would be, too, and costs several times as much.)
+    /// Equal for equal histories. (That of a written form would be, too, and takes longer.)
     pub fn hash(&self) -> HistoryHash {
         let mut feed = Feed { digest: Sha256::new(), bytes: Vec::with_capacity(2 * PIECE) };
         self.events.iter().for_each(|event| event.hash(&mut feed));
@@ -92,7 +92,7 @@ impl Feed {
 }
 
 impl Hasher for Feed {
-    // Where a number is written its length is known, and to copy it is one instruction.
+    // Most of what is written is one number, whose length is known where this is inlined.
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
