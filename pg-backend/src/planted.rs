@@ -1,4 +1,4 @@
-//! Owns the bugs that are planted on purpose in the short ways of this store, to see that its tests catch them (`docs/ZOO.md`). The
+//! Owns the bugs that are planted on purpose in the statements of this store, to see that its tests catch them (`docs/ZOO.md`). The
 //! simulation cannot: it has no Postgres. Never for programs.
 
 use std::{borrow::Cow, cell::Cell};
@@ -38,6 +38,7 @@ bugs! {
     D29 "settle_plain" "(select count(*) from gone) < cardinality($3::uuid[])" => "false"
     D30 "enqueue_one" "where h.id = $4::uuid limit 1" => "where false"
     D31 "enqueue_alike" "where h.id = n.id limit 1" => "where false"
+    D32 "check_keys" "h.unique_key = m.unique_key" => "false"
 }
 
 thread_local! {

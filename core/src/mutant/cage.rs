@@ -15,7 +15,7 @@ macro_rules! mutants {
             /// All of them, in the order of their ids.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// `A1` … `D31`.
+            /// `A1` … `D32`.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -139,6 +139,7 @@ mutants! {
     D29 "a settlement of plain rows leaves one that moved while it was waited for"
     D30 "an enqueue of one item makes one that has ended again"
     D31 "an enqueue of like items makes one that has ended again"
+    D32 "a key whose item was made and finished while an enqueue waited is given out again"
 }
 
 impl FromStr for Mutant {

@@ -265,9 +265,8 @@ pub fn check(verb: &Verb) -> Result<(), StoreError> {
         }
         Verb::RenewLock(_) | Verb::ReleaseLock(_) | Verb::PauseJob(_) | Verb::ResumeJob(_) => Ok(()),
         Verb::TriggerJob(_) => Ok(()),
-        Verb::PutSchedule(PutSchedule { note, .. }) | Verb::RemoveSchedule(RemoveSchedule { note, .. }) => {
-            note.as_ref().map_or(Ok(()), |note| check_note(name, note))
-        }
+        Verb::PutSchedule(v) => v.note.as_ref().map_or(Ok(()), |note| check_note(name, note)),
+        Verb::RemoveSchedule(v) => v.note.as_ref().map_or(Ok(()), |note| check_note(name, note)),
         Verb::ListSchedules(v) => limit(v.limit),
         Verb::ListLocks(v) => limit(v.limit),
         Verb::ListJobs(v) => limit(v.limit),

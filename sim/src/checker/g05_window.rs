@@ -18,7 +18,7 @@ struct Judge {
     told: BTreeMap<RequestId, Timestamp>,
     /// As each process knew it last.
     known: BTreeMap<Incarnation, Timestamp>,
-    /// As it was known when a request was sent first.
+    /// As it was known when a plan was sent first.
     read: BTreeMap<RequestId, Timestamp>,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>) {
     let mut applied = track.applied().peekable();
     for (index, event) in track.history.events.iter().enumerate() {
         match &event.what {
-            What::Invoked { incarnation, request, .. } => {
+            What::Invoked { incarnation, request, verb, .. } if verb == "plan" => {
                 if let Some(now) = judge.known.get(incarnation) {
                     judge.read.entry(*request).or_insert(*now);
                 }

@@ -16,7 +16,7 @@ type Held<'h> = (Incarnation, &'h LockName, Epoch);
 
 #[derive(Default)]
 struct Judge<'h> {
-    /// First sending of each request: true time.
+    /// First sending of each request for a lock: true time.
     sent: BTreeMap<RequestId, u64>,
     /// Requests that gave or renewed a lock.
     kept: BTreeMap<RequestId, (&'h LockName, Epoch)>,
@@ -35,7 +35,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts, sl
     let tolerance_us = micros(facts.granularity).saturating_mul(2);
     for (index, event) in track.history.events.iter().enumerate() {
         match &event.what {
-            What::Invoked { request, .. } => {
+            What::Invoked { request, verb, .. } if matches!(&**verb, "acquire_lock" | "renew_lock") => {
                 judge.sent.entry(*request).or_insert(event.at_us);
             }
             What::Applied { request, result: Ok(reply), .. } => match (&request.verb, reply) {

@@ -73,10 +73,10 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     judge.superseded_writes();
     for (index, event) in track.history.events.iter().enumerate() {
         match &event.what {
-            What::Invoked { request, .. } => {
+            What::Invoked { request, verb, .. } if is_of_leases(verb) => {
                 judge.calls.entry(*request).or_default().sent.get_or_insert((index, event.at_us));
             }
-            What::Applied { request, result: Ok(_), .. } => {
+            What::Applied { request, result: Ok(_), .. } if is_of_leases(request.verb.name()) => {
                 judge.calls.entry(request.id).or_default().carried_out(index);
             }
             What::Answered { incarnation, request, answer: Answer::Reply, .. } => {
@@ -228,6 +228,11 @@ enum Verdict {
     Lost,
     Nothing,
     Trusted,
+}
+
+/// Whether `each_verdict` finds something in it. Others are most of a history, and not remembered.
+fn is_of_leases(verb: &str) -> bool {
+    matches!(verb, "claim" | "start" | "heartbeat" | "settle")
 }
 
 fn each_verdict(request: &Request, reply: &Reply, mut see: impl FnMut(LeaseRef, Verdict)) {

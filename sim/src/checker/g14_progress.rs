@@ -140,8 +140,8 @@ fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
                 awake.entry(event.host).or_default().is_paused = event.what == What::Paused;
             }
             What::Invoked { incarnation, request, .. } => {
-                let since = clock();
-                let rate = awake.entry(event.host).or_default().rate();
+                let awake = awake.entry(event.host).or_default();
+                let (since, rate) = (awake.advance(event.at_us), awake.rate());
                 let open = Open { request: *request, event: index, host: event.host, since, rate };
                 calls.open.entry(*incarnation).or_default().push(open);
             }

@@ -89,7 +89,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
                     open.insert((*incarnation, Work::Tick(*tick)), begun(bound_us));
                 }
             }
-            What::Invoked { incarnation, verb, leases, .. } => {
+            What::Invoked { incarnation, verb, leases, .. } if matches!(&**verb, "heartbeat" | "renew_lock") => {
                 let of_process = open.iter_mut().filter(|((process, _), _)| process == incarnation);
                 of_process
                     .filter(|((_, work), _)| match work {

@@ -188,7 +188,7 @@ impl Story {
         let (lease, incarnation) = (self.lease(n), incarnation(self.replica));
         let row = &self.rows[&n];
         let (generation, attempt, slot_at) = (row.generation, row.attempt, row.slot_at);
-        let (job, scope) = (row.job.clone(), row.scope.clone());
+        let (job, scope) = (row.job.clone(), Box::new(row.scope.clone()));
         self.here(What::HandlerStarted { incarnation, lease, generation, attempt, job, scope, slot_at })
     }
 

@@ -15,7 +15,7 @@ use tourbillon::{
     plan::{Backoff, Planner, Schedule},
     store::{
         DeleteOutcome, Due, EnqueueOutcome, NewItem, PlanEntry, PlanOutcome, Renewal, Reply, Request, RequeueOutcome,
-        Settlement, SpecHash, StoreError, TriggerJob, TriggerOutcome, UpdateOutcome, Verb,
+        Settlement, SpecHash, TriggerJob, TriggerOutcome, UpdateOutcome, Verb,
     },
 };
 
@@ -51,8 +51,12 @@ pub(super) struct Track<'h> {
     specs: BTreeMap<(&'h JobName, &'h SpecHash), u32>,
     receipts: BTreeMap<RequestId, usize>,
     receipts_pruned_before: Option<Timestamp>,
-    repeats: BTreeSet<usize>,
+    /// What was carried out and answered, repetitions left out. Gathered once: a dozen checkers walk through it.
+    answered: Vec<Carried<'h>>,
 }
+
+/// A request that was carried out: its event, the database clock then, itself, and the reply.
+type Carried<'h> = (usize, Timestamp, &'h Request, &'h Reply);
 
 /// One execution: what never changes about it.
 pub(super) struct Row<'h> {
@@ -187,7 +191,7 @@ impl<'h> Track<'h> {
             specs: BTreeMap::new(),
             receipts: BTreeMap::new(),
             receipts_pruned_before: None,
-            repeats: BTreeSet::new(),
+            answered: Vec::new(),
         };
         let mut clock = Timestamp::EPOCH;
         for (event, what) in history.events.iter().map(|event| &event.what).enumerate() {
@@ -206,11 +210,17 @@ impl<'h> Track<'h> {
                 }
                 What::Applied { request, now, result } => {
                     clock = *now;
+                    let Ok(reply) = result else { continue };
+                    let carried = (event, *now, &**request, reply);
                     if track.lost.contains(&event) {
-                        track.lost_event(request, result);
-                        continue;
+                        track.answered.push(carried);
+                        track.lost_charges.extend(charged(request, reply));
+                    } else if track.is_repeat(event, request, reply) {
+                        track.claim_repeated(event, *now, request, reply);
+                    } else {
+                        track.answered.push(carried);
+                        track.applied_event(carried);
                     }
-                    track.applied_event(event, *now, request, result);
                 }
                 What::HandlerStarted { incarnation, lease, generation, .. } => {
                     track.push(event, clock, lease.id, Act::HandlerStarted(*incarnation, lease, *generation));
@@ -237,17 +247,13 @@ impl<'h> Track<'h> {
 
     /// The requests that changed or read something: neither failed ones, nor answers from a receipt, nor commits that
     /// were lost.
-    pub(super) fn applied(&self) -> impl Iterator<Item = (usize, Timestamp, &'h Request, &'h Reply)> + '_ {
+    pub(super) fn applied(&self) -> impl Iterator<Item = Carried<'h>> + '_ {
         self.answered().filter(|(event, ..)| !self.lost.contains(event))
     }
 
     /// The same and the commits that a fail-over lost later: what replicas were told at the time.
-    pub(super) fn answered(&self) -> impl Iterator<Item = (usize, Timestamp, &'h Request, &'h Reply)> + '_ {
-        let events = self.history.events.iter().enumerate().filter(|(event, _)| !self.repeats.contains(event));
-        events.filter_map(|(event, at)| match &at.what {
-            What::Applied { request, now, result: Ok(reply) } => Some((event, *now, &**request, reply)),
-            _ => None,
-        })
+    pub(super) fn answered(&self) -> impl Iterator<Item = Carried<'h>> + '_ {
+        self.answered.iter().copied()
     }
 
     /// The index of a (job, scope) that was planned or is in the facts.
@@ -322,33 +328,7 @@ impl<'h> Track<'h> {
         format!("execution {} ({series}{slot})", row.id)
     }
 
-    fn lost_event(&mut self, request: &'h Request, result: &'h Result<Reply, StoreError>) {
-        match (&request.verb, result) {
-            (Verb::Start(start), Ok(Reply::Started(started))) => {
-                let charged = start.leases.iter().zip(&started.outcomes).filter(|(_, outcome)| outcome.is_ok());
-                self.lost_charges.extend(charged.map(|(lease, _)| *lease));
-            }
-            (Verb::Claim(claim), Ok(Reply::Claimed(claimed))) => {
-                let charged = claimed.executions.iter().filter(|row| claim.charge.has_charged(row));
-                self.lost_charges.extend(charged.filter_map(Execution::lease_ref));
-            }
-            _ => {}
-        }
-    }
-
-    fn applied_event(
-        &mut self,
-        event: usize,
-        now: Timestamp,
-        request: &'h Request,
-        result: &'h Result<Reply, StoreError>,
-    ) {
-        let Ok(reply) = result else { return };
-        if self.is_repeat(event, request, reply) {
-            self.repeats.insert(event);
-            self.claim_repeated(event, now, request, reply);
-            return;
-        }
+    fn applied_event(&mut self, (event, now, request, reply): Carried<'h>) {
         match (&request.verb, reply) {
             (Verb::Register(register), Reply::Registered(_)) => {
                 let version = self.versions.get(&register.runner).copied().unwrap_or(0);

@@ -122,7 +122,7 @@ pub enum What {
     },
     /// The database carried out a request: the truth. Also when nobody heard of it. Host: database.
     Applied {
-        /// The request as applied. (Boxed, as are those below: a history is made of events of this size.)
+        /// The request as applied. (Boxed, as are others below: a history is made of events of one size, which checkers walk through.)
         request: Box<Request>,
         /// The database clock at that moment.
         now: Timestamp,
@@ -165,7 +165,7 @@ pub enum What {
         /// The job.
         job: JobName,
         /// The scope.
-        scope: Scope,
+        scope: Box<Scope>,
         /// Its slot.
         slot_at: Option<Timestamp>,
     },
@@ -235,7 +235,7 @@ pub enum What {
         /// Who called.
         incarnation: Incarnation,
         /// The call. If an attempt made it, an `EffectReceived` event comes just before.
-        call: OutsideCall,
+        call: Box<OutsideCall>,
         /// What the receiver did. `Done` is one effect; the others are none.
         answer: CallAnswer,
     },
@@ -438,4 +438,15 @@ pub struct FinalState {
     pub skipped: Vec<SkippedEntry>,
     /// The audit log, ordered by key.
     pub audit: Vec<AuditEvent>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A history is tens of thousands of them, and every checker walks through it: what is large and seldom is in a box.
+    #[test]
+    fn an_event_takes_two_lines_of_a_cache() {
+        assert!(size_of::<Event>() <= 128, "{} bytes", size_of::<Event>());
+    }
 }

@@ -15,6 +15,9 @@ use super::{Event, HostId, What};
 /// How much of a history is written or hashed at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
+/// As many as a long run has: a list that grows is copied time and again. What is not used of it takes no memory but addresses.
+const EVENTS_AT_FIRST: usize = 1 << 17;
+
 /// A finished history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
@@ -112,10 +115,15 @@ pub struct Recorder {
     inner: Arc<Mutex<Inner>>,
 }
 
-#[derive(Default)]
 struct Inner {
     events: Vec<Event>,
     now_us: u64,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { events: Vec::with_capacity(EVENTS_AT_FIRST), now_us: 0 }
+    }
 }
 
 impl Recorder {

@@ -134,7 +134,7 @@ impl Teller<'_> {
                 if self.subjects.executions.contains(&lease.id) =>
             {
                 let mut what = format!("attempt {attempt} of {job}");
-                if *scope != Scope::global() {
+                if **scope != Scope::global() {
                     let _ = write!(what, " for {scope}");
                 }
                 if let Some(slot_at) = slot_at {

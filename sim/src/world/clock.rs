@@ -80,8 +80,10 @@ impl ClockState {
         if self.is_frozen {
             return (0, passed);
         }
-        let rate = u128::from((1_000_000 + i64::from(self.drift_ppm)).unsigned_abs());
-        (u64::try_from(u128::from(passed) * rate / 1_000_000).unwrap_or(u64::MAX), 0)
+        let rate = (1_000_000 + i64::from(self.drift_ppm)).unsigned_abs();
+        let exactly = || u64::try_from(u128::from(passed) * u128::from(rate) / 1_000_000).unwrap_or(u64::MAX);
+        // Clocks are read at every step of every task, and a division of 128 bits is a call.
+        (passed.checked_mul(rate).map_or_else(exactly, |passed| passed / 1_000_000), 0)
     }
 
     fn monotonic_us(&self, true_us: u64) -> u64 {

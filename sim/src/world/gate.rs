@@ -18,7 +18,7 @@ use std::{
 };
 
 use tokio::{
-    runtime::Handle,
+    runtime::{Handle, RuntimeMetrics},
     task::{AbortHandle, JoinHandle},
 };
 
@@ -45,11 +45,6 @@ struct State {
     strays: u64,
     ending: bool,
     disturbance: Option<Arc<Disturbance>>,
-}
-
-/// Tasks of the executor that this thread runs in.
-fn alive() -> u64 {
-    Handle::try_current().map_or(0, |executor| executor.metrics().num_alive_tasks() as u64)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -132,7 +127,7 @@ impl Gate {
         let number = state.next_task;
         state.next_task += 1;
         state.tasks.insert(number, (Arc::clone(&slot), None));
-        Gated { gate: self.clone(), number, slot }
+        Gated { gate: self.clone(), number, slot, executor: None }
     }
 
     /// Starts a task behind the gate.
@@ -163,12 +158,21 @@ pub(super) struct Gated {
     gate: Gate,
     number: u64,
     slot: Slot,
+    /// What polls it, once it does.
+    executor: Option<RuntimeMetrics>,
+}
+
+impl Gated {
+    /// Tasks of the executor.
+    fn alive(&self) -> u64 {
+        self.executor.as_ref().map_or(0, |executor| executor.num_alive_tasks() as u64)
+    }
 }
 
 impl Future for Gated {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = lock(&self.gate.0);
         if state.mode == Mode::Paused {
             state.waiting.push(cx.waker().clone());
@@ -180,8 +184,12 @@ impl Future for Gated {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let (alive_before, started_before) = (alive(), state.next_task);
+        let started_before = state.next_task;
         drop(state);
+        if self.executor.is_none() {
+            self.executor = Handle::try_current().ok().map(|executor| executor.metrics());
+        }
+        let alive_before = self.alive();
         let mut slot = lock(&self.slot);
         let polled = match slot.as_mut() {
             Some(task) => task.as_mut().poll(cx),
@@ -190,7 +198,7 @@ impl Future for Gated {
         drop(slot);
         let mut state = lock(&self.gate.0);
         let started = state.next_task - started_before;
-        state.strays += alive().saturating_sub(alive_before + started);
+        state.strays += self.alive().saturating_sub(alive_before + started);
         polled
     }
 }

@@ -11,9 +11,9 @@ use crate::history::HostId;
 /// those that are lost. Dropping it says goodbye, if the link lets it.
 pub(super) trait Connection: Send {
     /// Sends; returns without knowing whether it arrives.
-    fn send(&mut self, message: Message) -> BoxFuture<'_, io::Result<()>>;
+    fn send(&mut self, message: Box<Message>) -> BoxFuture<'_, io::Result<()>>;
     /// The next message; an error when the other end is gone.
-    fn receive(&mut self) -> BoxFuture<'_, io::Result<Message>>;
+    fn receive(&mut self) -> BoxFuture<'_, io::Result<Box<Message>>>;
 }
 
 pub(super) type BoxConnection = Box<dyn Connection>;

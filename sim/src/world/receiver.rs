@@ -212,7 +212,7 @@ impl Receiver {
                 if let Some(effect) = call.effect.clone() {
                     self.received(effect, answer == CallAnswer::Done);
                 }
-                let received = What::CallReceived { incarnation, call, answer };
+                let received = What::CallReceived { incarnation, call: Box::new(call), answer };
                 self.world.record(HostId::Receiver(self.number), received);
                 answer
             }

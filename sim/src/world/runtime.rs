@@ -66,7 +66,7 @@ impl Observer for SimObserver {
         let incarnation = process.incarnation();
         match event.clone() {
             DriverEvent::HandlerStarted { lease, generation, attempt, job, scope, slot_at } => {
-                let subject = job.to_string();
+                let (subject, scope) = (job.to_string(), Box::new(scope));
                 process.record(What::HandlerStarted { incarnation, lease, generation, attempt, job, scope, slot_at });
                 // A lost reply means nothing here; every other strike works through the gate or the controller.
                 let _: Struck =

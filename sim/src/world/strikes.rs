@@ -223,6 +223,9 @@ impl Strikes {
     /// way.
     pub(super) fn reached(&self, point: TriggerPoint, subjects: &[&str], replica: u8) -> Struck {
         let mut inner = self.inner();
+        if !inner.is_waited_for(point) {
+            return Struck::No;
+        }
         let mut counts = vec![(None, inner.count_of(point, None))];
         for subject in BTreeSet::from_iter(subjects) {
             let of = Some((*subject).to_owned());
@@ -262,7 +265,7 @@ impl Strikes {
 impl Inner {
     /// What a trigger does to the request in hand, if one waited for it.
     fn aimed_at(&mut self, verb: &str) -> Option<Fate> {
-        if !self.triggers.iter().any(|trigger| trigger.after == TriggerPoint::Asked) {
+        if !self.is_waited_for(TriggerPoint::Asked) {
             return None;
         }
         let any = self.count_of(TriggerPoint::Asked, None);
@@ -284,6 +287,11 @@ impl Inner {
         };
         *self.fired.entry(trigger.kind()).or_default() += 1;
         Some(fate)
+    }
+
+    /// Else it need not be counted: triggers come only at the beginning.
+    fn is_waited_for(&self, point: TriggerPoint) -> bool {
+        self.triggers.iter().any(|trigger| trigger.after == point)
     }
 
     /// The trigger that waited for this event, of which these counts were just made.

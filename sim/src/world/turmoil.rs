@@ -180,7 +180,7 @@ impl Framed {
 }
 
 impl Connection for Framed {
-    fn send(&mut self, message: Message) -> BoxFuture<'_, io::Result<()>> {
+    fn send(&mut self, message: Box<Message>) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
             let mut frame = vec![0; 4];
             serde_json::to_writer(&mut frame, &message)?;
@@ -190,7 +190,7 @@ impl Connection for Framed {
         })
     }
 
-    fn receive(&mut self) -> BoxFuture<'_, io::Result<Message>> {
+    fn receive(&mut self) -> BoxFuture<'_, io::Result<Box<Message>>> {
         Box::pin(async {
             loop {
                 if let Some(frame) = self.frame()? {

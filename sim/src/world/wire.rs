@@ -122,12 +122,12 @@ macro_rules! messages {
         pub(super) enum Message { $($name($name),)* }
 
         $(impl Carried for $name {
-            fn wrap(self) -> Message {
-                Message::$name(self)
+            fn wrap(self) -> Box<Message> {
+                Box::new(Message::$name(self))
             }
 
-            fn unwrap(message: Message) -> Option<Self> {
-                if let Message::$name(content) = message { Some(content) } else { None }
+            fn unwrap(message: Box<Message>) -> Option<Self> {
+                if let Message::$name(content) = *message { Some(content) } else { None }
             }
         })*
     };
@@ -135,10 +135,10 @@ macro_rules! messages {
 
 messages! { Ask, Told, Deliver, Delivered }
 
-/// One sort of message.
+/// One sort of message. Boxed from end to end: on its way it is moved many times.
 pub(super) trait Carried: Sized {
-    fn wrap(self) -> Message;
-    fn unwrap(message: Message) -> Option<Self>;
+    fn wrap(self) -> Box<Message>;
+    fn unwrap(message: Box<Message>) -> Option<Self>;
 }
 
 pub(super) async fn send(connection: &mut BoxConnection, message: impl Carried) -> io::Result<()> {

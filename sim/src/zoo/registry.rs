@@ -187,5 +187,6 @@ pub const fn cage(mutant: Mutant) -> Cage {
         D29 => on_postgres("tests/tests/postgres/planted.rs::a_short_settlement_leaves_a_row_that_moved"),
         D30 => on_postgres("tests/tests/postgres/planted.rs::a_short_enqueue_makes_an_item_again"),
         D31 => on_postgres("tests/tests/postgres/planted.rs::a_bulk_enqueue_makes_an_item_again"),
+        D32 => on_postgres("tests/tests/postgres/planted.rs::a_key_is_not_looked_up_behind_its_insert"),
     }
 }

@@ -7,12 +7,12 @@ use libtest_mimic::Failed;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tourbillon::{
     model::{
-        Audit, ExecutionId, Incarnation, JobName, Limit, LockName, LockRef, Policy, Rate, State, Timestamp, Token,
-        transition::Charge,
+        Audit, ExecutionId, Incarnation, JobName, LeaseRef, Limit, LockName, LockRef, Policy, Rate, State, Timestamp,
+        Token, transition::Charge,
     },
     store::{
         AcquireLock, Claim, CleanItems, DatabaseClock, DeleteItems, DeleteOutcome, Enqueue, ManualClock, Prune,
-        Pruned, ReleaseLock, RenewLock, Reply, Rescue, Store, Verb,
+        Pruned, ReleaseLock, RenewLock, Reply, Rescue, Settle, Store, Verb,
     },
 };
 use tourbillon_pg::PgStore;
@@ -35,6 +35,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     ("held::an_item_that_a_prune_takes_is_not_deleted", an_item_that_a_prune_takes_is_not_deleted),
     ("held::a_row_that_another_claim_holds_is_not_set_aside", a_row_that_another_claim_holds_is_not_set_aside),
+    ("held::gates_are_locked_in_the_order_of_their_keys", gates_are_locked_in_the_order_of_their_keys),
 ];
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -368,19 +369,64 @@ fn a_row_that_another_claim_holds_is_not_set_aside(cluster: &'static Cluster) ->
         let mut set = Set::new(cluster).await?;
         crate::plan_due(&set.store, "job", 2, &crate::policy()).await?;
         let leases = crate::claim(&set.store, "job", 2).await?;
-        let found = |token: &dyn std::fmt::Display| {
-            let ids: Vec<_> = leases.iter().map(|lease| format!("'{}'", lease.id)).collect();
-            format!("null, '{token}', array[{}]::uuid[], '{{a,b}}'", ids.join(", "))
-        };
         let claimed_again = format!(
             "update tourbillon.execution set token = gen_random_uuid(), fence = fence + 1 where id = '{}'",
             leases[0].id
         );
-        let of_nobody = run(&set.store, &mut set.watcher, "set_aside", &found(&Uuid::nil())).await?;
+        let of_nobody =
+            run(&set.store, &mut set.watcher, "set_aside", &unreadable(Token(Uuid::nil()), &leases)).await?;
         assert_eq!(of_nobody, "0", "of another claim");
-        assert_eq!(set.run_while(&claimed_again, "set_aside", &found(&leases[0].token)).await?, "1");
+        assert_eq!(set.run_while(&claimed_again, "set_aside", &unreadable(leases[0].token, &leases)).await?, "1");
         let left = sqlx::query("select id::text from tourbillon.execution").fetch_all(&mut set.watcher).await?;
         assert_eq!(left.iter().map(|row| row.get(0)).collect::<Vec<String>>(), [leases[0].id.to_string()]);
         Ok(())
     })
+}
+
+/// Else two calls that leave several limits could each hold what the other waits for.
+fn gates_are_locked_in_the_order_of_their_keys(cluster: &'static Cluster) -> Result<(), Failed> {
+    const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    const HOLD: &str = "begin; select from tourbillon.limit_gate where key = 'e' for update";
+    const FREE: &str = "select key from tourbillon.limit_gate order by key for update skip locked";
+    crate::block_on(async {
+        for call in ["settle", "rescue", "set aside"] {
+            let mut set = Set::new(cluster).await?;
+            // On their page they are the other way round.
+            for key in KEYS.into_iter().rev() {
+                let limit = Some(Limit { key: key.to_owned(), max: 1 });
+                crate::plan_due(&set.store, "job", 1, &Policy { max_attempts: 1, limit, ..crate::policy() }).await?;
+            }
+            let leases = crate::claim(&set.store, "job", 8).await?;
+            let settlements = leases.iter().flat_map(|lease| crate::success(*lease).settlements).collect();
+            set.hold(HOLD).await?;
+            let Set { store, clock, holder, watcher } = &mut set;
+            let ends = async {
+                match call {
+                    "settle" => drop(store.call(crate::request(Settle { settlements })).await?),
+                    "rescue" => {
+                        clock.set(NOW + HOUR);
+                        store.call(crate::request(RESCUE)).await?;
+                    }
+                    _ => drop(run(store, watcher, "set_aside", &unreadable(leases[0].token, &leases)).await?),
+                }
+                Ok::<_, Failed>(())
+            };
+            let looks = async {
+                crate::until_one_waits(holder).await?;
+                let free = sqlx::query(FREE).fetch_all(&mut *holder).await?;
+                sqlx::raw_sql("commit").execute(holder).await?;
+                Ok::<_, Failed>(free.iter().map(|row| row.get(0)).collect::<Vec<String>>())
+            };
+            let (ended, free) = tokio::join!(ends, looks);
+            ended?;
+            assert_eq!(free?, KEYS[4..], "to {call} waits for one gate, holds those before it, and none behind it");
+        }
+        Ok(())
+    })
+}
+
+/// The arguments of `set_aside.sql`, from the claim with this token.
+fn unreadable(token: Token, leases: &[LeaseRef]) -> String {
+    let ids: Vec<_> = leases.iter().map(|lease| format!("'{}'", lease.id)).collect();
+    format!("null, '{token}', array[{0}]::uuid[], array[{0}]::text[]", ids.join(", "))
 }

@@ -1,4 +1,4 @@
-//! Owns the bugs that are planted in the short ways of this store (`docs/ZOO.md`): each is caught by a case that there is anyway, named by
+//! Owns the bugs that are planted in the statements of this store (`docs/ZOO.md`): each is caught by a case that there is anyway, named by
 //! what it is about. Without the bug that one passes: a case of this program in a trial of its own, one of conformance here.
 
 use std::{
@@ -22,7 +22,7 @@ use tourbillon_tests::{
     stores::Postgres,
 };
 
-use crate::{Case, Run, explain::prepare, held, onward, settle};
+use crate::{Case, Run, explain::prepare, held, onward, settle, transaction};
 
 /// Who has to notice.
 enum By {
@@ -58,6 +58,7 @@ bugs! {
     a_short_settlement_leaves_a_row_that_moved D29 by By::Case(settle::a_row_that_moves_while_the_short_way_waits_goes);
     a_short_enqueue_makes_an_item_again D30 by By::Conformance("enqueue", "id_that_is_taken_is_a_duplicate");
     a_bulk_enqueue_makes_an_item_again D31 by By::Conformance("enqueue", "taken_ids_in_a_batch_stop_nobody_else");
+    a_key_is_not_looked_up_behind_its_insert D32 by By::Case(transaction::a_key_whose_item_finished_meanwhile_counts);
 }
 
 /// Rows that tell of exceptions alone take the short ways.

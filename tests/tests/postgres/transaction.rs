@@ -210,7 +210,7 @@ fn enqueue(items: Vec<NewItem>) -> Enqueue {
 }
 
 /// Made and finished while another producer waited, with a snapshot from before.
-fn a_key_whose_item_finished_meanwhile_counts(cluster: &'static Cluster) -> Result<(), Failed> {
+pub(crate) fn a_key_whose_item_finished_meanwhile_counts(cluster: &'static Cluster) -> Result<(), Failed> {
     let dead = Outcome::Failed { failure: Failure::new(ErrorCode::handler_error(), "no"), retry: Retry::Never };
     crate::block_on(async {
         for (counts, end, is_duplicate) in [

@@ -123,7 +123,7 @@ pub fn apply(rows: &mut impl Rows, now: Timestamp, request: &Request) -> Result<
         Verb::ListSchedules(verb) => Reply::SchedulePage(SchedulePage { now, schedules: rows.list_schedules(verb)? }),
         Verb::ListPauses(verb) => Reply::PausePage(PausePage { now, pauses: rows.list_pauses(verb)? }),
         Verb::ListItems(verb) => Reply::ItemPage(ItemPage { now, items: rows.list_items(verb, now)? }),
-        Verb::ReadQueueStats(verb) => Reply::QueueStats(rate::queue_stats(rows, now, &verb.queue)?),
+        Verb::ReadQueueStats(verb) => Reply::QueueStats(rate::queue_stats(rows, now, &verb.queue)?.into()),
         Verb::UpdateItem(verb) => Reply::ItemUpdated(item::update(rows, now, verb)?),
         Verb::DeleteItems(verb) => Reply::ItemsDeleted(item::delete(rows, now, verb)?),
         Verb::CleanItems(verb) => Reply::ItemsCleaned(item::clean(rows, now, verb)?),

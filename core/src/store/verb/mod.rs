@@ -79,17 +79,32 @@ pub trait Operation: Into<Verb> + Clone + Send + 'static {
     fn reply(reply: Reply) -> Option<Self::Reply>;
 }
 
+/// As it is kept in [`Verb`] or [`Reply`]: what is large and seldom is in a box, or each claim that is sent would take its place.
+macro_rules! kept {
+    ($of:ident) => { $of };
+    ($of:ident boxed) => { Box<$of> };
+}
+
+macro_rules! opened {
+    ($kept:ident) => {
+        $kept
+    };
+    ($kept:ident boxed) => {
+        *$kept
+    };
+}
+
 macro_rules! verbs {
-    ($($(#[$doc:meta])* $verb:ident => $reply:ident as $name:literal;)*) => {
+    ($($(#[$doc:meta])* $verb:ident $([$verb_boxed:ident])? => $reply:ident $([$reply_boxed:ident])? as $name:literal;)*) => {
         /// Any request.
         #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
         #[serde(rename_all = "snake_case")]
-        pub enum Verb { $($(#[$doc])* $verb($verb),)* }
+        pub enum Verb { $($(#[$doc])* $verb(kept!($verb $($verb_boxed)?)),)* }
 
         /// Any reply.
         #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
         #[serde(rename_all = "snake_case")]
-        pub enum Reply { $(#[doc = concat!("To `", $name, "`.")] $reply($reply),)* }
+        pub enum Reply { $(#[doc = concat!("To `", $name, "`.")] $reply(kept!($reply $($reply_boxed)?)),)* }
 
         impl Verb {
             /// Names of all verbs, in the order of definition.
@@ -103,12 +118,12 @@ macro_rules! verbs {
 
         $(
             impl From<$verb> for Verb {
-                fn from(verb: $verb) -> Self { Self::$verb(verb) }
+                fn from(verb: $verb) -> Self { Self::$verb(verb.into()) }
             }
             impl Operation for $verb {
                 type Reply = $reply;
                 fn reply(reply: Reply) -> Option<$reply> {
-                    match reply { Reply::$reply(reply) => Some(reply), _ => None }
+                    match reply { Reply::$reply(reply) => Some(opened!(reply $($reply_boxed)?)), _ => None }
                 }
             }
         )*
@@ -145,11 +160,11 @@ verbs! {
     /// Gives finished executions another life.
     Requeue => Requeued as "requeue";
     /// Lists live and finished executions.
-    ListExecutions => ExecutionPage as "list_executions";
+    ListExecutions [boxed] => ExecutionPage as "list_executions";
     /// Lists the missed-slot ledger.
     ListSkipped => SkippedPage as "list_skipped";
     /// Lists audit events.
-    ListAudit => AuditPage as "list_audit";
+    ListAudit [boxed] => AuditPage as "list_audit";
     /// Counts live executions.
     ReadStats => Stats as "read_stats";
     /// Deletes old history, ledger entries and receipts.
@@ -167,25 +182,25 @@ verbs! {
     /// Lists the scopes of a job.
     ListScopes => ScopePage as "list_scopes";
     /// Lists executions, those that changed last first.
-    ListRecent => RecentPage as "list_recent";
+    ListRecent [boxed] => RecentPage as "list_recent";
     /// Stops a job on all replicas.
     PauseJob => JobPaused as "pause_job";
     /// Lets it go on.
     ResumeJob => JobResumed as "resume_job";
     /// Runs a job once, now.
-    TriggerJob => JobTriggered as "trigger_job";
+    TriggerJob [boxed] => JobTriggered as "trigger_job";
     /// Lists pauses.
     ListPauses => PausePage as "list_pauses";
     /// Gives a scope a schedule that the database keeps.
-    PutSchedule => SchedulePut as "put_schedule";
+    PutSchedule [boxed] => SchedulePut as "put_schedule";
     /// Takes it away.
-    RemoveSchedule => ScheduleRemoved as "remove_schedule";
+    RemoveSchedule [boxed] => ScheduleRemoved as "remove_schedule";
     /// Lists schedules that the database keeps.
-    ListSchedules => SchedulePage as "list_schedules";
+    ListSchedules [boxed] => SchedulePage as "list_schedules";
     /// Lists items of a queue.
-    ListItems => ItemPage as "list_items";
+    ListItems [boxed] => ItemPage as "list_items";
     /// Counts items of a queue, live and finished.
-    ReadQueueStats => QueueStats as "read_queue_stats";
+    ReadQueueStats => QueueStats [boxed] as "read_queue_stats";
     /// Changes a waiting item.
     UpdateItem => ItemUpdated as "update_item";
     /// Removes items.

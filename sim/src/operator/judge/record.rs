@@ -125,6 +125,7 @@ impl<'h> Record<'h> {
                     record.received.push(Received { event, at_us: at.at_us, now, outside, call, answer: *answer });
                 }
                 What::HandlerStarted { lease, job, scope, slot_at, .. } => {
+                    let scope = &**scope;
                     record.slots.insert(lease.id, (job, scope, *slot_at));
                     *record.starts.entry((job, scope, *slot_at)).or_default() += 1;
                 }

@@ -53,7 +53,7 @@ struct End {
     at: HostId,
     peer_at: HostId,
     open: bool,
-    inbox: VecDeque<Message>,
+    inbox: VecDeque<Box<Message>>,
     over: Option<io::ErrorKind>,
     reader: Option<Waker>,
     /// When the last message of this end arrives: none overtakes it.
@@ -92,13 +92,12 @@ struct Parcel {
     freight: Freight,
 }
 
-#[expect(clippy::large_enum_variant, reason = "most parcels are messages, and a box each would cost more")]
 enum Freight {
     /// Asks for a connection; with how often it was asked for before.
     Knock(u32),
     /// The connection is open.
     Welcome,
-    Message(Message),
+    Message(Box<Message>),
     /// The other end was closed.
     Goodbye,
     /// There is no such end, or nobody listens.
@@ -153,7 +152,7 @@ impl Fabric {
         }
     }
 
-    pub(super) fn send(&self, id: EndId, message: Message) -> io::Result<()> {
+    pub(super) fn send(&self, id: EndId, message: Box<Message>) -> io::Result<()> {
         let mut state = self.state();
         let Some(end) = state.ends.get(&id) else { return Err(io::ErrorKind::NotConnected.into()) };
         if let Some(over) = end.over {
@@ -164,7 +163,7 @@ impl Fabric {
         Ok(())
     }
 
-    pub(super) fn poll_received(&self, id: EndId, cx: &Context<'_>) -> Poll<io::Result<Message>> {
+    pub(super) fn poll_received(&self, id: EndId, cx: &Context<'_>) -> Poll<io::Result<Box<Message>>> {
         let mut state = self.state();
         let Some(end) = state.ends.get_mut(&id) else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         match (end.inbox.pop_front(), end.over) {

@@ -83,7 +83,7 @@ impl Bench {
     }
 }
 
-fn message(done: bool) -> Message {
+fn message(done: bool) -> Box<Message> {
     if done { CallAnswer::Done } else { CallAnswer::Failed }.wrap()
 }
 

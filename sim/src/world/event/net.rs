@@ -49,11 +49,11 @@ struct End {
 }
 
 impl Connection for End {
-    fn send(&mut self, message: Message) -> BoxFuture<'_, io::Result<()>> {
+    fn send(&mut self, message: Box<Message>) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move { self.fabric.send(self.id, message) })
     }
 
-    fn receive(&mut self) -> BoxFuture<'_, io::Result<Message>> {
+    fn receive(&mut self) -> BoxFuture<'_, io::Result<Box<Message>>> {
         Box::pin(poll_fn(|cx| self.fabric.poll_received(self.id, cx)))
     }
 }
