@@ -78,7 +78,7 @@ fn all_settled(docket: &mut Docket, track: &Track<'_>, shadows: &[Shadow], momen
 /// True time from the heal, or from the last step of the database clock after it, to the end of the run.
 fn healed_us(track: &Track<'_>) -> u64 {
     let mut calm_since = Some(0);
-    for event in &track.history.events {
+    for (_, event) in track.seldom() {
         match event.what {
             What::PhaseBegan { phase } => calm_since = (phase == Phase::Heal).then_some(event.at_us),
             What::ClockSet { .. } if event.host == HostId::Database => {

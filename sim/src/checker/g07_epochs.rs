@@ -241,9 +241,7 @@ fn collect<'h>(track: &Track<'h>) -> (Vec<Tick<'h>>, BTreeMap<HostId, i32>) {
     let mut ticks: Vec<Tick<'_>> = Vec::new();
     let mut running: BTreeMap<(Incarnation, RequestId), usize> = BTreeMap::new();
     let mut slowest: BTreeMap<HostId, i32> = BTreeMap::new();
-    let mut end_us = 0;
-    for (index, event) in track.history.events.iter().enumerate() {
-        end_us = event.at_us;
+    for (index, event) in track.seldom() {
         match &event.what {
             What::TickStarted { incarnation, tick, under: Some((lock, epoch)), .. } => {
                 running.insert((*incarnation, *tick), ticks.len());
@@ -294,6 +292,7 @@ fn collect<'h>(track: &Track<'h>) -> (Vec<Tick<'h>>, BTreeMap<HostId, i32>) {
             _ => {}
         }
     }
+    let end_us = track.history.events.last().map_or(0, |event| event.at_us);
     for tick in &mut ticks {
         stop(tick, end_us);
     }

@@ -7,7 +7,7 @@ use crate::history::What;
 pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("PANIC");
     docket.demand(true, &[], String::new);
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.seldom() {
         match &event.what {
             What::Panicked { message } => {
                 docket.demand(false, &[index], || format!("a task on {} panicked: {message}", event.host));

@@ -20,7 +20,7 @@ use tourbillon::{
 };
 
 use super::shadow::{Shadow, after_ms};
-use crate::history::{Effect, FinalState, History, HostId, JobFacts, RunFacts, STANDSTILL_PPM, What};
+use crate::history::{Effect, Event, FinalState, History, HostId, JobFacts, RunFacts, STANDSTILL_PPM, What};
 
 /// A history, sorted.
 pub(super) struct Track<'h> {
@@ -53,6 +53,8 @@ pub(super) struct Track<'h> {
     receipts_pruned_before: Option<Timestamp>,
     /// What was carried out and answered, repetitions left out. Gathered once: a dozen checkers walk through it.
     answered: Vec<Carried<'h>>,
+    /// See [`Track::seldom`].
+    seldom: Vec<usize>,
 }
 
 /// A request that was carried out: its event, the database clock then, itself, and the reply.
@@ -150,6 +152,18 @@ pub(super) fn charged(request: &Request, reply: &Reply) -> Vec<LeaseRef> {
     }
 }
 
+/// Whether it is left out of [`Track::seldom`].
+const fn is_frequent(what: &What) -> bool {
+    matches!(
+        what,
+        What::Invoked { .. }
+            | What::Applied { .. }
+            | What::ApplicationApplied { .. }
+            | What::Answered { .. }
+            | What::Staged { .. }
+    )
+}
+
 fn lost(history: &History) -> BTreeSet<usize> {
     let events = history.events.iter();
     let lost = events.filter_map(|event| if let What::FailedOver { lost } = &event.what { Some(lost) } else { None });
@@ -192,9 +206,13 @@ impl<'h> Track<'h> {
             receipts: BTreeMap::new(),
             receipts_pruned_before: None,
             answered: Vec::new(),
+            seldom: Vec::new(),
         };
         let mut clock = Timestamp::EPOCH;
         for (event, what) in history.events.iter().map(|event| &event.what).enumerate() {
+            if !is_frequent(what) {
+                track.seldom.push(event);
+            }
             match what {
                 What::Began { facts } => {
                     track.facts = Some(facts);
@@ -254,6 +272,11 @@ impl<'h> Track<'h> {
     /// The same and the commits that a fail-over lost later: what replicas were told at the time.
     pub(super) fn answered(&self) -> impl Iterator<Item = Carried<'h>> + '_ {
         self.answered.iter().copied()
+    }
+
+    /// The events that are neither of calls nor stages of units: an eighth of a history, for who asks for nothing else.
+    pub(super) fn seldom(&self) -> impl Iterator<Item = (usize, &'h Event)> + '_ {
+        self.seldom.iter().map(|event| (*event, &self.history.events[*event]))
     }
 
     /// The index of a (job, scope) that was planned or is in the facts.
