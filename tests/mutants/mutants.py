@@ -106,8 +106,8 @@ NEAREST = {
     "prune": ["prune", "rates", "stored_schedules", "pauses"], "prune_gates": ["postgres gate"],
     "read_cursors": ["plan", "pauses", "stored_schedules"], "read_due": ["claim"], "read_queue": ["items", "rates"],
     "read_stats": ["list", "rates"], "register": ["register", "plan"],
-    "requeue": ["requeue", "items", "enqueue", "limits", "postgres gate"], "rescue": ["rescue", "clock_steps", "postgres a_rescued"], "resume": ["pauses"],
-    "set_aside": ["unreadable", "postgres held::"], "settle": ["settle", "cancel", "limits"],
+    "requeue": ["requeue", "items", "enqueue", "limits", "postgres gate"], "rescue": ["rescue", "clock_steps", "postgres a_rescued", "postgres held::gates"], "resume": ["pauses"],
+    "set_aside": ["unreadable", "postgres held::"], "settle": ["settle", "cancel", "limits", "postgres held::gates"],
     "settle_plain": ["pooled::settle", "postgres settle"], "start": ["start", "claim"], "tell": ["notices"],
     "trigger": ["pauses", "postgres gate"], "update": ["items", "enqueue"],
 }

@@ -174,7 +174,9 @@ impl CheckedJob {
     }
 
     fn policy(&self, scope: &Scope) -> Policy {
-        self.rules().policy(&self.name, scope)
+        // They are described once: each slot that is made asks.
+        let rules = self.registration().rules.as_ref().expect("what is registered here has its rules");
+        rules.policy(&self.name, scope)
     }
 
     /// What operators are told.
