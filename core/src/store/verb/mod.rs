@@ -79,12 +79,13 @@ pub trait Operation: Into<Verb> + Clone + Send + 'static {
     fn reply(reply: Reply) -> Option<Self::Reply>;
 }
 
-/// As it is kept in [`Verb`] or [`Reply`]: what is large and seldom is in a box, or each claim that is sent would take its place.
+/// As it is kept in [`Verb`] or [`Reply`]: what is large and seldom is in a box, or every claim would take as much room.
 macro_rules! kept {
     ($of:ident) => { $of };
     ($of:ident boxed) => { Box<$of> };
 }
 
+/// Out of there.
 macro_rules! opened {
     ($kept:ident) => {
         $kept
