@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// 64 evenly drawn bits for the n-th draw of a host from a stream.
+#[inline]
 pub fn draw(seed: u64, stream: &str, host: u64, n: u64) -> u64 {
     // FNV-1a tells streams apart; the finaliser of splitmix64 makes neighbours independent.
     let name = stream
@@ -11,6 +12,7 @@ pub fn draw(seed: u64, stream: &str, host: u64, n: u64) -> u64 {
     [name, host, n].into_iter().fold(mix(seed), |state, part| mix(state ^ mix(part)))
 }
 
+#[inline]
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -2,6 +2,7 @@
 //! lets one of them win each step.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     pin::pin,
@@ -123,7 +124,7 @@ async fn round(shared: &Shared, superseded: &mut BTreeSet<JobName>) -> Result<Du
             let edits = edits(job, cursors, &targets, read.now);
             sometimes!("the schedule of one scope comes, changes or goes", !edits.is_empty());
             entries.extend(edits.into_iter().filter(|edit| edited.insert((edit.job.clone(), edit.scope.clone()))));
-            for (scope, target) in &targets {
+            for (scope, target) in &*targets {
                 if cursors.pauses.iter().any(|pause| pause.holds(&job.name, scope)) {
                     sometimes!("a pause keeps a scope from being planned");
                     continue;
@@ -155,7 +156,11 @@ fn retire(superseded: &mut BTreeSet<JobName>, job: &JobName) {
 }
 
 /// What the job runs for; `None` when its provider failed, which concerns no other job (P-13).
-async fn targets(shared: &Shared, job: &CheckedJob, stored: &[StoredSchedule]) -> Option<BTreeMap<Scope, Target>> {
+async fn targets<'j>(
+    shared: &Shared,
+    job: &'j CheckedJob,
+    stored: &[StoredSchedule],
+) -> Option<Cow<'j, BTreeMap<Scope, Target>>> {
     let mut asked = pin!(async { job.targets(stored).await });
     let guarded = poll_fn(|context| match guard(|| asked.as_mut().poll(context)) {
         Ok(polled) => polled.map(|answer| answer.map_err(|error| error.to_string())),

@@ -2,6 +2,7 @@
 //! hashes by which edits are noticed.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     sync::{Arc, OnceLock},
@@ -44,6 +45,8 @@ pub(crate) struct CheckedJob {
     pub(crate) handler: HandlerFn,
     /// Hashed once: every planning step compares it.
     pub(super) registration: OnceLock<Registration>,
+    /// Made once, where nobody need be asked: every round of planning goes through them.
+    pub(super) fixed_targets: OnceLock<BTreeMap<Scope, Target>>,
 }
 
 /// Who says which scopes there are, and whose schedule they have.
@@ -60,7 +63,7 @@ pub(super) enum Targets {
 }
 
 /// What there is to plan for one scope.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) planner: Planner,
     /// Of the schedule that the scope has to itself.
@@ -75,17 +78,21 @@ impl fmt::Debug for CheckedJob {
 
 impl CheckedJob {
     /// The scopes as of now, each with what to plan for it. `stored` is what the database keeps for this job.
-    pub(crate) async fn targets(&self, stored: &[StoredSchedule]) -> Result<BTreeMap<Scope, Target>, BoxError> {
+    pub(crate) async fn targets(
+        &self,
+        stored: &[StoredSchedule],
+    ) -> Result<Cow<'_, BTreeMap<Scope, Target>>, BoxError> {
         let target = |scope, schedule: &Schedule| {
             (scope, Target { planner: self.planner(schedule.clone()), schedule_hash: None })
         };
         match &self.targets {
             Targets::Fixed(scopes, schedule) => {
-                Ok(scopes.iter().map(|scope| target(scope.clone(), schedule)).collect())
+                let make = || scopes.iter().map(|scope| target(scope.clone(), schedule)).collect();
+                Ok(Cow::Borrowed(self.fixed_targets.get_or_init(make)))
             }
             Targets::Scopes(provider, schedule) => {
                 let scopes = provider.scopes().await?;
-                Ok(scopes.into_iter().map(|scope| target(scope, schedule)).collect())
+                Ok(Cow::Owned(scopes.into_iter().map(|scope| target(scope, schedule)).collect()))
             }
             Targets::Own(provider) => {
                 let mut targets = BTreeMap::new();
@@ -100,9 +107,11 @@ impl CheckedJob {
                         .into());
                     }
                 }
-                Ok(targets)
+                Ok(Cow::Owned(targets))
             }
-            Targets::Stored => Ok(stored.iter().filter_map(|stored| self.stored_target(stored)).collect()),
+            Targets::Stored => {
+                Ok(Cow::Owned(stored.iter().filter_map(|stored| self.stored_target(stored)).collect()))
+            }
         }
     }
 

@@ -349,6 +349,7 @@ impl Job {
             audit: self.audit,
             handler,
             registration: OnceLock::new(),
+            fixed_targets: OnceLock::new(),
             name,
         })
     }

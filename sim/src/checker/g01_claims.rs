@@ -97,6 +97,8 @@ fn claim(docket: &mut Docket, track: &Track<'_>, step: &Step<'_>, before: &Shado
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tourbillon::{
         model::{Fence, Reentry, RequestId, State, Token},
         store::{Claimed, Reply},
@@ -216,7 +218,7 @@ mod tests {
         // The second claim has the id of the first, but is carried out again.
         for event in &mut story.history.events[7..] {
             if let What::Applied { request, result: Ok(reply), .. } = &mut event.what {
-                request.id = RequestId(first.unwrap().0);
+                Arc::make_mut(request).id = RequestId(first.unwrap().0);
                 claimed(reply).executions[0].lease.as_mut().unwrap().token = Token(first.unwrap().0);
             }
         }

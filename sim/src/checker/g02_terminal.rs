@@ -15,6 +15,7 @@ use super::{
     Findings,
     docket::Docket,
     shadow::{Shadow, Stage},
+    topic::Topic,
     track::{Act, Remover, Step, Track},
 };
 use crate::history::What;
@@ -69,14 +70,14 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
 /// The settles that a driver called. One that ends its attempt in a handler's own transaction is none, and the driver
 /// may learn of it from a refusal.
 fn calls(track: &Track<'_>) -> BTreeSet<RequestId> {
-    let events = || track.history.events.iter();
-    let mut settles: BTreeSet<_> = events()
-        .filter_map(|event| match &event.what {
+    let mut settles: BTreeSet<_> = track
+        .about(&[Topic::Settle])
+        .filter_map(|(_, event)| match &event.what {
             What::Invoked { request, verb, .. } if verb == "settle" => Some(*request),
             _ => None,
         })
         .collect();
-    for event in events() {
+    for (_, event) in track.about(&[Topic::Application]) {
         if let What::ApplicationApplied { request, .. } = &event.what
             && let Some(with) = &request.with
         {

@@ -10,6 +10,7 @@ use tourbillon::{
 
 use super::{
     docket::Docket,
+    topic::Topic,
     track::{self, Track},
 };
 use crate::history::{Answer, What};
@@ -17,7 +18,7 @@ use crate::history::{Answer, What};
 pub(super) fn judge(docket: &mut Docket, track: &Track<'_>) {
     let mut sent: BTreeMap<RequestId, &[LeaseRef]> = BTreeMap::new();
     let mut known: BTreeSet<(Incarnation, LeaseRef)> = BTreeSet::new();
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(&[Topic::Claim, Topic::Start, Topic::Other]) {
         match &event.what {
             What::Invoked { request, verb, leases, .. } if verb == "start" => {
                 sent.insert(*request, leases);

@@ -11,6 +11,7 @@ use super::{
     docket::Docket,
     g05_future, g05_runs, g05_slots, g05_told, g05_window,
     shadow::{Shadow, Stage},
+    topic::Topic,
     track::{Act, Track},
 };
 use crate::history::{HostId, Phase, RunFacts, What, micros};
@@ -78,7 +79,7 @@ fn all_settled(docket: &mut Docket, track: &Track<'_>, shadows: &[Shadow], momen
 /// True time from the heal, or from the last step of the database clock after it, to the end of the run.
 fn healed_us(track: &Track<'_>) -> u64 {
     let mut calm_since = Some(0);
-    for (_, event) in track.seldom() {
+    for (_, event) in track.about(&[Topic::Other]) {
         match event.what {
             What::PhaseBegan { phase } => calm_since = (phase == Phase::Heal).then_some(event.at_us),
             What::ClockSet { .. } if event.host == HostId::Database => {

@@ -9,7 +9,7 @@ use tourbillon::{
     store::{ErrorKind, Verb},
 };
 
-use super::{docket::Docket, track::Track};
+use super::{docket::Docket, topic::Topic, track::Track};
 use crate::history::{HostId, What};
 
 /// A replica has at most this long something else to say before, and says that first: twice the patience of a settle.
@@ -24,7 +24,7 @@ struct Ended {
 pub(super) fn judge(docket: &mut Docket, track: &Track<'_>) {
     let mut told: BTreeSet<LeaseRef> = BTreeSet::new();
     let mut untold: BTreeMap<(Incarnation, LeaseRef), Ended> = BTreeMap::new();
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(&[Topic::Settle, Topic::Other]) {
         match &event.what {
             What::Applied { request, result: Err(error), .. } => {
                 if let Verb::Settle(_) = &request.verb {
@@ -102,8 +102,7 @@ mod tests {
             let mut story = Story::new();
             story.make(1).run(1).effect(1);
             let settlements = vec![tourbillon::store::Settlement::of(story.lease(1), succeeded())];
-            let request = Request { id: RequestId(Uuid::from_u128(9)), verb: Settle { settlements }.into() };
-            let request = Box::new(request);
+            let request = Request { id: RequestId(Uuid::from_u128(9)), verb: Settle { settlements }.into() }.into();
             let now = story.now();
             story.record(HostId::Database, What::Applied { request, now, result: Err(StoreError::new(kind, "no")) });
             story

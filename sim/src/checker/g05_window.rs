@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use tourbillon::{
     model::{Incarnation, RequestId, Timestamp},
     plan::CatchUp,
-    store::{PlanOutcome, Reply, Verb},
+    store::{PlanOutcome, Reply, Request, Verb},
 };
 
-use super::{docket::Docket, track::Track};
+use super::{docket::Docket, topic::Topic, track::Track};
 use crate::history::{Answer, What};
 
 #[derive(Default)]
@@ -24,8 +24,9 @@ struct Judge {
 
 pub(super) fn judge(docket: &mut Docket, track: &Track<'_>) {
     let mut judge = Judge::default();
-    let mut applied = track.applied().peekable();
-    for (index, event) in track.history.events.iter().enumerate() {
+    let is_of_plan = |request: &Request| matches!(request.verb, Verb::Plan(_) | Verb::ReadCursors(_));
+    let mut applied = track.applied().filter(|(_, _, request, _)| is_of_plan(request)).peekable();
+    for (index, event) in track.about(&[Topic::Plan]) {
         match &event.what {
             What::Invoked { incarnation, request, verb, .. } if verb == "plan" => {
                 if let Some(now) = judge.known.get(incarnation) {

@@ -13,7 +13,7 @@ use tourbillon::{
     store::{Reply, Verb},
 };
 
-use super::{Findings, docket::Docket, g07_held, g07_refused, track::Track};
+use super::{Findings, docket::Docket, g07_held, g07_refused, topic::Topic, track::Track};
 use crate::history::{HostId, STANDSTILL_PPM, What};
 
 /// A lock as it must be if every accepted write did what is promised.
@@ -241,7 +241,7 @@ fn collect<'h>(track: &Track<'h>) -> (Vec<Tick<'h>>, BTreeMap<HostId, i32>) {
     let mut ticks: Vec<Tick<'_>> = Vec::new();
     let mut running: BTreeMap<(Incarnation, RequestId), usize> = BTreeMap::new();
     let mut slowest: BTreeMap<HostId, i32> = BTreeMap::new();
-    for (index, event) in track.seldom() {
+    for (index, event) in track.about(&[Topic::Other]) {
         match &event.what {
             What::TickStarted { incarnation, tick, under: Some((lock, epoch)), .. } => {
                 running.insert((*incarnation, *tick), ticks.len());

@@ -8,7 +8,7 @@ use tourbillon::{
     store::{Reply, Verb},
 };
 
-use super::{docket::Docket, track::Track};
+use super::{docket::Docket, topic::Topic, track::Track};
 use crate::history::{Answer, HostId, RunFacts, What, micros};
 
 /// A lock as one process has it.
@@ -33,7 +33,7 @@ struct Judge<'h> {
 pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts, slowest_ppm: &BTreeMap<HostId, i32>) {
     let mut judge = Judge::default();
     let tolerance_us = micros(facts.granularity).saturating_mul(2);
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(&[Topic::Lock, Topic::Other]) {
         match &event.what {
             What::Invoked { request, verb, .. } if matches!(&**verb, "acquire_lock" | "renew_lock") => {
                 judge.sent.entry(*request).or_insert(event.at_us);

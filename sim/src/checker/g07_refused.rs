@@ -8,7 +8,7 @@ use tourbillon::{
     store::{Reply, Verb},
 };
 
-use super::{docket::Docket, track::Track};
+use super::{docket::Docket, topic::Topic, track::Track};
 use crate::history::{Answer, HostId, What};
 
 /// A lock as one process had it.
@@ -30,7 +30,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>) {
     let mut judge = Judge::default();
     let granularity = track.facts.map(|facts| facts.granularity).unwrap_or_default();
     let tolerance_us = u64::try_from(granularity.as_micros()).unwrap_or(u64::MAX).saturating_mul(2);
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(&[Topic::Lock, Topic::Other]) {
         match &event.what {
             What::Applied { request, result: Ok(Reply::LockRenewed(renewed)), .. } => {
                 if let (Verb::RenewLock(verb), Err(_)) = (&request.verb, &renewed.outcome) {

@@ -13,6 +13,7 @@ use tourbillon::{
 use super::{
     Findings,
     docket::Docket,
+    topic::Topic,
     track::{Act, Track},
 };
 use crate::history::{Answer, Effect, HostId, What};
@@ -71,7 +72,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         held_up: BTreeMap::new(),
     };
     judge.superseded_writes();
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(&[Topic::Claim, Topic::Start, Topic::Heartbeat, Topic::Settle, Topic::Other]) {
         match &event.what {
             What::Invoked { request, verb, .. } if is_of_leases(verb) => {
                 judge.calls.entry(*request).or_default().sent.get_or_insert((index, event.at_us));

@@ -223,6 +223,8 @@ fn operator(track: &Track<'_>, step: &Step<'_>) -> Actor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tourbillon::{
         model::{Audit, AuditKey, OperatorName, Scope, SkipReason, State::*, transition},
         store::TriggerOutcome,
@@ -459,7 +461,7 @@ mod tests {
             // That it expires is in its request.
             story.history.events.iter_mut().for_each(|event| {
                 if let What::Applied { request, .. } = &mut event.what
-                    && let Verb::Enqueue(enqueue) = &mut request.verb
+                    && let Verb::Enqueue(enqueue) = &mut Arc::make_mut(request).verb
                 {
                     enqueue.items[0].ttl_ms = Some(500);
                 }

@@ -8,7 +8,7 @@ use tourbillon::{
     store::{ErrorKind, Migrated, Reply, Verb},
 };
 
-use super::{Findings, docket::Docket, track::Track};
+use super::{Findings, docket::Docket, topic::Topic, track::Track};
 use crate::history::{Answer, Boot, HostId, What};
 
 /// The steps that the database has, oldest first: the event of each, and the version that it made.
@@ -53,7 +53,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     }
     let newest = newest(track);
     let (mut ledger, mut told) = (Ledger::default(), Told::default());
-    for (event, recorded) in track.history.events.iter().enumerate() {
+    for (event, recorded) in track.about(Topic::CALLS_AND_OTHER) {
         let version = ledger.version();
         match &recorded.what {
             What::Applied { request, result, .. } => {
@@ -114,7 +114,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
 
 /// The newest version that any replica knows.
 fn newest(track: &Track<'_>) -> u32 {
-    let known = track.history.events.iter().filter_map(|event| match &event.what {
+    let known = track.about(&[Topic::Call]).filter_map(|(_, event)| match &event.what {
         What::Applied { request, .. } => match &request.verb {
             Verb::Migrate(verb) => Some(verb.known),
             _ => None,

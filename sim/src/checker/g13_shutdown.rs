@@ -13,6 +13,7 @@ use tourbillon::{
 use super::{
     Findings,
     docket::Docket,
+    topic::Topic,
     track::{self, Track},
 };
 use crate::history::{Answer, ShutdownOutcome, What};
@@ -36,7 +37,7 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut given_back: BTreeSet<LeaseRef> = BTreeSet::new();
     // Leases that a request charged.
     let mut charged: BTreeMap<RequestId, Vec<LeaseRef>> = BTreeMap::new();
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(Topic::CALLS_AND_OTHER) {
         match &event.what {
             What::Applied { request, result: Ok(reply), .. } => {
                 charged.insert(request.id, track::charged(request, reply));

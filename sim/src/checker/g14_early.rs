@@ -11,7 +11,7 @@ use tourbillon::{
     store::{Reply, Verb},
 };
 
-use super::{docket::Docket, track::Track};
+use super::{docket::Docket, topic::Topic, track::Track};
 use crate::history::{Answer, HostId, RunFacts, What};
 
 /// From the answer to the first poll, generously.
@@ -29,7 +29,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
     let mut sent: BTreeMap<RequestId, BTreeSet<LeaseRef>> = BTreeMap::new();
     let mut charged: BTreeMap<(Incarnation, LeaseRef), Charged> = BTreeMap::new();
     let mut held_up: BTreeMap<HostId, u64> = BTreeMap::new();
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(&[Topic::Start, Topic::Settle, Topic::Other]) {
         match &event.what {
             What::Applied { request, result: Ok(Reply::Started(started)), .. } => {
                 let Verb::Start(start) = &request.verb else { continue };

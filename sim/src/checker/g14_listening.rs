@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tourbillon::model::Incarnation;
 
-use super::{docket::Docket, quiet::Quiet, track::Track};
+use super::{docket::Docket, quiet::Quiet, topic::Topic, track::Track};
 use crate::history::{RunFacts, What, micros};
 
 /// The longest pause of a replica that cannot listen, and again, and what a probe and a new listener take.
@@ -16,7 +16,7 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
     let mut quiet = Quiet::default();
     // Who listens, and when it was last known to hear: true time, event.
     let mut heard: BTreeMap<Incarnation, (u64, usize)> = BTreeMap::new();
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in track.about(&[Topic::Other]) {
         if let Some(since_us) = quiet.since_us() {
             for (incarnation, (heard_us, heard)) in &mut heard {
                 let deaf_us = event.at_us.saturating_sub(since_us.max(*heard_us));

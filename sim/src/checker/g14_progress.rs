@@ -15,6 +15,7 @@ use super::{
     docket::Docket,
     g14_early, g14_listening, g14_pickup, g14_renewals, g14_schedule, g14_ticks,
     shadow::Stage,
+    topic::Topic,
     track::{Act, Track},
 };
 use crate::history::{HostId, RunFacts, What};
@@ -109,12 +110,13 @@ impl Awake {
 
 /// Transmissions under way.
 struct Calls {
-    /// Of a process, in the order in which they were sent. They are few at a time.
-    open: BTreeMap<Incarnation, Vec<Open>>,
+    /// In the order in which they were sent. They are few at a time.
+    open: Vec<Open>,
     limit: u128,
 }
 
 struct Open {
+    incarnation: Incarnation,
     request: RequestId,
     event: usize,
     host: HostId,
@@ -126,8 +128,8 @@ struct Open {
 fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
     let mut awake: BTreeMap<HostId, Awake> = BTreeMap::new();
     let limit = (facts.call_timeout + facts.granularity).as_micros() * 1_000_000;
-    let mut calls = Calls { open: BTreeMap::new(), limit };
-    for (index, event) in track.history.events.iter().enumerate() {
+    let mut calls = Calls { open: Vec::new(), limit };
+    for (index, event) in track.about(Topic::CALLS_AND_OTHER) {
         let mut clock = || awake.entry(event.host).or_default().advance(event.at_us);
         match &event.what {
             What::ClockSet { drift_ppm, .. } => {
@@ -142,31 +144,22 @@ fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
             What::Invoked { incarnation, request, .. } => {
                 let awake = awake.entry(event.host).or_default();
                 let (since, rate) = (awake.advance(event.at_us), awake.rate());
-                let open = Open { request: *request, event: index, host: event.host, since, rate };
-                calls.open.entry(*incarnation).or_default().push(open);
+                let (incarnation, request) = (*incarnation, *request);
+                calls.open.push(Open { incarnation, request, event: index, host: event.host, since, rate });
             }
             What::Answered { incarnation, request, .. } => {
                 let now = clock();
-                if let Some(open) = calls.open.get_mut(incarnation)
-                    && let Some(first) = open.iter().position(|call| call.request == *request)
-                {
-                    demand(docket, calls.limit, &open.remove(first), (now, index));
+                let is_it = |call: &Open| call.request == *request && call.incarnation == *incarnation;
+                if let Some(first) = calls.open.iter().position(is_it) {
+                    demand(docket, calls.limit, &calls.open.remove(first), (now, index));
                 }
             }
             What::Crashed { incarnation, .. } | What::ShutdownEnded { incarnation, .. } => {
                 let now = clock();
-                calls.close(docket, *incarnation, |_| now, index);
+                calls.close(docket, |call| call.incarnation == *incarnation, |_| now, index);
             }
             What::Ended { .. } => {
-                let processes: Vec<_> = calls.open.keys().copied().collect();
-                for incarnation in processes {
-                    calls.close(
-                        docket,
-                        incarnation,
-                        |host| awake.entry(host).or_default().advance(event.at_us),
-                        index,
-                    );
-                }
+                calls.close(docket, |_| true, |host| awake.entry(host).or_default().advance(event.at_us), index);
             }
             _ => {}
         }
@@ -174,15 +167,15 @@ fn every_call_ends(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
 }
 
 impl Calls {
-    /// The process ended: what was under way need not be answered any more, but may not have been overdue.
+    /// Processes ended: what they had under way need not be answered any more, but may not have been overdue.
     fn close(
         &mut self,
         docket: &mut Docket,
-        incarnation: Incarnation,
+        mut is_over: impl FnMut(&Open) -> bool,
         mut now: impl FnMut(HostId) -> u128,
         event: usize,
     ) {
-        for call in self.open.remove(&incarnation).into_iter().flatten() {
+        for call in self.open.extract_if(.., |call| is_over(call)) {
             demand(docket, self.limit, &call, (now(call.host), event));
         }
     }

@@ -12,6 +12,7 @@ use tourbillon::model::{Incarnation, LeaseRef, RequestId};
 
 use super::{
     docket::Docket,
+    topic::Topic,
     track::{self, Track},
 };
 use crate::history::{Answer, HostId, RunFacts, What};
@@ -50,7 +51,9 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
         policy.map(|policy| policy.lease_ms.saturating_mul(1_000) / 3)
     };
     let granularity_us = u64::try_from(facts.granularity.as_micros()).unwrap_or(u64::MAX);
-    for (index, event) in track.history.events.iter().enumerate() {
+    for (index, event) in
+        track.about(&[Topic::Claim, Topic::Start, Topic::Heartbeat, Topic::Settle, Topic::Lock, Topic::Other])
+    {
         let at_us = event.at_us;
         let begun = |bound_us: u64| Open {
             host: event.host,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tourbillon::store::{PlanOutcome, Reply, Request, Verb};
 
-use super::{docket::Docket, quiet::Quiet, track::Track};
+use super::{docket::Docket, quiet::Quiet, topic::Topic, track::Track};
 use crate::history::{RunFacts, micros};
 
 /// How long after the last fault everything that was under way then has come to an end.
@@ -21,10 +21,12 @@ pub(super) fn judge(docket: &mut Docket, track: &Track<'_>, facts: &RunFacts) {
     let mut quiet = Quiet::default();
     // An operator's hand, or an edit.
     let mut moved_us = 0;
-    let mut applied = track.applied().peekable();
-    for (index, event) in track.history.events.iter().enumerate() {
-        quiet.see(event);
-        let Some((_, now, request, reply)) = applied.next_if(|(at, ..)| *at == index) else { continue };
+    let mut others = track.about(&[Topic::Other]).peekable();
+    for (index, now, request, reply) in track.applied() {
+        while let Some((_, other)) = others.next_if(|(other, _)| *other < index) {
+            quiet.see(other);
+        }
+        let event = &track.history.events[index];
         if is_move(request, reply) {
             moved_us = event.at_us;
         }

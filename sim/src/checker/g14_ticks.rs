@@ -8,7 +8,7 @@ use tourbillon::{
     service::HaMode,
 };
 
-use super::{docket::Docket, track::Track};
+use super::{docket::Docket, topic::Topic, track::Track};
 use crate::history::{HostId, Phase, RunFacts, ServiceFacts, What};
 
 pub(super) fn judge(track: &Track<'_>, docket: &mut Docket) {
@@ -27,7 +27,7 @@ pub(super) fn judge(track: &Track<'_>, docket: &mut Docket) {
 
 fn one_at_a_time(track: &Track<'_>, docket: &mut Docket) {
     let mut running: BTreeMap<(Incarnation, &ServiceName), (RequestId, usize)> = BTreeMap::new();
-    for (index, event) in track.seldom() {
+    for (index, event) in track.about(&[Topic::Other]) {
         match &event.what {
             What::TickStarted { incarnation, tick, service, .. } => {
                 let before = running.insert((*incarnation, service), (*tick, index));
@@ -54,7 +54,7 @@ fn ticks_after_heal(track: &Track<'_>, docket: &mut Docket, facts: &RunFacts, se
     for host in hosts {
         // The last tick in the present phase, or the beginning of the phase.
         let mut last: Option<(usize, u64)> = None;
-        for (index, event) in track.seldom() {
+        for (index, event) in track.about(&[Topic::Other]) {
             let is_tick = matches!(&event.what, What::TickStarted { service: name, .. } if *name == service.service)
                 && host.is_none_or(|host| host == event.host);
             let begins = match &event.what {

@@ -57,6 +57,7 @@ mod story_life;
 mod story_locks;
 #[cfg(test)]
 mod story_queue;
+mod topic;
 mod track;
 
 use std::fmt;

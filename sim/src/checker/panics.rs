@@ -1,13 +1,13 @@
 //! PANIC: no task panicked, and none runs where pause, crash and shutdown do not reach it. (The panics that a scenario
 //! plans are handler ends, not `Panicked` events.)
 
-use super::{Findings, docket::Docket, track::Track};
+use super::{Findings, docket::Docket, topic::Topic, track::Track};
 use crate::history::What;
 
 pub(super) fn judge(track: &Track<'_>) -> Findings {
     let mut docket = Docket::new("PANIC");
     docket.demand(true, &[], String::new);
-    for (index, event) in track.seldom() {
+    for (index, event) in track.about(&[Topic::Other]) {
         match &event.what {
             What::Panicked { message } => {
                 docket.demand(false, &[index], || format!("a task on {} panicked: {message}", event.host));

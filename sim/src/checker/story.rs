@@ -2,7 +2,7 @@
 //! the history. It starts with one job on a grid of one minute, leases of 30 s and 3 attempts. What it says of executions,
 //! queues and locks is in `story_life`, `story_queue` and `story_locks`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tourbillon::{
     model::{
@@ -258,7 +258,7 @@ impl Story {
     /// Changes the last applied request after the fact.
     pub(super) fn forge(&mut self, change: impl FnOnce(&mut Verb, &mut Reply)) -> &mut Self {
         let applied = self.history.events.iter_mut().rev().find_map(|event| match &mut event.what {
-            What::Applied { request, result: Ok(reply), .. } => Some((&mut request.verb, reply)),
+            What::Applied { request, result: Ok(reply), .. } => Some((&mut Arc::make_mut(request).verb, reply)),
             _ => None,
         });
         let (verb, reply) = applied.expect("a request was applied");

@@ -19,7 +19,10 @@ use tourbillon::{
     },
 };
 
-use super::shadow::{Shadow, after_ms};
+use super::{
+    shadow::{Shadow, after_ms},
+    topic::{Topic, Topics},
+};
 use crate::history::{Effect, Event, FinalState, History, HostId, JobFacts, RunFacts, STANDSTILL_PPM, What};
 
 /// A history, sorted.
@@ -53,8 +56,7 @@ pub(super) struct Track<'h> {
     receipts_pruned_before: Option<Timestamp>,
     /// What was carried out and answered, repetitions left out. Gathered once: a dozen checkers walk through it.
     answered: Vec<Carried<'h>>,
-    /// See [`Track::seldom`].
-    seldom: Vec<usize>,
+    topics: Topics,
 }
 
 /// A request that was carried out: its event, the database clock then, itself, and the reply.
@@ -152,27 +154,14 @@ pub(super) fn charged(request: &Request, reply: &Reply) -> Vec<LeaseRef> {
     }
 }
 
-/// Whether it is left out of [`Track::seldom`].
-const fn is_frequent(what: &What) -> bool {
-    matches!(
-        what,
-        What::Invoked { .. }
-            | What::Applied { .. }
-            | What::ApplicationApplied { .. }
-            | What::Answered { .. }
-            | What::Staged { .. }
-    )
-}
-
-fn lost(history: &History) -> BTreeSet<usize> {
-    let events = history.events.iter();
-    let lost = events.filter_map(|event| if let What::FailedOver { lost } = &event.what { Some(lost) } else { None });
+fn lost<'h>(seldom: impl Iterator<Item = &'h Event>) -> BTreeSet<usize> {
+    let lost = seldom.filter_map(|event| if let What::FailedOver { lost } = &event.what { Some(lost) } else { None });
     lost.flatten().copied().collect()
 }
 
-fn standstills(history: &History) -> BTreeMap<HostId, Vec<(u64, u64)>> {
+fn standstills<'h>(seldom: impl Iterator<Item = &'h Event>) -> BTreeMap<HostId, Vec<(u64, u64)>> {
     let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for event in &history.events {
+    for event in seldom {
         let What::ClockSet { drift_ppm, .. } = event.what else { continue };
         let last = all.get_mut(&event.host).and_then(|spans: &mut Vec<(u64, u64)>| spans.last_mut());
         let open = last.filter(|span| span.1 == u64::MAX);
@@ -187,6 +176,8 @@ fn standstills(history: &History) -> BTreeMap<HostId, Vec<(u64, u64)>> {
 
 impl<'h> Track<'h> {
     pub(super) fn of(history: &'h History) -> Self {
+        let topics = Topics::of(&history.events);
+        let seldom = || topics.about(&[Topic::Other]).map(|event| &history.events[event]);
         let mut track = Self {
             history,
             facts: None,
@@ -196,8 +187,8 @@ impl<'h> Track<'h> {
             steps: Vec::new(),
             broken_repeats: Vec::new(),
             lost_charges: BTreeSet::new(),
-            lost: lost(history),
-            standstills: standstills(history),
+            lost: lost(seldom()),
+            standstills: standstills(seldom()),
             history_pruned_before: None,
             index: BTreeMap::new(),
             series_index: BTreeMap::new(),
@@ -206,13 +197,10 @@ impl<'h> Track<'h> {
             receipts: BTreeMap::new(),
             receipts_pruned_before: None,
             answered: Vec::new(),
-            seldom: Vec::new(),
+            topics,
         };
         let mut clock = Timestamp::EPOCH;
         for (event, what) in history.events.iter().map(|event| &event.what).enumerate() {
-            if !is_frequent(what) {
-                track.seldom.push(event);
-            }
             match what {
                 What::Began { facts } => {
                     track.facts = Some(facts);
@@ -274,9 +262,9 @@ impl<'h> Track<'h> {
         self.answered.iter().copied()
     }
 
-    /// The events that are neither of calls nor stages of units: an eighth of a history, for who asks for nothing else.
-    pub(super) fn seldom(&self) -> impl Iterator<Item = (usize, &'h Event)> + '_ {
-        self.seldom.iter().map(|event| (*event, &self.history.events[*event]))
+    /// The events about any of these topics, in true order.
+    pub(super) fn about<'t>(&'t self, topics: &[Topic]) -> impl Iterator<Item = (usize, &'h Event)> + use<'t, 'h> {
+        self.topics.about(topics).map(|event| (event, &self.history.events[event]))
     }
 
     /// The index of a (job, scope) that was planned or is in the facts.

@@ -1,6 +1,6 @@
 //! The events of a history.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -122,8 +122,9 @@ pub enum What {
     },
     /// The database carried out a request: the truth. Also when nobody heard of it. Host: database.
     Applied {
-        /// The request as applied. (Boxed, as are others below: a history is made of events of one size, which checkers walk through.)
-        request: Box<Request>,
+        /// The request as applied. (Elsewhere, as are others below: a history is made of events of one size, which checkers walk through.
+        /// Shared with whoever sent it.)
+        request: Arc<Request>,
         /// The database clock at that moment.
         now: Timestamp,
         /// What it answered, whether or not the answer arrived.
@@ -133,7 +134,7 @@ pub enum What {
     /// same transaction has an `Applied` event of its own just before. Host: database.
     ApplicationApplied {
         /// The request as applied.
-        request: Box<ApplicationRequest>,
+        request: Arc<ApplicationRequest>,
         /// The database clock at that moment.
         now: Timestamp,
         /// What it answered, whether or not the answer arrived.

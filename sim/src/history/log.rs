@@ -15,6 +15,9 @@ use super::{Event, HostId, What};
 /// How much of a history is written or hashed at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
+/// Stands before a number that takes eight bytes, where others take the one that they are.
+const LONG: u8 = u8::MAX;
+
 /// As many as a long run has: a list that grows is copied time and again. What is not used of it takes no memory but addresses.
 const EVENTS_AT_FIRST: usize = 1 << 17;
 
@@ -104,6 +107,24 @@ impl Hasher for Feed {
         }
     }
 
+    /// How long something is, which nearly always fits a byte.
+    #[inline]
+    fn write_usize(&mut self, length: usize) {
+        match u8::try_from(length) {
+            Ok(short) if short != LONG => self.write(&[short]),
+            _ => {
+                self.write(&[LONG]);
+                self.write(&length.to_ne_bytes());
+            }
+        }
+    }
+
+    /// Which variant of an enum it is.
+    #[inline]
+    fn write_isize(&mut self, variant: isize) {
+        self.write_usize(variant.cast_unsigned());
+    }
+
     fn finish(&self) -> u64 {
         unreachable!("a history's hash has more than 64 bits")
     }
@@ -156,5 +177,22 @@ impl Recorder {
     /// Takes the history out.
     pub fn finish(&self) -> History {
         self.with(|inner| History { events: std::mem::take(&mut inner.events) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_number_takes_a_byte_and_a_long_one_nine() {
+        let written = |number| {
+            let mut feed = Feed { digest: Sha256::new(), bytes: Vec::new() };
+            feed.write_usize(number);
+            feed.bytes
+        };
+        let long = |number: usize| [&[LONG][..], &number.to_ne_bytes()].concat();
+        assert_eq!([written(0), written(254)], [[0], [254]]);
+        assert_eq!([written(255), written(256)], [long(255), long(256)]);
     }
 }

@@ -54,10 +54,23 @@ pub(super) fn wait(duration: Duration) -> tokio::time::Sleep {
 /// A replica's clocks. The monotonic one has a rate, and may stand still; the wall clock follows it at an offset that
 /// can jump, and does not stand still with it. Wall never touches monotonic.
 #[derive(Clone)]
-pub struct HostClock {
+pub struct HostClock(Arc<Inner>);
+
+/// Shared by all that read it: every timer does, and a share of each part would cost more than the reading.
+struct Inner {
     truth: TrueTime,
     epoch: Timestamp,
-    state: Arc<Mutex<ClockState>>,
+    state: Mutex<ClockState>,
+}
+
+/// A wait, as it is set.
+pub(super) struct Timer {
+    /// When it is over, by the monotonic clock.
+    pub(super) until: Monotonic,
+    /// What it takes of true time, if nothing happens to the clock.
+    pub(super) wait: Duration,
+    /// For how long the clock had stood still when it was set.
+    pub(super) stood_still: Duration,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -94,6 +107,17 @@ impl ClockState {
         self.stood_still_us + self.passed_us(true_us).1
     }
 
+    fn true_duration(&self, local: Duration) -> Duration {
+        let rate = (1_000_000 + i64::from(self.drift_ppm)).unsigned_abs();
+        let nanos = local.as_nanos();
+        // As above: without a division of 128 bits where there is no need for one.
+        let us = match u64::try_from(nanos * 1_000) {
+            Ok(short) => short.div_ceil(rate),
+            Err(_) => u64::try_from((nanos * 1_000).div_ceil(u128::from(rate))).unwrap_or(u64::MAX),
+        };
+        Duration::from_micros(us)
+    }
+
     /// Before a change of rate: what has passed so far passed at the old one.
     fn settle(&mut self, true_us: u64) {
         self.monotonic_us = self.monotonic_us(true_us);
@@ -105,11 +129,12 @@ impl ClockState {
 impl HostClock {
     /// A clock that is right.
     pub(super) fn new(truth: TrueTime, epoch: Timestamp) -> Self {
-        Self { truth, epoch, state: Arc::default() }
+        Self(Arc::new(Inner { truth, epoch, state: Mutex::default() }))
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut ClockState, u64) -> T) -> T {
-        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), self.truth.now_us())
+        let Inner { truth, state, .. } = &*self.0;
+        f(&mut state.lock().unwrap_or_else(PoisonError::into_inner), truth.now_us())
     }
 
     /// The monotonic clock.
@@ -121,15 +146,22 @@ impl HostClock {
     pub fn wall(&self) -> Timestamp {
         self.with(|state, now| {
             let passed = state.monotonic_us(now) + state.stood_still_us(now);
-            self.epoch.offset_micros(i64::try_from(passed).unwrap_or(i64::MAX)).offset_micros(state.offset_us)
+            self.0.epoch.offset_micros(i64::try_from(passed).unwrap_or(i64::MAX)).offset_micros(state.offset_us)
         })
     }
 
     /// How much true time a wait of `local` takes at the present rate. Rounded up: a timer is never early.
     pub fn true_duration(&self, local: Duration) -> Duration {
-        let rate = self.with(|state, _| (1_000_000 + i64::from(state.drift_ppm)).unsigned_abs());
-        let us = (local.as_nanos() * 1_000).div_ceil(u128::from(rate));
-        Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
+        self.with(|state, _| state.true_duration(local))
+    }
+
+    /// Sets a timer.
+    pub(super) fn set(&self, local: Duration) -> Timer {
+        self.with(|state, now| Timer {
+            until: Monotonic(Duration::from_micros(state.monotonic_us(now))) + local,
+            wait: state.true_duration(local),
+            stood_still: Duration::from_micros(state.stood_still_us(now)),
+        })
     }
 
     /// For how much true time the monotonic clock has stood still so far.

@@ -85,7 +85,7 @@ mod tests {
     fn commits(verbs: impl IntoIterator<Item = (Verb, Reply)>) -> Commits {
         let mut commits = Commits::default();
         for (event, (verb, reply)) in verbs.into_iter().enumerate() {
-            let asked = Asked::Store(Request { id: RequestId(Uuid::nil()), verb });
+            let asked = Asked::Store(Request { id: RequestId(Uuid::nil()), verb }.into());
             commits.add(Timestamp::EPOCH, asked, vec![event], &Ok(Answered::Store(reply)));
         }
         commits

@@ -124,13 +124,18 @@ impl Database {
         told
     }
 
-    fn apply_request(&self, now: Timestamp, request: Request, events: &mut Vec<usize>) -> Result<Reply, StoreError> {
+    fn apply_request(
+        &self,
+        now: Timestamp,
+        request: Arc<Request>,
+        events: &mut Vec<usize>,
+    ) -> Result<Reply, StoreError> {
         let result = self.stored().engine.apply(now, &request);
         // Only here: what becomes due in a transaction of the application's is told by nobody.
         if let Some(notice) = result.as_ref().ok().and_then(|reply| Notice::after(&request.verb, reply)) {
             self.bell.ring(&notice);
         }
-        let applied = What::Applied { request: request.into(), now, result: result.clone() };
+        let applied = What::Applied { request, now, result: result.clone() };
         events.push(self.world.record(HostId::Database, applied));
         result
     }
@@ -164,7 +169,7 @@ impl Database {
     fn apply_application(
         &self,
         now: Timestamp,
-        request: ApplicationRequest,
+        request: Arc<ApplicationRequest>,
         events: &mut Vec<usize>,
     ) -> Result<ApplicationReply, StoreError> {
         let mut stored = self.stored();
@@ -181,8 +186,7 @@ impl Database {
         if let (Some(request), Some(result)) = (request.with.clone(), with) {
             events.push(self.world.record(HostId::Database, What::Applied { request: request.into(), now, result }));
         }
-        let applied =
-            What::ApplicationApplied { request: request.into(), now, result: result.clone().into(), changes };
+        let applied = What::ApplicationApplied { request, now, result: result.clone().into(), changes };
         events.push(self.world.record(HostId::Database, applied));
         result
     }

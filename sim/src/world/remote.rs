@@ -67,7 +67,7 @@ impl RemoteStore {
         // Strikes know the transaction by the id that is invoked first.
         let mut answered = self.invoke(request.id, APPLICATION, Vec::new());
         let mut beside = request.with.as_ref().map(|with| self.invoke(with.id, with.verb.name(), leases(&with.verb)));
-        let result = self.transmit(Asked::Application(request)).await;
+        let result = self.transmit(Asked::Application(request.into())).await;
         answered.end(&result);
         if let Some(beside) = &mut beside {
             beside.end(&result);
@@ -98,7 +98,7 @@ impl Store for RemoteStore {
         Box::pin(async move {
             self.process.holds_back().await;
             let mut answered = self.invoke(request.id, request.verb.name(), leases(&request.verb));
-            let result = self.transmit(Asked::Store(request)).await;
+            let result = self.transmit(Asked::Store(request.into())).await;
             answered.end(&result);
             match result? {
                 Answered::Store(reply) => Ok(reply),

@@ -9,7 +9,7 @@ use tourbillon::{
 };
 
 use super::{
-    clock::{self, HostClock},
+    clock::{self, HostClock, Timer},
     gate::Gate,
     process::Process,
     strikes::Struck,
@@ -29,8 +29,8 @@ impl Clock for SimClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let own = self.0.clone();
-        let (until, mut stood_still) = (own.monotonic() + duration, own.stood_still());
-        let first = clock::wait(own.true_duration(duration));
+        let Timer { until, wait, mut stood_still } = own.set(duration);
+        let first = clock::wait(wait);
         Box::pin(async move {
             first.await;
             // While the clock stood still meanwhile, a timer of the machine stood still with it.

@@ -1,6 +1,6 @@
 //! What connections carry. What a message says is decided by who is at the ends; how it travels, by the lane.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tourbillon::{
@@ -30,9 +30,9 @@ pub(crate) const APPLICATION: &str = "application";
 #[serde(rename_all = "snake_case")]
 pub(super) enum Asked {
     /// By the scheduler, of its own rows.
-    Store(Request),
+    Store(Arc<Request>),
     /// By user code, of the application's rows.
-    Application(ApplicationRequest),
+    Application(Arc<ApplicationRequest>),
     /// To be told what becomes due, on this connection from now on.
     Listen,
     /// Whether this connection is still good, where the replica listens.
@@ -50,7 +50,7 @@ impl Asked {
     }
 
     /// What triggers call it by: the verb of the store, or `application`.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Store(request) => request.verb.name(),
             Self::Application(_) => APPLICATION,

@@ -35,7 +35,7 @@ pub(super) struct Fabric {
 
 #[derive(Default)]
 struct State {
-    ends: BTreeMap<EndId, End>,
+    ends: Ends,
     next_end: EndId,
     listeners: BTreeMap<HostId, Backlog>,
     next_listener: u64,
@@ -61,6 +61,10 @@ struct End {
     /// A message of this end was lost: nothing of it arrives any more.
     lost: bool,
 }
+
+/// By their ids, which are given out in order: each message asks for several.
+#[derive(Default)]
+struct Ends(Vec<Option<Box<End>>>);
 
 #[derive(Default)]
 struct Backlog {
@@ -144,7 +148,7 @@ impl Fabric {
 
     pub(super) fn poll_opened(&self, id: EndId, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state();
-        let Some(end) = state.ends.get_mut(&id) else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let Some(end) = state.ends.get_mut(id) else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         match end.over {
             _ if end.open => Poll::Ready(Ok(())),
             Some(_) => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
@@ -154,7 +158,7 @@ impl Fabric {
 
     pub(super) fn send(&self, id: EndId, message: Box<Message>) -> io::Result<()> {
         let mut state = self.state();
-        let Some(end) = state.ends.get(&id) else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some(end) = state.ends.get(id) else { return Err(io::ErrorKind::NotConnected.into()) };
         if let Some(over) = end.over {
             return Err(over.into());
         }
@@ -165,7 +169,7 @@ impl Fabric {
 
     pub(super) fn poll_received(&self, id: EndId, cx: &Context<'_>) -> Poll<io::Result<Box<Message>>> {
         let mut state = self.state();
-        let Some(end) = state.ends.get_mut(&id) else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let Some(end) = state.ends.get_mut(id) else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         match (end.inbox.pop_front(), end.over) {
             (Some(message), _) => Poll::Ready(Ok(message)),
             (None, Some(over)) => Poll::Ready(Err(over.into())),
@@ -179,10 +183,10 @@ impl Fabric {
     }
 
     fn close_end(&self, state: &mut State, id: EndId) {
-        let Some(end) = state.ends.get(&id) else { return };
+        let Some(end) = state.ends.get(id) else { return };
         let (from, to) = (end.at, end.peer_at);
         self.post(state, Parcel { from, to, end: id ^ 1, freight: Freight::Goodbye });
-        state.ends.remove(&id);
+        state.ends.remove(id);
     }
 
     pub(super) fn listen(&self, at: HostId) -> u64 {
@@ -255,7 +259,7 @@ impl Fabric {
     /// As `post`, to arrive at `earliest_us` or later; returns when it does, or `earliest_us` if that is not known.
     fn post_after(&self, state: &mut State, parcel: Parcel, earliest_us: u64) -> u64 {
         let sender = parcel.end ^ 1;
-        if state.ends.get(&sender).is_some_and(|end| end.lost) {
+        if state.ends.get(sender).is_some_and(|end| end.lost) {
             return earliest_us;
         }
         let now_us = self.truth.now_us();
@@ -275,7 +279,7 @@ impl Fabric {
                 let drawn = chance::draw(self.seed, "message", direction, link.sent);
                 let latency_us = chance::between(drawn, self.latency_us.0, self.latency_us.1);
                 let mut due_us = (now_us + latency_us).max(earliest_us);
-                if let Some(end) = state.ends.get_mut(&sender) {
+                if let Some(end) = state.ends.get_mut(sender) {
                     due_us = due_us.max(end.last_due_us);
                     end.last_due_us = due_us;
                 }
@@ -291,13 +295,13 @@ impl Fabric {
             Freight::Knock(knocks) => (parcel.end ^ 1, knocks),
             Freight::Welcome => (parcel.end, 0),
             Freight::Message(_) | Freight::Goodbye | Freight::Refusal => {
-                if let Some(end) = state.ends.get_mut(&(parcel.end ^ 1)) {
+                if let Some(end) = state.ends.get_mut(parcel.end ^ 1) {
                     end.lost = true;
                 }
                 return;
             }
         };
-        if let Some(end) = state.ends.get(&dialler)
+        if let Some(end) = state.ends.get(dialler)
             && knocks + 1 < MAX_KNOCKS
         {
             let again =
@@ -318,12 +322,12 @@ impl Fabric {
         match freight {
             Freight::Knock(_) => self.knock(state, from, to, id),
             Freight::Welcome => {
-                if let Some(end) = state.ends.get_mut(&id) {
+                if let Some(end) = state.ends.get_mut(id) {
                     end.open = true;
                     end.wake();
                 }
             }
-            Freight::Message(message) => match state.ends.get_mut(&id) {
+            Freight::Message(message) => match state.ends.get_mut(id) {
                 Some(end) => {
                     end.inbox.push_back(message);
                     end.wake();
@@ -336,7 +340,7 @@ impl Fabric {
     }
 
     fn knock(&self, state: &mut State, from: HostId, to: HostId, id: EndId) {
-        let answer = if state.ends.contains_key(&id) {
+        let answer = if state.ends.get(id).is_some() {
             // Its welcome was lost, and it knocks again.
             Freight::Welcome
         } else if let Some(backlog) = state.listeners.get_mut(&to) {
@@ -367,11 +371,39 @@ impl State {
     }
 
     fn end_of(&mut self, id: EndId, over: io::ErrorKind) {
-        if let Some(end) = self.ends.get_mut(&id) {
+        if let Some(end) = self.ends.get_mut(id) {
             end.over = end.over.or(Some(over));
             end.wake();
         }
     }
+}
+
+impl Ends {
+    fn get(&self, id: EndId) -> Option<&End> {
+        self.0.get(place(id))?.as_deref()
+    }
+
+    fn get_mut(&mut self, id: EndId) -> Option<&mut End> {
+        self.0.get_mut(place(id))?.as_deref_mut()
+    }
+
+    fn insert(&mut self, id: EndId, end: End) {
+        let place = place(id);
+        if place >= self.0.len() {
+            self.0.resize_with(place + 1, || None);
+        }
+        self.0[place] = Some(Box::new(end));
+    }
+
+    fn remove(&mut self, id: EndId) {
+        if let Some(place) = self.0.get_mut(place(id)) {
+            *place = None;
+        }
+    }
+}
+
+fn place(id: EndId) -> usize {
+    usize::try_from(id).expect("a run has fewer connections than memory has bytes")
 }
 
 impl End {
