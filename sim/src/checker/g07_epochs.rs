@@ -84,9 +84,22 @@ pub(super) fn judge(track: &Track<'_>) -> Findings {
         by_lock.entry(tick.lock).or_default().push(tick);
     }
     for ticks in by_lock.values() {
-        for (index, tick) in ticks.iter().enumerate() {
-            let others = ticks[..index].iter().filter(|other| other.epoch != tick.epoch);
-            let Some(other) = others.max_by_key(|other| overlap_us(other, tick)) else { continue };
+        let first = ticks.first().map(|tick| tick.epoch);
+        let mut are_of_one = true;
+        // Those before that are not over when this one begins. The rest overlap none that is still to come.
+        let mut running: Vec<&Tick<'_>> = Vec::new();
+        for tick in ticks.iter().copied() {
+            are_of_one &= Some(tick.epoch) == first;
+            running.retain(|other| other.ends_us() > tick.begins_us());
+            let others = running.iter().copied().filter(|other| other.epoch != tick.epoch);
+            let longest = others.max_by_key(|other| overlap_us(other, tick));
+            running.push(tick);
+            let Some(other) = longest else {
+                if !are_of_one {
+                    docket.demand(true, &[], String::new);
+                }
+                continue;
+            };
             // The tick that began later may be the one of the older epoch: its holder trusts the lock and knows no better.
             let (older, newer) = if other.epoch < tick.epoch { (other, tick) } else { (tick, other) };
             let overlap = overlap_us(older, newer);
@@ -133,6 +146,16 @@ fn is_excused(
             since_us < trusted_us.saturating_add(unseen_us)
         })
     })
+}
+
+impl Tick<'_> {
+    fn begins_us(&self) -> u64 {
+        self.spans.first().map_or(0, |span| span.0)
+    }
+
+    fn ends_us(&self) -> u64 {
+        self.spans.last().map_or(0, |span| span.1)
+    }
 }
 
 fn overlap_us(a: &Tick<'_>, b: &Tick<'_>) -> u64 {

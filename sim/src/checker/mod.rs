@@ -2,9 +2,9 @@
 //!
 //! Unknown stays unknown: a checker accuses only of what the history proves.
 //!
-//! What all of them share is bookkeeping, not judgement: `track` sorts the history by execution, `shadow` says
-//! what must be true of an execution if every accepted write did what its guarantee promises, `docket` counts
-//! and collects. None of it calls the state machine or the stores of core: those are what is being judged.
+//! What all of them share is bookkeeping, not judgement: `track` sorts the history by execution, `topic` by what
+//! events are about, `shadow` says what must be true of an execution if every accepted write did what its guarantee
+//! promises, `docket` counts and collects. None of it calls the state machine or the stores of core: those are what is being judged.
 
 mod docket;
 mod edits;
